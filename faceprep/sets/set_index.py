@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -69,13 +70,10 @@ class IndexWriter:
 
     def number_identities(self, names: Iterable[str]) -> list[int]:
         """Return the numbers of identities, -1 for an empty name; new ones get the next numbers."""
-        numbers, found = self._numbers, []
-        for name in names:
-            number = numbers.get(name, -1) if name else -1
-            if name and number < 0:
-                number = numbers[name] = len(numbers)
-            found.append(number)
-        return found
+        numbers, listed = self._numbers, list(names)
+        for name in filter(None, dict.fromkeys(listed)):
+            numbers.setdefault(name, len(numbers))
+        return list(map(numbers.get, listed, repeat(-1)))
 
     def add(
         self, keys: Sequence[str] | None, identity_of: npt.ArrayLike, places: npt.ArrayLike

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -90,11 +91,10 @@ class SetNames:
         """Return whether the names of all images are distinct whole numbers of 63 bits."""
         found = np.zeros(self.n, np.int64)
         for start, stop in even_bounds(self.n, _KEYS):
-            here = [number_of(key) for key in self.keys(start, stop)]
-            numbers = [number for number in here if number is not None]
-            if len(numbers) < len(here):
+            here = numbers_of(self.keys(start, stop))
+            if here is None:
                 return False
-            found[start:stop] = numbers
+            found[start:stop] = here
         return bool((np.diff(np.sort(found)) > 0).all())
 
     @staticmethod
@@ -297,6 +297,22 @@ def number_of(key: str) -> int | None:
     if not _is_number(stem) or not (stem == name or is_image_name(name)):
         return None
     return int(stem)
+
+
+def numbers_of(keys: Sequence[str]) -> list[int] | None:
+    """Return the names of images as numbers, as `number_of` does; None where one is not a number.
+
+    >>> numbers_of(["5/17", "6/18"]), numbers_of(["5/17", "6/x"])
+    ([17, 18], None)
+    """
+    names = [key.rpartition("/")[2] for key in keys]
+    with suppress(ValueError):
+        numbers = list(map(int, names))
+        are_plain = list(map(str, numbers)) == names
+        if numbers and are_plain and min(numbers) >= 0 and max(numbers) < 1 << 63:
+            return numbers
+    found = [number for number in map(number_of, keys) if number is not None]
+    return found if len(found) == len(keys) else None
 
 
 def has_twins(names: SetNames) -> bool:

@@ -245,6 +245,10 @@ class Overlay(NamedTuple):
         area = float(np.linalg.det(self.transform[:, :2]))
         return 1 / area if self.is_swapped else area
 
+    def turn(self) -> Overlay:
+        """Return how the second copy lies over the first."""
+        return self._replace(is_swapped=not self.is_swapped)
+
     def lay(self, first: Thumbnails, second: Thumbnails) -> tuple[Floats, Floats]:
         """Resample thumbnails (n, n) of any side, so that they lie over each other."""
         whole, view = (second, first) if self.is_swapped else (first, second)

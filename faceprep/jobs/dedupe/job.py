@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from faceprep.core import storage
-from faceprep.core.arrays import Ints, Pixels
+from faceprep.core.arrays import Ints
 from faceprep.core.errors import OptionError
 from faceprep.core.job import Job
 from faceprep.core.options import option
@@ -26,7 +26,8 @@ from faceprep.core.types import COPY, HARDLINK, Outcome, Request, Shard, Sink, S
 from faceprep.identity.duplicates import NO_IDENTITY
 from faceprep.jobs.dedupe import copies as deduplication
 from faceprep.jobs.dedupe import signatures
-from faceprep.jobs.dedupe.copies import LookAlikes, Named, NamedImage, table_of
+from faceprep.jobs.dedupe.copies import Named, NamedImage
+from faceprep.jobs.dedupe.look_alikes import LookAlikes, find_candidates, table_of, with_vectors
 from faceprep.jobs.dedupe.originals import Load
 from faceprep.jobs.dedupe.signatures import Signatures
 from faceprep.sets.containers import SET, faults_after, index_set, open_set
@@ -55,6 +56,7 @@ from faceprep.steps.place_images import (
     write_decided,
 )
 from faceprep.tables.plan import PLAN, UNDO, read_plan
+from faceprep.vision.encodings import Encoded, steps_of
 from faceprep.vision.load_image import load_image_bytes
 
 _NO_EMBEDDER = "none"
@@ -89,8 +91,8 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
     A copy may also have another shape or brightness, be cropped by a twentieth, or have a border or
     text added. Give photos rather than crops of them, because a crop keeps less to compare. The
     best copy within an identity stays: the one with the most pixels of real detail. Noise, grey and
-    palettes count against a copy, and so do a border, text, or a missing part. Images that cannot
-    be read are named and left out.
+    palettes count against a copy, and so do a border, text, a missing part, or that it was saved
+    again at a higher quality. Images that cannot be read are named and left out.
     """
 
     command: ClassVar[str] = "dedupe"
@@ -206,7 +208,7 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
         source: SignedSet = shard.payload[0]
         signed = _load(sink, [source])
         table = table_of(signed, np.zeros(len(signed), np.int64))
-        numbers = signed.rows["number"][deduplication.find_candidates(table)].astype("<i8")
+        numbers = signed.rows["number"][find_candidates(table)].astype("<i8")
         for each in _cut(_EMBED, source):
             first, last = np.searchsorted(numbers, [each.start, each.stop]).tolist()
             sink.open_part(_candidates(each)).write(numbers[first:last].tobytes())
@@ -233,9 +235,9 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
             shards = _cut(_EMBED, sets[0])
             vectors = load_parts(sink, [each.id for each in shards], self.model())
             candidates = np.searchsorted(source.rows["number"], _load_candidates(sink, shards))
-            look = deduplication.with_vectors(table, candidates, vectors)
+            look = with_vectors(table, candidates, vectors)
         named = Named(names, listing.identities, open_verdicts(self.verdicts))
-        with _open_pixels(sink.scratch) as load:
+        with _open_images(sink.scratch) as load:
             loads = None if self.exact_only else load
             decisions, counts = deduplication.plan_drops(look, named, loads)
         damaged = list(
@@ -313,13 +315,15 @@ def _read(images: SignedSet, scratch: Path, start: int, stop: int) -> Iterator[N
 
 
 @contextmanager
-def _open_pixels(scratch: Path) -> Iterator[Load]:
+def _open_images(scratch: Path) -> Iterator[Load]:
     with open_listed(scratch) as read:
 
-        def load(place: int) -> Pixels | None:
+        def load(place: int) -> Encoded | None:
             (each,) = read([place])
-            found = each if isinstance(each, Outcome) else load_image_bytes(each.data, each.key)
-            return None if isinstance(found, Outcome) else found
+            if isinstance(each, Outcome):
+                return None
+            pixels = load_image_bytes(each.data, each.key)
+            return None if isinstance(pixels, Outcome) else Encoded(pixels, steps_of(each.data))
 
         yield load
 

@@ -4,8 +4,9 @@ rank_by_quality   the best images first
 find_costs        the steps of quality that alterations cost each image
 
 Text adds detail, so an image alone does not show whether it is the original. Within a group of
-copies, the best one is compared with all others. Large thumbnails show cuts, and which pairs differ
-in places; only their images are loaded again. If the best one is altered, the next one is compared.
+copies, the best one is compared with the others. Large thumbnails show cuts, and which pairs differ
+in places; only their images are loaded again, and pairs of which one may be encoded from the other.
+If the best one is altered, the next one is compared.
 """
 
 from __future__ import annotations
@@ -16,23 +17,28 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core.arrays import Ints, Pixels
+from faceprep.core.arrays import Ints
 from faceprep.vision.alterations import (
     CLIPPED,
-    Alterations,
-    compare_closely,
+    WRITTEN_ON,
+    is_written_on,
+    lost_by_cut,
     may_be_written_on,
-    measure_cuts,
 )
-from faceprep.vision.copy_views import Views
+from faceprep.vision.copy_views import Overlay, Views
+from faceprep.vision.encodings import UNKNOWN, Encoded, is_encoded_from
 
-Load = Callable[[int], Pixels | None]
-"""A function from the number of an image in the source to its RGB pixels; None if it is lost."""
+Load = Callable[[int], Encoded | None]
+"""A function from the number of an image in the source to the image; None if it is lost."""
 _COLOUR, _BORDER = 8, 8
 """Steps of quality that full colour is worth, a factor of 2.5 of the pixels, and a border costs."""
 _MORE_CLIPPED = 30
 """Thousandths of the pixels that a clipped copy has more at the limits than another."""
-_MOST_ROUNDS = 4
+_ENCODED_AGAIN = 10
+"""Steps of quality that an image costs which was encoded from another one. An image of that much
+more or less quality was changed in other ways as well."""
+_MOST_ROUNDS = 12
+"""The most images of a group that may turn out to be altered."""
 
 
 def rank_by_quality(rows: npt.NDArray[np.void], costs: Ints) -> Ints:
@@ -88,46 +94,84 @@ def find_costs(copies: Copies, n_source: int, load: Load) -> Ints:
 
 
 def _compare(copies: Copies, group: Ints, load: Load) -> Ints:
-    """Return the costs of the images of one group: compare the best one until it stays the best."""
+    """Return the costs of the images of one group.
+
+    The best image is compared with the others, the next best first, until one shows that it is
+    altered. Then the next image is the best.
+    """
     costs = np.zeros(len(group), np.int64)
-    compared: set[int] = set()
+    compared: set[tuple[int, int]] = set()
+    loaded = _Loaded(load, copies.rows["number"][group])
     for _ in range(_MOST_ROUNDS):
-        best = int(rank_by_quality(copies.rows[group], costs)[0])
-        if best in compared:
+        best, *others = rank_by_quality(copies.rows[group], costs).tolist()
+        for other in others:
+            if (best, other) in compared:
+                continue
+            compared.add((best, other))
+            cost = _measure_loss(copies, group, (best, other), loaded)
+            if cost > costs[best]:
+                costs[best] = cost
+                break
+        else:
             break
-        compared.add(best)
-        pixels = _Lazy(load, int(copies.rows["number"][group[best]]))
-        for place in range(len(group)):
-            if place != best:
-                cost = _measure(copies, (int(group[best]), int(group[place])), pixels, load)
-                costs[[best, place]] = np.maximum(costs[[best, place]], cost)
     return costs
 
 
-class _Lazy:
-    """An image that is loaded when it is first needed."""
+class _Loaded:
+    """The images of a group. Each is loaded when it is first needed; the latest two are kept."""
 
-    def __init__(self, load: Load, number: int) -> None:
-        self._load, self._number = load, number
-        self._loaded: list[Pixels | None] = []
+    def __init__(self, load: Load, numbers: Ints) -> None:
+        self._load, self._numbers = load, numbers
+        self._kept: dict[int, Encoded | None] = {}
 
-    def pixels(self) -> Pixels | None:
-        if not self._loaded:
-            self._loaded.append(self._load(self._number))
-        return self._loaded[0]
+    def pair(self, best: int, other: int) -> tuple[Encoded, Encoded] | None:
+        """Return two images; None if one is lost."""
+        self._kept = {place: each for place, each in self._kept.items() if place in (best, other)}
+        for place in (best, other):
+            if place not in self._kept:
+                self._kept[place] = self._load(int(self._numbers[place]))
+        one, two = self._kept[best], self._kept[other]
+        return None if one is None or two is None else (one, two)
 
 
-def _measure(copies: Copies, pair: tuple[int, int], best: _Lazy, load: Load) -> Alterations:
+def _measure_loss(copies: Copies, group: Ints, places: tuple[int, int], loaded: _Loaded) -> int:
+    """Return the steps that the best image loses if another one shows that it is altered."""
+    pair = int(group[places[0]]), int(group[places[1]])
     overlay = copies.views.overlay(*pair)
-    found = [measure_cuts(overlay), _measure_clipping(copies.rows["clipped"][list(pair)])]
-    larges = copies.views.larges
-    if may_be_written_on(larges[pair[0]], larges[pair[1]], overlay):
-        one, other = best.pixels(), load(int(copies.rows["number"][pair[1]]))
-        if one is not None and other is not None:
-            found.append(compare_closely(one, other, overlay))
-    return Alterations(*(max(costs) for costs in zip(*found, strict=True)))
+    rows, larges = copies.rows[list(pair)], copies.views.larges
+    loss = max(lost_by_cut(overlay), CLIPPED * _is_clipped(rows["clipped"]))
+    differs = may_be_written_on(larges[pair[0]], larges[pair[1]], overlay)
+    is_laid = not overlay.is_scaled and not overlay.is_mirrored
+    if not differs and not (is_laid and _may_be_encoded_from(rows)):
+        return loss
+    images = loaded.pair(*places)
+    if images is None:
+        return loss
+    is_later = is_laid and bool(is_encoded_from(*images))
+    if not differs:
+        return max(loss, _ENCODED_AGAIN * is_later)
+    return max(loss, WRITTEN_ON * _is_altered(images, overlay, is_later))
 
 
-def _measure_clipping(clipped: npt.NDArray[np.int32]) -> Alterations:
-    more = int(clipped[0]) - int(clipped[1])
-    return Alterations(CLIPPED * (more > _MORE_CLIPPED), CLIPPED * (-more > _MORE_CLIPPED))
+def _is_altered(images: tuple[Encoded, Encoded], overlay: Overlay, is_later: bool) -> bool:
+    """Return whether the first of two copies that differ in places is the altered one."""
+    one, other = (each.pixels for each in images)
+    if is_written_on(one, other, overlay):
+        return True
+    return is_later and not is_written_on(other, one, overlay.turn())
+
+
+def _may_be_encoded_from(rows: npt.NDArray[np.void]) -> bool:
+    """Return whether one of two copies may be encoded from the other, of which it keeps the size.
+
+    Their steps must differ, and their quality must not.
+    """
+    one, other = rows
+    is_known = UNKNOWN not in rows["coarseness"] and one["coarseness"] != other["coarseness"]
+    is_sized = one["height"] == other["height"] and one["width"] == other["width"]
+    return bool(is_known and is_sized and abs(one["quality"] - other["quality"]) < _ENCODED_AGAIN)
+
+
+def _is_clipped(clipped: npt.NDArray[np.int32]) -> bool:
+    """Return whether the first of two copies has more pixels at the limits of brightness."""
+    return int(clipped[0]) - int(clipped[1]) > _MORE_CLIPPED

@@ -35,11 +35,13 @@ ROW = np.dtype(
         ("is_trimmed", "?"),
         ("quality", "<i4"),
         ("clipped", "<i4"),
+        ("coarseness", "<i4"),
     ]
 )
 """Place in its set; SHA-256 of the bytes; perceptual hash; pixels; bytes; whether it is in full
 colour; detail in steps; whether there is too little contrast to compare; whether a border was left
-out; used pixels in steps; thousandths of the pixels that are clipped."""
+out; used pixels in steps; thousandths of the pixels that are clipped; the sum of the steps to which
+encoding rounded it."""
 _ROWS, _NAMES = ".rows", ".names"
 _THUMBS, _LARGES = (".thumbs", SIDE), (".larges", LARGE)
 _IN_MEMORY = 1 << 30

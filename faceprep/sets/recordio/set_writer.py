@@ -30,7 +30,7 @@ from faceprep.sets.set_writer import (
     Settings,
     SetWriter,
     are_labels,
-    number_of,
+    numbers_of,
     write_each,
 )
 
@@ -80,7 +80,7 @@ class RecWriter(SetWriter):
         file, rows = sink.open_part(PART), sink.open_part(_ROWS)
 
         def add(position: int, checked: CheckedSample) -> None:
-            block.append((self._key(checked.sample, position), checked.sample))
+            block.append((position, checked.sample))
             if len(block) == _BLOCK:
                 self._write_block(block, file, rows)
                 block.clear()
@@ -92,33 +92,22 @@ class RecWriter(SetWriter):
         self, block: Sequence[tuple[int, Sample]], file: BinaryIO, rows: BinaryIO
     ) -> None:
         """Write the records of some samples, and a row for each with its key, size and label."""
-        labels = [self._label(sample) for _, sample in block]
+        samples = [sample for _, sample in block]
+        keys, labels = self._keys(block), list(map(self._label, samples))
         lengths: list[int] = []
-        for records, sizes in self._frame(block, labels):
+        for records, sizes in _frame(samples, keys, labels):
             file.write(records)
             lengths += sizes
-        keys = [key for key, _ in block]
-        rows.write(np.array(list(zip(keys, lengths, labels, strict=True)), ROW).tobytes())
+        found = np.empty(len(block), ROW)
+        found["key"], found["length"], found["label"] = keys, lengths, labels
+        rows.write(found.tobytes())
 
-    def _frame(
-        self, block: Sequence[tuple[int, Sample]], labels: Sequence[float]
-    ) -> Iterator[tuple[bytes, list[int]]]:
-        """Yield the bytes and the sizes of records; usual ones are framed many at once."""
-        is_usual = all(len(each.labels) < 2 and HEADER not in each.extra for _, each in block)
-        placed = zip(block, labels, strict=True)
-        if is_usual:
-            yield from frame_images((label, bytes(each.data), key) for (key, each), label in placed)
-            return
-        for (key, each), label in placed:
-            if HEADER in each.extra:
-                record = frame_with_header(each.extra[HEADER], each.data)
-            else:
-                record = frame_image((label, *each.labels[1:]), bytes(each.data), key)
-            yield record, [len(record)]
-
-    def _key(self, sample: Sample, position: int) -> int:
-        number = number_of(sample.key) if self.settings["keeps_keys"] else None
-        return position if number is None else number
+    def _keys(self, block: Sequence[tuple[int, Sample]]) -> Sequence[int]:
+        """Return the keys of records: the names of the images, or their positions."""
+        numbers = None
+        if self.settings["keeps_keys"]:
+            numbers = numbers_of([sample.key for _, sample in block])
+        return numbers or [position for position, _ in block]
 
     def _label(self, sample: Sample) -> float:
         """Return the first label of an image."""
@@ -142,6 +131,22 @@ class RecWriter(SetWriter):
             if beside:
                 for record in beside.identities:
                     file.add(*record)
+
+
+def _frame(
+    samples: Sequence[Sample], keys: Sequence[int], labels: Sequence[float]
+) -> Iterator[tuple[bytes, list[int]]]:
+    """Yield the bytes and the sizes of records; usual ones are framed many at once."""
+    placed = zip(samples, keys, labels, strict=True)
+    if all(len(each.labels) < 2 and HEADER not in each.extra for each in samples):
+        yield from frame_images((label, bytes(each.data), key) for each, key, label in placed)
+        return
+    for each, key, label in placed:
+        if HEADER in each.extra:
+            record = frame_with_header(each.extra[HEADER], each.data)
+        else:
+            record = frame_image((label, *each.labels[1:]), bytes(each.data), key)
+        yield record, [len(record)]
 
 
 def _read_rows(parts: Sequence[tuple[str, OutPart]], sink: Sink) -> Iterator[npt.NDArray[Any]]:

@@ -24,8 +24,10 @@ from faceprep.sets.tar.headers import (
 from faceprep.sets.tar.names import is_image, split_name
 
 _LARGEST_JSON = 1 << 20
-_PLAIN_NAME = re.compile(rb"((?:[^\0/]+/)*[^\0/.]+)\.([^\0/.]+)\0")
-"""Key and extension in a header."""
+_match_name = re.compile(rb"((?:[^\0/]+/)*[^\0/.]+\.)([^\0/.]+)\0").match
+"""Match a key with its dot, and an extension, in a header."""
+_match_extension = re.compile(rb"([^\0/.]+)\0").match
+_MOST_CACHED = 1 << 12
 
 
 class SampleFiles(NamedTuple):
@@ -35,36 +37,57 @@ class SampleFiles(NamedTuple):
     others: dict[str, bytes]
 
 
-def read_files(block: bytes, number: int) -> SampleFiles | None:
-    """Read image `number` of a sample and its other files; None where it is not in `block`."""
+def read_files(block: bytes, number: int, start: int, stop: int) -> SampleFiles | None:
+    """Read image `number` of the sample in block[start:stop] and its other files.
+
+    Return None where it is not there.
+    """
     pair = None
     if not number:
-        pair = _read_pair(block)
-    return pair or _read_any(block, number)
+        pair = _read_pair(block, start, stop)
+    return pair or _read_any(block[start:stop], number)
 
 
-def _read_pair(block: bytes) -> SampleFiles | None:
-    """Read a sample of an image and one more file with usual headers; None for any other."""
-    image = _match_plain(block, 0)
-    if not image:
+def _read_pair(block: bytes, start: int, stop: int) -> SampleFiles | None:
+    """Read a sample of an image and one more file with usual headers; None for any other.
+
+    Their key has no dot, and each name is in one piece.
+    """
+    if stop > len(block) or not _is_plain(block, start, stop):
         return None
-    size = read_size(block[SIZE])
-    at = BLOCK + size + -size % BLOCK
-    other = _match_plain(block, at)
-    if size < 0 or not other or other[1] != image[1]:
+    image, size = _match_name(block, start, start + NAME), read_size(_size_field(block, start))
+    other = start + BLOCK + size + -size % BLOCK
+    if not image or size < 0 or not _is_plain(block, other, stop):
         return None
-    rest = read_size(block[at + SIZE.start : at + SIZE.stop])
-    names = [found[2].decode("utf-8", "surrogateescape") for found in (image, other)]
-    if at + BLOCK + rest != len(block) or [is_image(name) for name in names] != [True, False]:
+    key_end = other + image.end(1) - start
+    if block[other:key_end] != image[1]:
         return None
-    return SampleFiles(block[BLOCK : BLOCK + size], {names[1]: block[at + BLOCK :]})
+    extension = _match_extension(block, key_end, other + NAME)
+    if not extension or other + BLOCK + read_size(_size_field(block, other)) != stop:
+        return None
+    name = _other_name(image[2], extension[1])
+    if not name:
+        return None
+    content = start + BLOCK
+    return SampleFiles(block[content : content + size], {name: block[other + BLOCK : stop]})
 
 
-def _match_plain(block: bytes, at: int) -> re.Match[bytes] | None:
-    """Match the name of a regular file whose key has no dot, and whose name is in one piece."""
-    if len(block) < at + BLOCK or block[at + TYPE] not in REGULAR or block[at + PREFIX.start]:
-        return None
-    return _PLAIN_NAME.match(block, at, at + NAME)
+def _is_plain(block: bytes, at: int, stop: int) -> bool:
+    """Return whether the header of a regular file without a prefix begins at `at`."""
+    return at + BLOCK <= stop and block[at + TYPE] in REGULAR and not block[at + PREFIX.start]
+
+
+def _size_field(block: bytes, at: int) -> bytes:
+    return block[at + SIZE.start : at + SIZE.stop]
+
+
+@lru_cache(_MOST_CACHED)
+def _other_name(image: bytes, other: bytes) -> str:
+    """Return the second extension as text if the first is that of an image, and it is not."""
+    names = [extension.decode("utf-8", "surrogateescape") for extension in (image, other)]
+    if [is_image(name) for name in names] != [True, False]:
+        return ""
+    return names[1]
 
 
 def _read_any(block: bytes, number: int) -> SampleFiles | None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -26,7 +25,7 @@ FOLDER = b"5"
 PAX = ord("x")
 
 PREFIX = slice(345, 500)
-_MAGIC = slice(257, 263)
+MAGIC = slice(257, 263)
 _USTAR = b"ustar\0"
 _BLANKS = 8 * 32
 _SPARSE = b" GNU.sparse."
@@ -74,12 +73,11 @@ read_size: Callable[[bytes], int] = _Sizes().__getitem__
 """Read the size of a member from its field, octal or base-256; -1 where it is neither."""
 
 
-def read_plain_sizes(rows: Octets) -> Ints:
-    """Read the sizes (n,) in blocks (n, 512), where eleven octal digits and an end state them.
+def read_plain_sizes(fields: Octets) -> Ints:
+    """Read the sizes (n,) in their fields (n, 12), where eleven octal digits and an end state them.
 
-    Return -1 for other blocks, which may be headers or not.
+    Return -1 for other fields, which may be those of headers or not.
     """
-    fields = np.ascontiguousarray(rows[:, SIZE])
     is_ended = (fields[:, -1] == _NUL) | (fields[:, -1] == _BLANK)
     return np.where(is_ended, _read_digits(fields[:, :-1]), -1)
 
@@ -121,25 +119,22 @@ def is_header(block: bytes) -> bool:
     return count_sound(np.frombuffer(block, np.uint8).reshape(1, BLOCK)) == 1
 
 
-def read_names(rows: Octets) -> list[str]:
-    """Read the names of headers (n, 512), with the prefix that ustar keeps apart."""
-    if not len(rows):
-        return []
-    fields: list[Any] = np.ascontiguousarray(rows[:, :NAME]).view(f"S{NAME}").ravel().tolist()
-    joined = b"/".join(fields)
-    if b"\0" in joined:
-        fields = [field.partition(b"\0")[0] for field in fields]
-    names = b"\0".join(fields).decode("utf-8", "surrogateescape").split("\0")
-    if rows[:, PREFIX.start].any():
-        for i in np.flatnonzero(rows[:, PREFIX.start]).tolist():
-            names[i] = read_name(rows[i].tobytes())
-    return names
+def read_name_fields(rows: Octets) -> Octets:
+    """Read the names (n, k) of headers (n, 512), zeros behind each; the longest has k bytes.
+
+    The prefix that ustar keeps apart is left out.
+    """
+    fields = rows[:, :NAME]
+    is_end = fields == _NUL
+    lengths = np.where(is_end.any(axis=1), is_end.argmax(axis=1), NAME)
+    n_bytes = int(lengths.max(initial=1))
+    return np.where(np.arange(n_bytes) < lengths[:, None], fields[:, :n_bytes], np.uint8(_NUL))
 
 
 def read_name(header: bytes) -> str:
-    """Read the name of one header, as `read_names` does."""
+    """Read the name of one header, with the prefix that ustar keeps apart."""
     name = header[:NAME].partition(b"\0")[0]
-    if header[PREFIX.start] and header[_MAGIC] == _USTAR:
+    if header[PREFIX.start] and header[MAGIC] == _USTAR:
         name = header[PREFIX].partition(b"\0")[0] + b"/" + name
     return name.decode("utf-8", "surrogateescape")
 

@@ -146,31 +146,31 @@ class TarSet(ImageSet):
             reason = f"its sample takes {length:,} bytes; at most {_LARGEST_SAMPLE:,} are read"
             return Outcome(key, UNREADABLE, f"{place}: {reason}")
         try:
-            block = self._read_ahead(shard, offset, length)
+            block, at = self._read_ahead(shard, offset, length)
         except SourceError as error:
             return Outcome(key, UNREADABLE, f"{place}: {error.problem}")
-        files = read_files(block, number)
-        if len(block) < length or files is None:
+        files = read_files(block, number, at, at + length)
+        if len(block) < at + length or files is None:
             reason = "expected an image; the file has changed since it was indexed"
             return Outcome(key, UNREADABLE, f"{place}: {reason}")
         return _sample(key, identity, files, place)
 
-    def _read_ahead(self, shard: int, offset: int, length: int) -> bytes:
+    def _read_ahead(self, shard: int, offset: int, length: int) -> tuple[bytes, int]:
         """Read bytes of a shard: the next ones with those that follow, others alone.
 
-        Raises SourceError.
+        Return a block of the shard, and where in it they begin. Raises SourceError.
         """
         window, end = self._window, self._end
         self._end = offset + length
         at = offset - window.start
         if shard == window.shard and 0 <= at <= len(window.data) - length:
-            return window.data[at : at + length]
+            return window.data, at
         source = self._source(shard)
         if shard != window.shard or not 0 <= offset - end <= _GAP or length >= _AHEAD:
             self._window = _Window(shard, offset)
-            return source.read_at(offset, length)
+            return source.read_at(offset, length), 0
         self._window = _Window(shard, offset, source.read_at(offset, _AHEAD))
-        return self._window.data[:length]
+        return self._window.data, 0
 
     def _source(self, shard: int) -> ByteSource:
         if shard not in self._open:

@@ -1,8 +1,9 @@
 """Headers of the usual kinds in a window of a tar file, followed from one to the next.
 
-All blocks of the window are read as if each was a header, which costs less than to read the true
-headers one after the other. The usual kinds are regular files with an octal size, alone or after
-pax records that change neither their name nor their size, such as a time with a fraction.
+All blocks of the window that look like a header are read as if each was one, which costs less than
+to read the true headers one after the other. The usual kinds are regular files with an octal size,
+alone or after pax records that change neither their name nor their size, such as a time with a
+fraction.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import numpy as np
 
 from faceprep.core.arrays import Ints, Octets
-from faceprep.sets.tar.headers import BLOCK, PAX, TYPE, is_silent, read_plain_sizes
+from faceprep.sets.tar.headers import BLOCK, MAGIC, PAX, SIZE, TYPE, is_silent, read_plain_sizes
 
 _REGULAR = ord("0")
+_MAGIC = ord("u")
 LEAST = 16
 """Blocks of a window that is worth the work on all of them."""
 
@@ -31,10 +33,12 @@ class PlainHeaders:
         self.sizes: Ints = np.full(n, -1, np.int64)
         self._types, self._following = bytes(n), list[int]()
         if n >= n_least:
-            self.sizes = read_plain_sizes(rows)
-            following = np.arange(1, n + 1) + (self.sizes + BLOCK - 1) // BLOCK
-            self._following = following.tolist()
-            self._types = np.where(self.sizes >= 0, rows[:, TYPE], 0).astype(np.uint8).tobytes()
+            here = np.flatnonzero(rows[:, MAGIC.start] == _MAGIC)
+            sizes = self.sizes[here] = read_plain_sizes(rows[:, SIZE][here])
+            types, following = np.zeros(n, np.uint8), np.zeros(n, np.int64)
+            types[here] = np.where(sizes >= 0, rows[here, TYPE], 0)
+            following[here] = here + 1 + (sizes + BLOCK - 1) // BLOCK
+            self._types, self._following = types.tobytes(), following.tolist()
 
     def follow(self, at: int, headers: list[int], silent: list[int]) -> int:
         """Append the headers from block `at` on to `headers`, up to one of another kind.

@@ -6,18 +6,22 @@ fast as to look at one member after another, and has the same result.
 
 from __future__ import annotations
 
-from operator import ne
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from faceprep.core.arrays import Ints, Octets
 from faceprep.sets.tar.names import LARGEST_CLASS, class_name, is_image
 from faceprep.sets.tar.scan import Members
 
-_LEAST = 16
+LEAST = 16
+"""Members that are worth the work on all of them."""
 _MOST_EXTENSIONS = 16
-_UNUSUAL = ("%", "//", "/.", "\0.", "\0/", "/\0", "\0\0", "\0__")
+_UNUSUAL = (b"%", b"//", b"/.", b"\0.", b"\0/", b"/\0", b"\0\0", b"\0__")
+_LONGEST = 512
+"""Letters of a name that is looked at together with others."""
+_DOT = ord(".")
 
 
 class PlainSamples(NamedTuple):
@@ -27,8 +31,8 @@ class PlainSamples(NamedTuple):
     last: int
     keys: list[str]
     identities: list[str]
-    starts: list[int]
-    stops: list[int]
+    starts: Ints
+    stops: Ints
     extensions: frozenset[str]
 
 
@@ -37,33 +41,64 @@ def find_plain_samples(members: Members) -> PlainSamples | None:
 
     Return None where any of the members is unusual.
     """
-    if len(members.names) < _LEAST:
+    names = _name_fields(members)
+    if names is None:
         return None
-    keys, _, extensions = zip(*[name.partition(".") for name in members.names], strict=True)
+    keys, extensions = _split_names(names)
     numbers = {extension: i for i, extension in enumerate(dict.fromkeys(extensions))}
-    joined = "\0" + "\0".join(keys) + "\0"
-    if len(numbers) > _MOST_EXTENSIONS or any(text in joined for text in _UNUSUAL):
+    edges = np.flatnonzero(keys[1:] != keys[:-1]) + 1
+    if len(numbers) > _MOST_EXTENSIONS or any(map(_is_unusual, numbers)) or len(edges) < 2:
         return None
-    if any("/" in extension or not extension for extension in numbers):
-        return None
-    edges = np.flatnonzero(list(map(ne, keys[1:], keys))) + 1
-    if len(edges) < 2:
+    joined = b"\0%b\0" % b"\0".join(keys[[0, *edges.tolist()]].tolist())
+    if any(text in joined for text in _UNUSUAL):
         return None
     first, last = int(edges[0]), int(edges[-1])
     begins, ends = edges[:-1], edges[1:]
     number_of = np.array([numbers[extension] for extension in extensions[first:last]])
-    if not _are_single(number_of, begins - first, [is_image(name) for name in numbers]):
+    texts = [_as_text(extension) for extension in numbers]
+    if not _are_single(number_of, begins - first, [is_image(text) for text in texts]):
         return None
-    found = [keys[i] for i in begins.tolist()]
+    found = _as_text(joined).split("\0")[2:-2]
     identities = [key.rpartition("/")[0] for key in found]
-    if not all(identities) and "cls" in numbers:
-        here = np.flatnonzero(number_of == numbers["cls"]) + first
+    if not all(identities) and b"cls" in numbers:
+        here = np.flatnonzero(number_of == numbers[b"cls"]) + first
         _read_classes(members, here, np.searchsorted(edges, here, "right") - 1, found, identities)
     stops = members.contents[ends - 1] + members.sizes[ends - 1]
-    starts = members.starts[begins].tolist()
-    return PlainSamples(
-        first, last, found, identities, starts, stops.tolist(), frozenset(extensions[first:last])
-    )
+    present = frozenset(texts[number] for number in set(number_of.tolist()))
+    return PlainSamples(first, last, found, identities, members.starts[begins], stops, present)
+
+
+def _name_fields(members: Members) -> Octets | None:
+    """Return the names (n, k), zeros behind each; None where one is very long or has zeros."""
+    if not members.longer:
+        return members.fields
+    if any(len(name) > _LONGEST or "\0" in name for name in members.longer.values()):
+        return None
+    names = [name.encode("utf-8", "surrogateescape") for name in members.names]
+    return np.array(names, np.bytes_).view(np.uint8).reshape(len(names), -1)
+
+
+def _split_names(names: Octets) -> tuple[npt.NDArray[np.bytes_], list[bytes]]:
+    """Split names (n, k) at their first dots into keys (n,) and extensions.
+
+    A name without a dot has no key.
+    """
+    n, n_bytes = names.shape
+    dots = (names == _DOT).argmax(axis=1)
+    keys = np.where(np.arange(n_bytes) < dots[:, None], names, np.uint8(0))
+    longest = n_bytes - int(dots.min())
+    padded = np.zeros((n, n_bytes + longest), np.uint8)
+    padded[:, :n_bytes] = names
+    extensions = np.take_along_axis(padded, dots[:, None] + np.arange(1, longest + 1), 1)
+    return keys.view(f"S{n_bytes}").ravel(), extensions.view(f"S{longest}").ravel().tolist()
+
+
+def _is_unusual(extension: bytes) -> bool:
+    return not extension or b"/" in extension
+
+
+def _as_text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
 
 
 def _are_single(

@@ -8,6 +8,7 @@ and a.png.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from faceprep.core.storage import ByteSource
 from faceprep.sets.members import SkippedFiles, read_path
 from faceprep.sets.tar.contents import read_labels
 from faceprep.sets.tar.names import LARGEST_CLASS, class_name, is_image, split_name
-from faceprep.sets.tar.plain_samples import find_plain_samples
+from faceprep.sets.tar.plain_samples import LEAST, PlainSamples, find_plain_samples
 from faceprep.sets.tar.scan import Members
 from faceprep.sets.webdataset import path_of
 
@@ -63,9 +64,7 @@ class Entries:
     def __init__(self) -> None:
         self.keys: list[str] = []
         self.identities: list[str] = []
-        self.starts: list[int] = []
-        self.stops: list[int] = []
-        self.numbers: list[int] = []
+        self.starts, self.stops, self.numbers = array("q"), array("q"), array("q")
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -78,12 +77,23 @@ class Entries:
         self.stops.append(entry.stop)
         self.numbers.append(entry.number)
 
+    def add_plain(self, samples: PlainSamples) -> None:
+        """Add an entry for each of several samples."""
+        self.keys += samples.keys
+        self.identities += samples.identities
+        self.starts.frombytes(samples.starts.tobytes())
+        self.stops.frombytes(samples.stops.tobytes())
+        self.numbers.frombytes(bytes(8 * len(samples.keys)))
+
 
 class SampleGrouper:
-    """Groups members into samples and collects an entry for each image."""
+    """Groups members into samples and collects an entry for each image.
 
-    def __init__(self, source: ByteSource, skipped: SkippedFiles) -> None:
-        self._source, self._skipped = source, skipped
+    `n_together` members or more are looked at together, with the same result.
+    """
+
+    def __init__(self, source: ByteSource, skipped: SkippedFiles, n_together: int = LEAST) -> None:
+        self._source, self._skipped, self._n_together = source, skipped, n_together
         self.entries = Entries()
         """Entries that are complete; the caller replaces them."""
         self.n_dropped_names = 0
@@ -98,7 +108,9 @@ class SampleGrouper:
 
     def add(self, members: Members) -> None:
         """Add the members that follow those before."""
-        plain = find_plain_samples(members)
+        plain = None
+        if len(members.starts) >= self._n_together:
+            plain = find_plain_samples(members)
         if plain is None:
             self._add_each(members)
             return
@@ -107,13 +119,8 @@ class SampleGrouper:
         self._note_extensions(plain.extensions)
         if _JSON in plain.extensions:
             self._note_json(members.part(plain.first, plain.last))
-        entries = self.entries
-        entries.keys += plain.keys
-        entries.identities += plain.identities
-        entries.starts += plain.starts
-        entries.stops += plain.stops
-        entries.numbers += [0] * len(plain.keys)
-        self._add_each(members.part(plain.last, len(members.names)))
+        self.entries.add_plain(plain)
+        self._add_each(members.part(plain.last, len(members.starts)))
 
     def _note_extensions(self, extensions: Iterable[str]) -> None:
         others = (name for name in extensions if name not in _LABELS and not is_image(name))

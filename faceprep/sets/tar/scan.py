@@ -20,6 +20,7 @@ from faceprep.sets.tar.headers import (
     BLOCK,
     EXTENSIONS,
     FOLDER,
+    PREFIX,
     REGULAR,
     SIZE,
     TYPE,
@@ -27,13 +28,13 @@ from faceprep.sets.tar.headers import (
     count_sound,
     is_header,
     read_name,
-    read_names,
+    read_name_fields,
     read_size,
 )
 from faceprep.sets.tar.plain_headers import LEAST, PlainHeaders, rows_of
 
 _SIZE, _SIZE_END = SIZE.start, SIZE.stop
-_LEAST, _MOST = 8 * BLOCK, 1 << 20
+_LEAST, _MOST = 8 * BLOCK, 2 << 20
 _MAGIC_AT, _MAGIC = 257, b"ustar"
 CUT, _DAMAGED = "the file is cut off", "the header is damaged"
 _LINKS = "links or special files"
@@ -45,19 +46,32 @@ class Members(NamedTuple):
 
     A member begins at its first header, which may be an extended one, and its content at
     `contents`. `block` are the bytes of the file from `base` that the headers were read from.
+    `fields` (n, k) are the names, zeros behind each; those that headers do not hold as they are
+    stand in `longer`, by the number of the member.
     """
 
-    names: list[str]
+    fields: Octets
+    longer: dict[int, str]
     starts: Ints
     contents: Ints
     sizes: Ints
     block: bytes
     base: int
 
+    @property
+    def names(self) -> list[str]:
+        """Return the names as texts."""
+        joined = b"\0".join(self.fields.view(f"S{self.fields.shape[1]}").ravel().tolist())
+        names = joined.decode("utf-8", "surrogateescape").split("\0")[: len(self.fields)]
+        for i, name in self.longer.items():
+            names[i] = name
+        return names
+
     def part(self, start: int, stop: int) -> Members:
         """Return the members [start, stop)."""
         return Members(
-            self.names[start:stop],
+            self.fields[start:stop],
+            {i - start: name for i, name in self.longer.items() if start <= i < stop},
             self.starts[start:stop],
             self.contents[start:stop],
             self.sizes[start:stop],
@@ -122,10 +136,11 @@ class TarScan:
         while self._at < stop:
             block = self._source.read_at(self._at, min(n_bytes, stop - self._at))
             base, walk = self._at, self._walk(block)
-            rows = rows_of(block)[walk.headers]
+            headers = np.array(walk.headers, np.int64)
+            rows = rows_of(block)[headers]
             n_sound = count_sound(rows)
             if n_sound:
-                yield self._members(walk, rows[:n_sound], block)
+                yield self._members(walk, headers, rows[:n_sound], block)
             self._at = base + walk.at
             is_ended = False
             if n_sound < len(walk.headers):
@@ -195,10 +210,9 @@ class TarScan:
             extension.clear()
         return size
 
-    def _members(self, walk: _Walk, rows: Octets, block: bytes) -> Members:
-        """Return the regular files among the sound headers `rows`."""
+    def _members(self, walk: _Walk, headers: Ints, rows: Octets, block: bytes) -> Members:
+        """Return the regular files among the sound headers `rows`, the first of `headers`."""
         n = len(rows)
-        headers = np.array(walk.headers, np.int64)
         starts = headers * BLOCK + self._at
         contents, sizes = starts + BLOCK, walk.plain.sizes[headers]
         sizes[list(walk.sizes)] = list(walk.sizes.values())
@@ -210,12 +224,13 @@ class TarScan:
         for index, reason in walk.others.items():
             if reason and index < n:
                 self.skipped.add(reason, read_name(rows[index].tobytes()))
-        names = read_names(rows[kept[:n]])
         places = np.cumsum(kept) - 1
-        for index, name in walk.names.items():
-            if kept[index]:
-                names[places[index]] = name
-        return Members(names, starts[kept], contents[kept], sizes[kept], block, self._at)
+        with_prefix = np.flatnonzero((rows[:, PREFIX.start] > 0) & kept[:n]).tolist()
+        longer = {int(places[index]): read_name(rows[index].tobytes()) for index in with_prefix}
+        longer |= {int(places[index]): name for index, name in walk.names.items() if kept[index]}
+        fields = read_name_fields(rows[kept[:n]])
+        columns = starts[kept], contents[kept], sizes[kept]
+        return Members(fields, longer, *columns, block, self._at)
 
     def _skip_zeros(self) -> bool:
         """Skip an end mark and what fills the file; return whether the file ends there."""

@@ -14,18 +14,11 @@ from faceprep.core.arrays import Pixels
 from faceprep.core.embeddings import EUCLIDEAN, Embeddings, Model
 from faceprep.core.types import UNDECIDED, Outcome
 from faceprep.identity.duplicates import NO_IDENTITY, find_duplicates
-from faceprep.jobs.dedupe.copies import (
-    LookAlikes,
-    Named,
-    NamedImage,
-    find_candidates,
-    plan_drops,
-    sign_images,
-    table_of,
-    with_vectors,
-)
+from faceprep.jobs.dedupe.copies import Named, NamedImage, plan_drops, sign_images
+from faceprep.jobs.dedupe.look_alikes import LookAlikes, find_candidates, table_of, with_vectors
 from faceprep.synthetic import draw_face
 from faceprep.vision.codec import decode, encode
+from faceprep.vision.encodings import Encoded, steps_of
 
 FACE = draw_face(1, 1)[0]
 
@@ -118,7 +111,11 @@ def dropped(*images: bytes, identities: list[int] | None = None) -> set[str]:
     """Return the names of the images that a plan drops."""
     names = [f"{number}" for number in range(len(images))]
     look = looks(*images, identities=identities)
-    decisions, _ = plan_drops(look, Named(names, ["a", "b"]), lambda number: decode(images[number]))
+
+    def load(number: int) -> Encoded:
+        return Encoded(decode(images[number]), steps_of(images[number]))
+
+    decisions, _ = plan_drops(look, Named(names, ["a", "b"]), load)
     return {each.subject for each in decisions if each.verdict != UNDECIDED}
 
 
@@ -136,6 +133,13 @@ def test_the_original_stays_where_a_copy_is_altered(name: str) -> None:
     original, altered = encode(PHOTO, ".jpg", 90), encode(ALTERED[name](PHOTO), ".png")
     assert dropped(original, altered) == {"1"}
     assert dropped(altered, original) == {"0"}
+
+
+def test_the_original_stays_where_a_copy_is_saved_again_at_a_higher_quality() -> None:
+    original = encode(PHOTO, ".jpg", 85)
+    copies = [encode(decode(original), ".jpg", quality) for quality in (93, 97)]
+    assert dropped(original, *copies) == {"1", "2"}
+    assert dropped(*copies, original) == {"0", "1"}
 
 
 def test_the_original_stays_among_copies_that_are_altered_in_two_ways() -> None:
