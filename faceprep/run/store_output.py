@@ -21,8 +21,8 @@ from faceprep.core import locks, storage, store_writes
 from faceprep.core.errors import FaceprepError, Interrupted, OutputError
 from faceprep.core.job import Job
 from faceprep.core.output_tree import refuse_overlap
-from faceprep.core.paths import exists, full_path
-from faceprep.core.state_file import RUN, STATE, find_state, load_record
+from faceprep.core.paths import exists, full_path, is_folder
+from faceprep.core.state_file import RUN, STATE, load_run
 from faceprep.core.types import Request, Share, Summary
 from faceprep.models.cache import cache_folder
 from faceprep.run import preflight
@@ -83,14 +83,6 @@ class _Place:
         if job.writes_file(self.here):
             return self.here.parent / STATE / self.name
         return self.here / STATE
-
-    def record_here(self, job: Job) -> dict[str, Any]:
-        """Return the record of the run on this disk; empty without one."""
-        home, inner = self.here, RUN
-        if job.writes_file(self.here):
-            home, inner = self.here.parent, f"{self.name}/{RUN}"
-        state = find_state(home)
-        return load_record(state, inner) if state else {}
 
     def owner(self) -> str:
         """Return the name under which runs of this folder hold the lease."""
@@ -153,14 +145,15 @@ def _bring_state(place: _Place, job: Job, request: Request, store: StorePlaces) 
 
     Raises OutputError where there is no run but something else in the place.
     """
-    known, here = load_known_run(place.state), place.record_here(job)
-    if known is None or not _are_one(known, here):
+    known, state = load_known_run(place.state), place.state_here(job)
+    is_here = known is not None and is_folder(state) and _are_one(known, load_run(state))
+    if not is_here:  # as after a finished run, whose state is a file; the store has all of it
         storage.remove_tree(place.folder / "out")
     if known is not None:
-        if not _are_one(known, here):
+        if not is_here:
             text = json.dumps(known, indent=1, sort_keys=True) + "\n"
-            storage.write_file(place.state_here(job) / RUN, text.encode())
-        store.pull(place.state_here(job) / PAGES)
+            storage.write_file(state / RUN, text.encode())
+        store.pull(state / PAGES)
     elif not request.overwrite:
         for ending in ("", *job.siblings):
             if exists(place.url + ending):

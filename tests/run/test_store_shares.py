@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +14,15 @@ from pathlib import Path
 import pytest
 
 from faceprep import Request, SerialRunner, run_job
+from faceprep.core import registry
 from faceprep.core.errors import FaceprepError, OutputError, ResumeError
-from faceprep.core.types import Outcome, Shard, Share, Sink, Summary
+from faceprep.core.registry import Entry
+from faceprep.core.shards import cut_evenly
+from faceprep.core.types import Outcome, Shard, Share, Sink, Summary, Work
 from tests.command import FACEPREP
 from tests.fakes import JoinedLines, Lines, write_lines
 from tests.object_store import Store, running_store
+from tests.run.test_siblings import SortedLines
 
 OUT = "s3://faces/out/lines"
 ODD = " +%20%2F ü=&#.txt"
@@ -53,6 +58,14 @@ class Stored(Lines):
 @dataclass(frozen=True)
 class StoredJoined(JoinedLines):
     """Lines of a store in one object, by way of parts."""
+
+    def may_write_to_store(self, output: Path) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class StoredSorted(SortedLines):
+    """Lines of a store below two prefixes."""
 
     def may_write_to_store(self, output: Path) -> bool:
         return True
@@ -124,6 +137,27 @@ def test_another_machine_resumes_what_is_in_the_store(
     assert store.objects() == resumed
 
 
+@pytest.mark.parametrize("jobs", [(Stored(), StoredSorted()), (StoredSorted(), Stored())])
+def test_the_output_of_another_command(
+    jobs: tuple[Lines, Lines], store: Store, request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is never taken for one that was deleted, and --overwrite removes all of it."""
+    for each in (Stored, StoredSorted):
+        entry = Entry(f"{each.__module__}:{each.__name__}")
+        monkeypatch.setitem(registry.COMMANDS, each.command, entry)
+    first, second = jobs
+    carry_out(second, request_)
+    wanted = store.objects()
+    store.clear()
+    carry_out(first, request_)
+    made = store.objects()
+    with pytest.raises(ResumeError, match=f"begun differently .command '{first.command}' then"):
+        carry_out(second, request_)
+    assert store.objects() == made
+    carry_out(second, replace(request_, overwrite=True))
+    assert store.objects() == wanted
+
+
 @pytest.mark.parametrize("kind", [Stored, StoredJoined])
 def test_shares_of_several_machines(
     kind: type[Lines],
@@ -151,6 +185,44 @@ def test_shares_of_several_machines(
     on_machine(4, tmp_path, monkeypatch)
     assert carry_out(job, joining).details["done_before"] == 12
     assert store.objects() == whole
+
+
+@dataclass(frozen=True)
+class Choosing(Stored):
+    """Shards of as many lines as a machine chooses, unless another one has chosen."""
+
+    def plan(self, request: Request, scratch: Path) -> Work:
+        work = super().plan(request, scratch)
+        n = int(request.choices.get("lines", os.environ["LINES_OF_A_SHARD"]))
+        stage = work.stages[0]
+        shards = cut_evenly(12, n, stage.shards[0].source, id_format="{start:04d}")
+        before_it_begins()
+        return replace(work, stages=[replace(stage, shards=shards)], choices={"lines": n})
+
+
+def before_it_begins() -> None:
+    """Let another machine be quicker."""
+
+
+def test_the_first_of_several_machines_chooses(
+    store: Store, request_: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def be_quicker() -> None:
+        monkeypatch.setattr(sys.modules[__name__], "before_it_begins", lambda: None)
+        with monkeypatch.context() as other:
+            other.setenv("LINES_OF_A_SHARD", "2")
+            on_machine(1, tmp_path, other)
+            assert carry_out(Choosing(), request_, 1).ok == 4
+
+    monkeypatch.setenv("LINES_OF_A_SHARD", "4")
+    monkeypatch.setattr(sys.modules[__name__], "before_it_begins", be_quicker)
+    on_machine(2, tmp_path, monkeypatch)
+    assert carry_out(Choosing(), request_, 2).ok == 4
+    on_machine(3, tmp_path, monkeypatch)
+    assert carry_out(Choosing(), request_, 3).ok == 4
+    done = carry_out(Choosing(), replace(request_, joins=True))
+    assert (done.ok, done.details["done_before"]) == (12, 12)
+    assert len([key for key in store.objects() if "/ledger/0" in key]) == 6
 
 
 def test_a_run_that_has_lost_its_lease_puts_no_page(store: Store, request_: Request) -> None:
