@@ -102,7 +102,7 @@ def test_an_address_where_nothing_listens(tmp_path: Path) -> None:
     done = faceprep(*words, "--runner", "ray", cwd=tmp_path)
     assert done.returncode == 2 and f"no Ray cluster at {address}" in done.stderr
     done = faceprep(*words, cwd=tmp_path)
-    assert done.returncode == 2 and "--runner ray only" in done.stderr
+    assert done.returncode == 2 and "needs --runner ray" in done.stderr
     assert not (tmp_path / "out.parquet").exists()
 
 
