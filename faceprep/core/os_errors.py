@@ -12,11 +12,12 @@ from pathlib import Path
 
 from faceprep.core import passing_faults, stores
 from faceprep.core.errors import FaceprepError, NameTooLong, OptionError, OutputError, SourceError
-from faceprep.core.stores import StoreError
+from faceprep.core.store_errors import StoreError
 from faceprep.core.suggest import did_you_mean
 from faceprep.core.urls import find_foreign_name, is_remote
 
 NAME_A_FILE = "Name a file."
+_NO_FAULTS = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
 _MOST_NAMES = 10_000
 _NO_FAULTS = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
 """Errors that say what is there instead."""

@@ -19,7 +19,7 @@ from faceprep.core.os_errors import is_fault
 from faceprep.core.paths import full_path
 from faceprep.core.state_file import STATE, run_id_of
 from faceprep.core.types import Outcome, Request, Shard, Work
-from faceprep.run.ledger import Places
+from faceprep.run.places import Places
 
 log = logging.getLogger("faceprep")
 _N_NAMED = 3
@@ -109,9 +109,11 @@ def places_before(places: Places, before: Mapping[str, Any] | None) -> Places:
         return places
     output = Path(full_path(places.state.parent))
     siblings = registry.load(registry.COMMANDS, command).siblings
-    if not siblings:
-        return Places(output)
-    return Places(output.parent, home=output.name, siblings=siblings)
+    found = Places(output)
+    if siblings:
+        found = Places(output.parent, home=output.name, siblings=siblings)
+    found.store = places.store and places.store.rooted(is_beside=bool(siblings))
+    return found
 
 
 def keep_files(described: dict[str, Any], before: Mapping[str, Any] | None) -> None:
