@@ -121,9 +121,9 @@ class Drive:
             self._compare(before)
             is_fresh = self._request.overwrite or self._is_void or self._starts_again
             if is_fresh:
+                keep = self._job.writes_in_place(self._request)
                 with self._ledger.alone():
-                    ledger = self._ledger_before()
-                    ledger.forget(keep_outputs=self._job.writes_in_place(self._request))
+                    self._ledger_before().forget(keep_outputs=keep)
             has_lost_files = is_fresh and self._before is not None and self.work.files is not None
             self._load_finished()
             if self._is_retried or self._is_repaired or has_lost_files:
@@ -141,10 +141,7 @@ class Drive:
 
     def _ledger_before(self) -> Ledger:
         """Return the ledger of the earlier run, with the names of its outputs as it has them."""
-        places = self._places
-        if self._before and self._before.get("command") != self._job.command:
-            places = planning.places_before(places, self._before)
-        return Ledger(places)
+        return Ledger(planning.places_before(self._places, self._before, self._job.command))
 
     def _refuse_other_run(self, before: Mapping[str, Any] | None) -> None:
         if before is not None and not self._is_void:
@@ -219,11 +216,8 @@ class Drive:
         if planning.is_repaired(job, request, scratch, before, self._described):
             self._is_repaired = True
             self._starts_again = before["shards"] != self._described["shards"]
-            log.warning(
-                "%s: inputs that could not be read are readable now: %s",
-                request.output,
-                _AGAIN[self._starts_again],
-            )
+            line = "%s: inputs that could not be read are readable now: %s"
+            log.warning(line, request.output, _AGAIN[self._starts_again])
 
     def _load_finished(self) -> None:
         """Load the reports of finished shards, and note whether some are to be tried again.

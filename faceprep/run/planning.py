@@ -99,16 +99,17 @@ def is_repaired(
     return all(before.get(name) == then[name] for name in ("fingerprint", "shards"))
 
 
-def places_before(places: Places, before: Mapping[str, Any] | None) -> Places:
-    """Return the places of the run `before` in the same output, maybe of another command.
+def places_before(places: Places, before: Mapping[str, Any] | None, command: str) -> Places:
+    """Return the places of the run `before` in the same output, maybe of another than `command`.
 
     The names of a run with folders beside its output start one folder higher than those of others.
     """
-    command = (before or {}).get("command")
-    if command not in registry.COMMANDS or places.state.name != STATE:
+    other = str((before or {}).get("command"))
+    is_other = other != command and other in registry.COMMANDS
+    if not is_other or places.state.name != STATE:
         return places
     output = Path(full_path(places.state.parent))
-    siblings = registry.load(registry.COMMANDS, command).siblings
+    siblings = registry.load(registry.COMMANDS, other).siblings
     found = Places(output)
     if siblings:
         found = Places(output.parent, home=output.name, siblings=siblings)
