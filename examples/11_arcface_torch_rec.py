@@ -1,10 +1,9 @@
-"""Convert identity folders to the .rec that arcface_torch trains on, and read it as it does: with
-MXNet.
+"""Convert identity folders to the .rec of arcface_torch, and read it as it does: with MXNet.
 
     python examples/11_arcface_torch_rec.py path/to/folders
 
-Without arguments it draws a small set first. MXNet needs an environment of its own (mxnet==1.9.1
-numpy==1.23.5 on Python 3.11): FACEPREP_MXNET_PYTHON names its python.
+Without arguments it draws a small set. MXNet needs an environment of its own: FACEPREP_MXNET_PYTHON
+names its python (mxnet==1.9.1 numpy==1.23.5 on Python 3.11).
 """
 
 import os
@@ -37,4 +36,6 @@ if __name__ == "__main__":  # workers import this file: keep the work behind thi
         write_folder(source)
     run_job(Folder2Rec(), Request((source,), work / "set"), ProcessRunner(2))
     python = os.environ.get("FACEPREP_MXNET_PYTHON", ".venv-mxnet/bin/python")
+    if not Path(python).exists():
+        sys.exit(f"{python}: no such file; FACEPREP_MXNET_PYTHON names a python with MXNet")
     subprocess.run([python, "-c", READ, str(work / "set")], check=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -13,13 +14,16 @@ from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote_plus
 
 import pytest
 
+from faceprep.core import stores
 from tests.command import faceprep
 
 BUCKET = "faces"
 FAIL, CUT, SLOW = "answers 503", "breaks off in the middle", "answers late"
+DROP, DENY = "breaks off in the middle of the request", "answers 403"
 _LATE_S = 0.4
 Fault = Callable[[str, str, int], str]
 """Names the fault of a request, by its method, its path and its number; empty for none."""
@@ -48,6 +52,15 @@ class Store:
             "NO_PROXY": "127.0.0.1",
         }
 
+    def enter(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Make this process talk to the store, whichever it has talked to before."""
+        from s3fs import S3FileSystem
+
+        for name, value in self.environment.items():
+            monkeypatch.setenv(name, value)
+        S3FileSystem.clear_instance_cache()
+        stores.open_store.cache_clear()
+
     def run(self, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command against the store."""
         return faceprep(*arguments, **(dict(self.environment) | environment))
@@ -69,6 +82,22 @@ class Store:
                 assert self.ask("PUT", f"/{key}{below}", file.read_bytes())[0] == 200
         return f"s3://{BUCKET}/{key}"
 
+    def objects(self) -> dict[str, str]:
+        """Return the entity tag of every object."""
+        text = self.ask("GET", "?list-type=2&encoding-type=url")[1].decode()
+        entries = re.findall(r"<Contents>(.*?)</Contents>", text, re.DOTALL)
+        pairs = (
+            re.search(r"<Key>(.*?)</Key>.*<ETag>(.*?)</ETag>", each, re.DOTALL) for each in entries
+        )
+        return {unquote_plus(pair[1]): pair[2] for pair in pairs if pair}
+
+    def clear(self) -> None:
+        """Remove every object, fault and request."""
+        self.fault = lambda *_: ""
+        for key in self.objects():
+            assert self.ask("DELETE", f"/{quote(key)}")[0] == 204
+        self.requests.clear()
+
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
@@ -88,8 +117,11 @@ def _handler_for(store: Store) -> type[BaseHTTPRequestHandler]:
             store.requests.append((self.command, self.path))
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             fault = store.fault(self.command, self.path, len(store.requests))
-            if fault == FAIL:
-                self.send_response(503)
+            if fault == DROP:
+                self.close_connection = True
+                return
+            if fault in (FAIL, DENY):
+                self.send_response(503 if fault == FAIL else 403)
                 self.send_header("content-length", "0")
                 self.end_headers()
                 return

@@ -83,7 +83,10 @@ def refuse() -> Iterator[None]:
 
 def error_of(path: str, number: int) -> FaceprepError:
     """Return the error of a path that could not be looked at."""
-    return as_error(SourceError, "look at", path, OSError(number, os.strerror(number)))
+    cause = OSError(number, os.strerror(number))
+    error = as_error(SourceError, "look at", path, cause)
+    error.__cause__ = cause
+    return error
 
 
 def look_at(path: str | os.PathLike[str]) -> paths.State:

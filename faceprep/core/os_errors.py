@@ -12,12 +12,15 @@ from pathlib import Path
 
 from faceprep.core import passing_faults, stores
 from faceprep.core.errors import FaceprepError, NameTooLong, OptionError, OutputError, SourceError
-from faceprep.core.stores import StoreError
+from faceprep.core.store_errors import StoreError
 from faceprep.core.suggest import did_you_mean
 from faceprep.core.urls import find_foreign_name, is_remote
 
 NAME_A_FILE = "Name a file."
+_NO_FAULTS = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
 _MOST_NAMES = 10_000
+_NO_FAULTS = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
+"""Errors that say what is there instead."""
 """Names in a folder that are compared with a misspelt one."""
 _REMEDIES = {
     errno.ENOSPC: "Free some space, then start the same command again to resume.",
@@ -88,7 +91,7 @@ def unforeseen(error: OSError, place: str | os.PathLike[str] = "") -> FaceprepEr
 def is_fault(error: FaceprepError) -> bool:
     """Return whether an error comes from a disk or a store, not from what is or is not there."""
     cause = error.__cause__
-    return isinstance(cause, OSError) and cause.errno not in (errno.ENOENT, errno.ENOTDIR)
+    return isinstance(cause, OSError) and cause.errno not in _NO_FAULTS
 
 
 def missing_source(path: str | os.PathLike[str]) -> SourceError:

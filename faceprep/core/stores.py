@@ -21,41 +21,25 @@ from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 from faceprep.core.errors import missing
+from faceprep.core.store_errors import (
+    EXTRAS,
+    StoreError,
+    explain,
+    missing_bucket,
+    missing_object,
+    no_credentials,
+    package_errors,
+)
 from faceprep.core.urls import url_of
 
 log = logging.getLogger("faceprep")
 T = TypeVar("T")
-_EXTRAS = {"gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure"}
 _WAITS_S = (0.2, 0.6, 1.8)
 """Seconds before a request is sent for the second, third and fourth time."""
 _N_AT_ONCE = 8
 _CONNECT_S, _ANSWER_S = 5, 10
-_ERRORS = (
-    ("botocore.exceptions", "BotoCoreError"),
-    ("botocore.exceptions", "ClientError"),
-    ("aiohttp", "ClientError"),
-    ("gcsfs.retry", "HttpError"),
-    ("google.auth.exceptions", "GoogleAuthError"),
-    ("azure.core.exceptions", "AzureError"),
-)
-"""Errors of the packages behind fsspec that are not OSErrors."""
-_NO_CREDENTIALS = ("Credentials", "Token", "Auth", "Profile")
-_CONDITION = "pre-condition"
-_LOG_IN = (
-    "Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; for a public bucket set "
-    "FSSPEC_S3_ANON=true."
-)
-
-
-class StoreError(OSError):
-    """An error of a store: `reason` in one line, and what to do.
-
-    `errno` is that of the same trouble with a disk, so EIO where a later start may succeed.
-    """
-
-    def __init__(self, number: int, reason: str, remedy: str) -> None:
-        super().__init__(number, reason)
-        self.reason, self.remedy = reason, remedy
+_TAGS = ("generation", "ETag", "etag", "md5Hash", "LastModified", "created")
+"""Names of what changes with an object, in the answers of the stores."""
 
 
 class Entry(NamedTuple):
@@ -76,7 +60,7 @@ def look_at(path: str | os.PathLike[str]) -> Entry:
         return _entry(send(path, lambda store, key: store.info(key)))
     name = url.rpartition("/")[2]
     if name not in listed:
-        raise _missing()
+        raise missing_object()
     return listed[name]
 
 
@@ -143,7 +127,8 @@ def explain_missing(path: str | os.PathLike[str]) -> tuple[str, str]:
         except StoreError as error:
             if error.errno != errno.ENOENT:
                 raise
-            return f"no such bucket: {bucket}", "Check its name, and the account."
+            found = missing_bucket(bucket)
+            return found.reason, found.remedy
     return "no such object or prefix", "Check the path."
 
 
@@ -269,8 +254,7 @@ _listings = _Listings()
 def _entry(info: dict[str, Any]) -> Entry:
     if info["type"] == "directory":
         return Entry(True, 0, "")
-    tags = (info.get(name) for name in ("ETag", "etag", "md5Hash", "LastModified", "created"))
-    tag = next((str(each) for each in tags if each), "")
+    tag = next((str(info[name]) for name in _TAGS if info.get(name)), "")
     return Entry(False, int(info["size"] or 0), tag.strip('"'))
 
 
@@ -298,13 +282,14 @@ def send(path: str | os.PathLike[str], request: Callable[[Any, str], T]) -> T:
     Raises StoreError, and MissingExtra without the package for the store.
     """
     url = url_of(path)
-    store = open_store(url.partition("://")[0], os.getpid())
+    scheme = url.partition("://")[0]
+    store = open_store(scheme, os.getpid())
     began = time.monotonic()
     for wait_s in (*_WAITS_S, None):
         try:
             return request(store, _key_of(url))
-        except _errors() as error:
-            found = _explain(error)
+        except package_errors() as error:
+            found = explain(error, scheme)
             if wait_s is None or found.errno != errno.EIO:
                 raise found from error
         log.debug("%s: %s: trying again in %s s", url, found.reason, wait_s)
@@ -314,43 +299,12 @@ def send(path: str | os.PathLike[str], request: Callable[[Any, str], T]) -> T:
     raise AssertionError
 
 
-def _errors() -> tuple[type[Exception], ...]:
-    """Return the errors of requests, of the packages that are loaded."""
-    others = (getattr(sys.modules.get(module), name, None) for module, name in _ERRORS)
-    return (OSError, *filter(None, others))
-
-
-def _missing() -> StoreError:
-    return StoreError(errno.ENOENT, "no such object or prefix", "Check the path.")
-
-
-def _explain(error: Exception) -> StoreError:
-    """Return the error of a request as a StoreError."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, StoreError):
-        return error
-    if isinstance(error, FileNotFoundError) and "bucket" in text:
-        return StoreError(errno.ENOENT, "no such bucket", "Check its name, and the account.")
-    if isinstance(error, FileNotFoundError):
-        return _missing()
-    if isinstance(error, FileExistsError) or _CONDITION in text:
-        return StoreError(errno.EEXIST, "the object has changed", "Start again.")
-    if isinstance(error, NotADirectoryError | IsADirectoryError):
-        return StoreError(error.errno or errno.EISDIR, text, "Check the path.")
-    name = type(error).__name__
-    if any(word in name for word in _NO_CREDENTIALS):
-        return StoreError(errno.EACCES, f"no valid credentials for the store ({text})", _LOG_IN)
-    if isinstance(error, PermissionError):
-        remedy = f"Check who may use it. {_LOG_IN}"
-        return StoreError(errno.EACCES, f"the store refuses access ({text})", remedy)
-    remedy = "Check the network and AWS_ENDPOINT_URL, then start the same command again."
-    return StoreError(errno.EIO, f"the store does not answer properly ({text})", remedy)
-
-
 @lru_cache(maxsize=8)
 def open_store(scheme: str, process: int) -> Any:
     """Return the file system of a store for this process; a fork cannot use its parent's."""
-    extra = _EXTRAS.get(scheme, "s3")
+    extra = EXTRAS.get(scheme, "s3")
+    if extra == "gcs":  # it would ask by another protocol what kind a bucket is, for a minute
+        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     try:
         import fsspec
 
@@ -359,9 +313,7 @@ def open_store(scheme: str, process: int) -> Any:
         problem = f"{scheme}:// needs a package that is not installed ({error})"
         raise missing(error, problem, f"pip install 'faceprep[{extra}]'") from error
     except ValueError as error:
-        raise StoreError(
-            errno.EACCES, f"no valid credentials for the store ({error})", "Set them."
-        ) from error
+        raise no_credentials(error, scheme) from error
     store.retries = 1  # requests are repeated here, for every store alike
     return store
 

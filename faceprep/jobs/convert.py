@@ -118,6 +118,8 @@ class Convert(NamingOptions, Job):
 
     def plan(self, request: Request, scratch: Path) -> Work:
         images = index_set(request.sources[0], scratch, relative_to=self.relative_to)
+        if not self.writes_file(request.output):
+            self._refuse_shards()
         n = len(images) if request.limit is None else min(len(images), request.limit)
         writer = self._make_writer(request.output, images, scratch)
         _refuse_halves(images, n, writer)
@@ -194,6 +196,11 @@ class Convert(NamingOptions, Job):
                 path=source,
                 remedy=f"{suggest_containers(names)}, or use --allow-loss.",
             )
+
+    def _refuse_shards(self) -> None:
+        if self.shards or self.shard_size:
+            name = "--shards" if self.shards else "--shard-size"
+            raise OptionError(f"{name}: a folder is not divided into files", remedy="Leave it out.")
 
     def _count_files(self, n: int, n_bytes: int, group: int) -> int:
         if self.shard_size:

@@ -13,6 +13,8 @@ from faceprep.core.job import Continuation, Job
 from faceprep.core.restored_job import restore_job
 from faceprep.core.state_file import RUN, find_state, load_record
 from faceprep.core.types import Request
+from faceprep.core.urls import is_remote
+from faceprep.run.store_output import find_run
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,11 @@ class Finish(Continuation):
 
 def _load_run(output: Path) -> Mapping[str, Any]:
     """Return the description of the run that makes `output`. Raises SourceError."""
+    if is_remote(output):
+        run = find_run(output)
+        if run and run.get("command"):
+            return run
+        raise _nothing_to_finish(output)
     folder, inner = output, [RUN]
     if not output.is_dir():
         folder, inner = Path(os.path.abspath(output)).parent, [f"{output.name}/{RUN}"]
@@ -44,7 +51,11 @@ def _load_run(output: Path) -> Mapping[str, Any]:
         runs = [run for name in inner if (run := load_record(state, name)).get("command")]
         if len(runs) == 1:
             return runs[0]
-    raise SourceError(
+    raise _nothing_to_finish(output)
+
+
+def _nothing_to_finish(output: Path) -> SourceError:
+    return SourceError(
         "no run to finish here",
         path=output,
         expected="the output of a command with --shard",

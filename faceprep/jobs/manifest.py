@@ -331,12 +331,11 @@ class Manifest(NamingOptions, Job):
         n = chosen.train.size + chosen.val.size
         wanted = round(self.val_fraction * n)
         if self.split_by == "image" and chosen.val.size < wanted:
-            log.warning(
-                "the validation set has %s, not %s: one image of each class stays in the training "
-                "set",
-                count_noun(chosen.val.size, "image"),
-                f"{wanted:,}",
-            )
+            reason = "one image of each class stays in the training set"
+            if self.group_by:
+                reason = "the images of one group stay together"
+            n_images = count_noun(chosen.val.size, "image")
+            log.warning("the validation set has %s, not %s: %s", n_images, f"{wanted:,}", reason)
 
     # During and after
 

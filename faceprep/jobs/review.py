@@ -92,17 +92,19 @@ class Review(Service):
         taken = self.import_ is not None and self.import_.resolve() == journal_of(plan.resolve())
         with open_session(plan, journal=not taken) as session, scratch_folder() as scratch:
             note = self._import(session) if self.import_ else ""
+            following = f"carry it out: {apply_command(plan)}"
             if self.static:
-                from faceprep.pages.review.static_site import write_static
+                from faceprep.pages.review.static_site import import_command, write_static
 
                 n = write_static(session, self.static, scratch)
+                following = f"take over the verdicts of the page: {import_command(plan)}"
                 note = f"{count_noun(n, 'picture')} in {self.static}"
             elif not self.import_:
                 from faceprep.pages.review.server import serve
 
                 with suppress(KeyboardInterrupt):
                     serve(session, scratch, self.port, announce, browse=not self.no_browser)
-        log.info("carry it out: %s", apply_command(plan))
+        log.info("%s", following)
         counts = Counter(decision.verdict for decision in session.decisions)
         return Reviewed(
             str(plan), session.n_changed, {verdict: counts[verdict] for verdict in VERDICTS}, note

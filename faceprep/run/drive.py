@@ -79,7 +79,8 @@ class Drive:
         """Carry out what is left, and leave the state in order whatever happens."""
         try:
             with runner.start(self._task) as carry_out:
-                self.prepare()
+                while not self.is_prepared:
+                    self.is_prepared = self.prepare()
                 for stage in self.work.stages:
                     if not self._may_begin(stage):
                         break
@@ -96,8 +97,11 @@ class Drive:
 
     # Before
 
-    def prepare(self) -> None:
-        """Plan the work, compare it with the earlier run, and collect what is finished."""
+    def prepare(self) -> bool:
+        """Plan the work, compare it with the earlier run, and collect what is finished.
+
+        Return False where another process has begun the run meanwhile: then prepare once more.
+        """
         before = None if self._request.overwrite else self._before
         self._refuse_other_run(before)
         if self._request.overwrite:  # old state is removed and need not be sound
@@ -117,9 +121,9 @@ class Drive:
             self._compare(before)
             is_fresh = self._request.overwrite or self._is_void or self._starts_again
             if is_fresh:
+                keep = self._job.writes_in_place(self._request)
                 with self._ledger.alone():
-                    ledger = self._ledger_before()
-                    ledger.forget(keep_outputs=self._job.writes_in_place(self._request))
+                    self._ledger_before().forget(keep_outputs=keep)
             has_lost_files = is_fresh and self._before is not None and self.work.files is not None
             self._load_finished()
             if self._is_retried or self._is_repaired or has_lost_files:
@@ -128,18 +132,16 @@ class Drive:
                 planning.keep_files(self._described, before)
             n_all = max(sum(len(stage.shards) for stage in self.work.stages), 1)
             left = (len(self._shards) - len(self._reports)) / n_all
+            if self._places.store:  # a shard leaves this disk when it is done
+                left = min(left, 1 / n_all)
             preflight.refuse_what_cannot_fit(self.work, left, self._places.root)
             self._run = planning.add_lineage(self._described, self._request)
             self._run["item_timeout"] = self._request.item_timeout or self._earlier_timeout
-            self._save(before)
-        self.is_prepared = True
+            return self._save(before)
 
     def _ledger_before(self) -> Ledger:
         """Return the ledger of the earlier run, with the names of its outputs as it has them."""
-        places = self._places
-        if self._before and self._before.get("command") != self._job.command:
-            places = planning.places_before(places, self._before)
-        return Ledger(places)
+        return Ledger(planning.places_before(self._places, self._before, self._job.command))
 
     def _refuse_other_run(self, before: Mapping[str, Any] | None) -> None:
         if before is not None and not self._is_void:
@@ -153,7 +155,7 @@ class Drive:
             preflight.refuse_changed_input(before, self._described, self._request.output)
         if self.work.files is not None:
             preflight.refuse_to_write_over(
-                self._request, self._places.root, self.work.files, self._before
+                self._request, self._places.root, self.work.files, self._before, self._places.has
             )
         elif self._before is None:
             preflight.refuse_foreign_files(self._folders)
@@ -162,12 +164,14 @@ class Drive:
                 before or {}, self.work.stages[0], self._ledger.is_done, self._request.output
             )
 
-    def _save(self, before: Mapping[str, Any] | None) -> None:
-        """Save the description of the run, with the number of processes that share it."""
+    def _save(self, before: Mapping[str, Any] | None) -> bool:
+        """Save the description of the run; return whether it is still the one to carry out."""
         if self._share is None:
-            self._ledger.save_run(self._run)
-        elif self._is_repaired or self._is_retried or not (before or {}).get("finished"):
-            self._ledger.save_run(self._run | {"shares": self._share.n})
+            return self._ledger.save_run(self._run)
+        is_changed = self._is_repaired or self._is_retried
+        if not is_changed and (before or {}).get("finished"):
+            return True
+        return self._ledger.save_run(self._run | {"shares": self._share.n}, is_changed)
 
     def _own(self, stage: Stage) -> Sequence[Shard]:
         """Return the shards of a stage that this process carries out."""
@@ -211,11 +215,8 @@ class Drive:
         if planning.is_repaired(job, request, scratch, before, self._described):
             self._is_repaired = True
             self._starts_again = before["shards"] != self._described["shards"]
-            log.warning(
-                "%s: inputs that could not be read are readable now: %s",
-                request.output,
-                _AGAIN[self._starts_again],
-            )
+            line = "%s: inputs that could not be read are readable now: %s"
+            log.warning(line, request.output, _AGAIN[self._starts_again])
 
     def _load_finished(self) -> None:
         """Load the reports of finished shards, and note whether some are to be tried again.
@@ -236,6 +237,7 @@ class Drive:
         if self._finish_report is None and self._share is None:
             unfinished |= {FINISH}
         self._ledger.drop_pages(unfinished)
+        self._by_status.clear()
         for report in self._reports.values():
             self._by_status.update(report.by_status)
         self._n_done_before = self._by_status.total()
@@ -320,7 +322,7 @@ class Drive:
             raise TooManyFailures(
                 f"{count_noun(n_failed, 'input')} failed, --max-failures allows {allowed:,}",
                 path=self._request.output,
-                remedy=f"Each is named in {self._places.failures}.",
+                remedy=f"Each is named in {self._places.shown_failures}.",
             )
 
     def finish(self) -> None:
@@ -330,8 +332,8 @@ class Drive:
             raise OutputError(
                 f"not made: {n_crashed:,} of {len(self._shards):,} shards crashed",
                 path=self._request.output,
-                remedy=f"Each is named in {self._places.failures}. Start the same command again "
-                "to try them again.",
+                remedy=f"Each is named in {self._places.shown_failures}. Start the same command "
+                "again to try them again.",
             )
         if not n_crashed and not self._finish_report:
             sink = ShardSink(self._places, FINISH)
@@ -391,6 +393,6 @@ class Drive:
             outputs=sum(report.n_outputs for report in reports),
             seconds=round(seconds, 3),
             output=str(self._request.output),
-            details={"failures": str(self._places.failures), "done_before": self._n_done_before}
+            details={"failures": self._places.shown_failures, "done_before": self._n_done_before}
             | self._job_details(),
         )

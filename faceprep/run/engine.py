@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 from faceprep.core import locks
@@ -15,9 +16,10 @@ from faceprep.core.types import Request, Runner, Summary
 from faceprep.core.urls import is_remote
 from faceprep.run import preflight
 from faceprep.run.drive import Drive, Progress
-from faceprep.run.ledger import Places
+from faceprep.run.places import Places
 from faceprep.run.shard_task import ShardTask
 from faceprep.run.store_output import run_in_store
+from faceprep.run.store_places import StorePlaces
 
 _GO_ON = "Start the same command again to resume."
 
@@ -29,11 +31,20 @@ def run_job(
 
     Raises FaceprepError when the run cannot begin or has to stop. Finished shards stay finished.
     """
+    carry_out = partial(_carry_out, job, runner, progress or Progress())
     if is_remote(request.output):
-        return run_in_store(job, request, lambda here: run_job(job, here, runner, progress))
+        return run_in_store(job, request, carry_out)
+    return carry_out(request)
+
+
+def _carry_out(
+    job: Job, runner: Runner, progress: Progress, request: Request, store: StorePlaces | None = None
+) -> Summary:
+    """Carry out a run on this disk, or one that puts its output into a store."""
     started = time.monotonic()
     job.check_places(request)
     places = _places(job, request)
+    places.store = store
     folders = _folders(job, request)
     drive: Drive | None = None
     try:
@@ -43,7 +54,7 @@ def run_job(
             preflight.refuse_bad_share(request, job.writes_in_place(request))
             with _lock(places) as token:
                 task = ShardTask(job, places, token)
-                drive = Drive(task, request, folders, progress or Progress())
+                drive = Drive(task, request, folders, progress)
                 drive.run(runner)
     except KeyboardInterrupt:
         state = drive.state_line() if drive else "nothing begun"

@@ -9,7 +9,8 @@ from pathlib import Path
 from faceprep.core import storage
 from faceprep.core.io.csv import csv_line
 from faceprep.core.types import Outcome, Shard, ShardReport, count_failures
-from faceprep.run.ledger import Ledger, Places
+from faceprep.run.ledger import Ledger
+from faceprep.run.places import Places
 from faceprep.tables.ledger import FAILURES
 
 
@@ -26,7 +27,18 @@ def write_failures(
     reports = list(reports)
     if places.is_alone and not lost and not any(map(_has_failures, reports)):
         storage.remove_tree(places.failures)
-        return
+    else:
+        _write(places, reports, shards, lost)
+    if places.store:
+        places.store.put_failures(places.failures, places.shown_failures)
+
+
+def _write(
+    places: Places,
+    reports: Sequence[ShardReport],
+    shards: Mapping[str, Shard],
+    lost: Sequence[Outcome],
+) -> None:
     rows = chain((each[:3] for each in lost), _failures(Ledger(places), reports, shards))
     with storage.AtomicFile(places.failures) as file:
         for row in chain([("input", "status", "reason")], rows):

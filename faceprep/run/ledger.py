@@ -22,12 +22,13 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from faceprep.core import locks, output_tree, passing_faults, storage
+from faceprep.core import locks, output_tree, passing_faults, storage, store_writes
 from faceprep.core.errors import SourceError
 from faceprep.core.os_errors import is_fault
-from faceprep.core.paths import is_folder, is_present
+from faceprep.core.paths import is_folder
 from faceprep.core.state_file import RUN, STATE, load_run
 from faceprep.core.types import Buffer, Outcome, Shard, ShardReport, count_failures, count_name
+from faceprep.run.places import PARTS, Places, names_in
 from faceprep.run.staging import (
     BESIDE,
     Staging,
@@ -36,71 +37,10 @@ from faceprep.run.staging import (
     remove_attempt,
     shard_of,
 )
-from faceprep.tables.ledger import FAILURES, PAGES, Page, as_columns, page_name, shard_ids
+from faceprep.run.store_places import StorePlaces
+from faceprep.tables.ledger import Page, as_columns, shard_ids
 
-_PARTS = "parts"
 _STATUS, _UNIT = attrgetter("status"), attrgetter("unit")
-
-
-class Places:
-    """Paths of a run. They are small and picklable: workers get a copy.
-
-    `root` is the folder that output names are relative to. `state_name` names the folder of the
-    state where several runs have the same root; `all_failures` is then the list that they share, if
-    they do. A process that carries out a `share` of the run keeps what is its own in a folder of
-    that name: its lock, its scratch and its failures. With `home`, the output is the folder of that
-    name in `root`. The folders beside it have one of the endings `siblings`.
-    """
-
-    def __init__(
-        self,
-        root: Path,
-        state_name: str = "",
-        shares_failures: bool = False,
-        home: str = "",
-        siblings: Sequence[str] = (),
-        share: str = "",
-    ) -> None:
-        self.root, self.home = root, home
-        self.tops = tuple(home + ending for ending in ("", *siblings)) if home else ()
-        state = root / home / STATE
-        self.state = state / state_name
-        self.all_failures = state / FAILURES if shares_failures and state_name else None
-        self.is_share = bool(share)
-        self.shares = self.state / "shares"
-        self.private = self.shares / share if share else self.state
-        self.scratch = self.private / "scratch"
-        self.signs = self.scratch / "signs of life"
-        self.is_alone = not state_name
-        folder = root / home if self.is_alone else self.state
-        if share:
-            folder, self.is_alone, self.all_failures = self.private, False, None
-        self.failures = folder / FAILURES
-        self._state_name = self.state.relative_to(self.root).as_posix()
-
-    def page(self, shard_id: str) -> Path:
-        return self.state / page_name(shard_id)
-
-    def staging(self, attempt: str) -> Path:
-        return self.state / "staging" / attempt
-
-    def attempts(self) -> list[str]:
-        """Return the names of all attempts that have left something."""
-        return _names(self.staging(""))
-
-    def state_folders(self) -> list[Path]:
-        """Return every folder that holds state of the run, outermost first."""
-        inner = [self.state / name for name in (PAGES, _PARTS, "scratch", "staging", "shares")]
-        inner += [self.private, self.scratch] * self.is_share
-        beside = [self.root / top for top in self.tops[1:]]
-        outer = [self.root / self.home / STATE, self.state, self.signs]
-        return [*outer, *inner, *(top / STATE for top in beside), *(top / BESIDE for top in beside)]
-
-    def part_name(self, shard_id: str, suffix: str) -> str:
-        return f"{self._state_name}/{_PARTS}/{shard_id}{suffix}"
-
-    def is_part(self, name: str) -> bool:
-        return name.startswith(f"{self._state_name}/{_PARTS}/")
 
 
 class ShardSink:
@@ -144,7 +84,11 @@ class ShardSink:
         return self._staging.open(self._places.part_name(self._id, suffix), durable=False)
 
     def part_path(self, shard_id: str, suffix: str) -> Path:
-        return self._places.root / self._places.part_name(shard_id, suffix)
+        name = self._places.part_name(shard_id, suffix)
+        path = self._places.root / name
+        if self._places.store and storage.size_of(path) is None:
+            store_writes.get_file(self._places.place_of(name), path)
+        return path
 
     def commit(self, outcomes: Sequence[Outcome]) -> ShardReport:
         """Make the shard a part of the output and return its report.
@@ -164,9 +108,10 @@ class ShardSink:
             "outputs": n_outputs,
         } | ({"retry": True} if retry else {})
         lines = [counts, as_columns(outcomes, by_status)]
-        if self._staging.commit(lines, self._places.page(self._id)):
-            return report
-        return rescue(self._places, self._id) or report
+        is_first = self._staging.commit(lines, self._places.page(self._id))
+        if self._places.store:
+            put_shard(self._places, self._places.store, self._id)
+        return report if is_first else rescue(self._places, self._id) or report
 
     def discard(self) -> None:
         self._staging.discard()
@@ -184,14 +129,34 @@ def rescue(places: Places, shard_id: str) -> ShardReport | None:
     return load_report(places, shard_id)
 
 
+def put_shard(places: Places, store: StorePlaces, shard_id: str) -> None:
+    """Put the objects of a finished shard and its page, then free their room on this disk.
+
+    Parts stay here too: this process is the likely one to join them. Raises OutputError.
+    """
+    data = storage.read_bytes(places.page(shard_id))
+    page = Page(shard_id, data)
+    store.put_shard(
+        page, data, {places.place_of(name): places.root / name for name in page.outputs}
+    )
+    for name in page.outputs:
+        if not places.is_part(name):
+            storage.remove_file(places.root / name)
+
+
 def load_report(places: Places, shard_id: str, with_parts: bool = True) -> ShardReport | None:
-    """Load the report of a finished shard; None unless all outputs exist in their sizes."""
+    """Load the report of a finished shard; None unless all outputs exist in their sizes.
+
+    In a store, its page must be there too.
+    """
     page = _load_page(places, shard_id)
     if page is None:
         return None
+    if places.store and not places.store.has_page(shard_id, places.page(shard_id)):
+        return None
     for name, n_bytes in zip(page.outputs, page.sizes, strict=True):
         wanted = with_parts or not places.is_part(name)
-        if wanted and storage.size_of(f"{places.root}/{name}") != n_bytes:
+        if wanted and storage.size_of(places.place_of(name)) != n_bytes:
             return None
     return page.counts
 
@@ -222,7 +187,7 @@ class Ledger:
     """The state of a run on disk. Only the driver holds one, under its lock."""
 
     def __init__(self, places: Places) -> None:
-        self._places = places
+        self._places, self._store = places, places.store
         self._run = places.state / RUN
 
     def load_run(self) -> dict[str, Any] | None:
@@ -234,8 +199,17 @@ class Ledger:
             return None
         return load_run(self._places.state)
 
-    def save_run(self, run: Mapping[str, Any]) -> None:
-        storage.write_file(self._run, (json.dumps(run, indent=1, sort_keys=True) + "\n").encode())
+    def save_run(self, run: Mapping[str, Any], is_changed: bool = True) -> bool:
+        """Record what the run is. Return False where another process has begun it meanwhile.
+
+        In a store, which has no lock for that, the first record stays unless it `is_changed`.
+        """
+        earlier, kept = self.load_run(), dict(run)
+        if self._store:
+            run = {"finished": False} | kept
+            kept = self._store.save_run(run, is_changed)
+        storage.write_file(self._run, (json.dumps(kept, indent=1, sort_keys=True) + "\n").encode())
+        return kept in (run, earlier)
 
     def mark_finished(self, run: Mapping[str, Any]) -> None:
         """Record that the run is complete, so that its state may become one file."""
@@ -259,23 +233,33 @@ class Ledger:
 
     def drop_pages(self, unfinished: Container[str]) -> None:
         """Remove the pages of shards that are `unfinished`, such as those with lost outputs."""
-        for shard_id in shard_ids(_names(self._places.page("").parent)):
+        for shard_id in shard_ids(names_in(self._places.page("").parent)):
             if shard_id in unfinished:
-                storage.remove_file(self._places.page(shard_id))
+                self._drop_page(shard_id)
 
     def undo(self, shard_id: str) -> None:
         """Remove the outputs and the page of a finished shard, so that it is carried out again."""
-        output_tree.remove_outputs(
-            self._places.root, _outputs(self._places, shard_id), self._places.tops
-        )
-        storage.remove_file(self._places.page(shard_id))
+        self._remove(_outputs(self._places, shard_id))
+        self._drop_page(shard_id)
+
+    def _drop_page(self, shard_id: str) -> None:
+        if self._store:
+            self._store.drop_page(shard_id)
+        storage.remove_tree(self._places.page(shard_id))
+
+    def _remove(self, names: Sequence[Any]) -> None:
+        """Remove outputs, wherever they are."""
+        if self._store:
+            inside = filter(output_tree.is_inside, names)
+            store_writes.remove([self._places.place_of(name) for name in inside])
+        output_tree.remove_outputs(self._places.root, names, self._places.tops)
 
     def _folders_of_workers(self) -> list[Path]:
         """Return the folders that workers share a lock in: those of all shares for a whole run."""
         if self._places.is_share:
             return [self._places.private]
         shares = self._places.shares
-        return [self._places.state, *(shares / name for name in _names(shares))]
+        return [self._places.state, *(shares / name for name in names_in(shares))]
 
     def wait_for_workers(self) -> None:
         """Wait until no worker of the earlier run is busy; leave its staging alone."""
@@ -291,12 +275,16 @@ class Ledger:
 
     def alone(self) -> AbstractContextManager[object]:
         """Keep out the processes that share the run. Raises OutputError where one is at work."""
-        others = [self._places.shares / name for name in _names(self._places.shares)]
+        if self._store:
+            return self._store.alone()
+        others = [self._places.shares / name for name in names_in(self._places.shares)]
         return locks.hold_all(folder for folder in others if folder != self._places.private)
 
     def is_done(self, shards: Sequence[Shard]) -> bool:
         """Return whether the pages of these shards are there and none is still being committed."""
-        pages = set(shard_ids(_names(self._places.page("").parent)))
+        if self._store:
+            self._store.pull(self._places.page("").parent)
+        pages = set(shard_ids(names_in(self._places.page("").parent)))
         begun = {shard_of(attempt) for attempt in self._places.attempts()}
         return all(shard.id in pages and shard.id not in begun for shard in shards)
 
@@ -307,9 +295,9 @@ class Ledger:
     def is_deleted(self) -> bool:
         """Return whether somebody has removed every output of the earlier run."""
         n_listed = 0
-        for shard_id in shard_ids(_names(self._places.page("").parent)):
+        for shard_id in shard_ids(names_in(self._places.page("").parent)):
             for name in map(str, _outputs(self._places, shard_id)):
-                if not self._places.is_part(name) and is_present(self._places.root / name):
+                if not self._places.is_part(name) and self._places.has(name):
                     return False
                 n_listed += not self._places.is_part(name)
         return n_listed > 0
@@ -320,15 +308,17 @@ class Ledger:
         `keep_outputs` spares outputs that replaced an input.
         """
         places = self._places
+        if self._store:
+            self._store.drop_run()
         for attempt in places.attempts():
             remove_attempt(places.root, places.staging(attempt), places.tops)
         folder = places.page("").parent
-        for shard_id in shard_ids(_names(folder)):
+        for shard_id in shard_ids(names_in(folder)):
             names = _outputs(places, shard_id)
             if keep_outputs:
                 names = [name for name in names if places.is_part(str(name))]
-            output_tree.remove_outputs(places.root, names, places.tops)
-            storage.remove_tree(places.page(shard_id))
+            self._remove(names)
+            self._drop_page(shard_id)
         for path in (places.staging(""), folder, places.failures):
             storage.remove_tree(path)
         if is_folder(self._run):
@@ -338,9 +328,13 @@ class Ledger:
         storage.remove_tree(self._places.scratch)
         if not self._places.is_share:
             storage.remove_tree(self._places.shares)
+            if self._store:
+                self._store.drop_shares()
 
     def drop_parts(self) -> None:
-        for folder in (self._places.state / _PARTS, self._places.staging("")):
+        if self._store:
+            self._store.drop_parts()
+        for folder in (self._places.state / PARTS, self._places.staging("")):
             storage.remove_tree(folder)
         for top in self._places.tops[1:]:
             self._drop_beside(self._places.root / top)
@@ -357,11 +351,3 @@ def _outputs(places: Places, shard_id: str) -> Sequence[Any]:
     """Return the names on a page, which may be damaged or come from somebody else."""
     page = _load_page(places, shard_id)
     return page.outputs if page else []
-
-
-def _names(folder: Path) -> list[str]:
-    """Return the names in `folder`, or an empty list if it does not exist."""
-    if not is_folder(folder):
-        return []
-    folders, files = storage.list_folder(folder)
-    return sorted(folders + files)

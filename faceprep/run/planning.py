@@ -19,7 +19,7 @@ from faceprep.core.os_errors import is_fault
 from faceprep.core.paths import full_path
 from faceprep.core.state_file import STATE, run_id_of
 from faceprep.core.types import Outcome, Request, Shard, Work
-from faceprep.run.ledger import Places
+from faceprep.run.places import Places
 
 log = logging.getLogger("faceprep")
 _N_NAMED = 3
@@ -71,9 +71,10 @@ def _plan_once(
         except FaceprepError as error:
             for outcome in islice(faults.lost.values(), _N_NAMED):
                 log.warning("%s", outcome.reason)
-            for path, number in faults.met.items():
+            met = [input_faults.error_of(path, number) for path, number in faults.met.items()]
+            for fault in filter(is_fault, met):
                 if not is_fault(error):  # what seems wrong may be what could not be seen
-                    raise input_faults.error_of(path, number) from error
+                    raise fault from error
             raise
     described = describe(job, request) | _describe_work(work)
     if faults.met:
@@ -98,19 +99,22 @@ def is_repaired(
     return all(before.get(name) == then[name] for name in ("fingerprint", "shards"))
 
 
-def places_before(places: Places, before: Mapping[str, Any] | None) -> Places:
-    """Return the places of the run `before` in the same output, maybe of another command.
+def places_before(places: Places, before: Mapping[str, Any] | None, command: str) -> Places:
+    """Return the places of the run `before` in the same output, maybe of another than `command`.
 
     The names of a run with folders beside its output start one folder higher than those of others.
     """
-    command = str((before or {}).get("command"))
-    if command not in registry.COMMANDS or places.state.name != STATE:
+    other = str((before or {}).get("command"))
+    is_other = other != command and other in registry.COMMANDS
+    if not is_other or places.state.name != STATE:
         return places
     output = Path(full_path(places.state.parent))
-    siblings = getattr(registry.load(registry.COMMANDS, command), "siblings", ())
-    if not siblings:
-        return Places(output)
-    return Places(output.parent, home=output.name, siblings=siblings)
+    siblings = getattr(registry.load(registry.COMMANDS, other), "siblings", ())
+    found = Places(output)
+    if siblings:
+        found = Places(output.parent, home=output.name, siblings=siblings)
+    found.store = places.store and places.store.rooted(is_beside=bool(siblings))
+    return found
 
 
 def choices_of(before: Mapping[str, Any]) -> Mapping[str, Any]:

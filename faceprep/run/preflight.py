@@ -11,7 +11,7 @@ from faceprep.core import disk_space, input_faults, registry, storage
 from faceprep.core.errors import OptionError, OutputError, ResumeError
 from faceprep.core.os_errors import missing_source
 from faceprep.core.output_tree import is_within, refuse_overlap
-from faceprep.core.paths import exists, is_folder, is_present, real_path
+from faceprep.core.paths import exists, is_folder, real_path
 from faceprep.core.state_file import STATE
 from faceprep.core.text import format_bytes
 from faceprep.core.types import Request, Shard, Share, Stage, Work
@@ -153,11 +153,17 @@ def refuse_other_share(before: Mapping[str, Any], request: Request) -> None:
             found=f"faceprep {__version__}",
             remedy="Use one version in all processes.",
         )
-    n = before.get("shares", share and share.n)
-    if share is not None and n != share.n:
+    if share is not None:
+        refuse_other_number(before, share, request.output)
+
+
+def refuse_other_number(before: Mapping[str, Any], share: Share, output: Path) -> None:
+    """Refuse to share a run with another number of processes than it began with."""
+    n = before.get("shares", share.n)
+    if n != share.n:
         raise ResumeError(
             "this run is shared by another number of processes",
-            path=request.output,
+            path=output,
             expected=f"--shard {min(share.number, n)}/{n}",
             found=f"--shard {share}",
             remedy=_AFRESH,
@@ -237,12 +243,19 @@ def refuse_foreign_files(folders: Sequence[Path]) -> None:
 
 
 def refuse_to_write_over(
-    request: Request, root: Path, files: Sequence[str], before: Mapping[str, Any] | None
+    request: Request,
+    root: Path,
+    files: Sequence[str],
+    before: Mapping[str, Any] | None,
+    has: Callable[[str], bool],
 ) -> None:
-    """Refuse to overwrite files that this run did not make; `before` describes the earlier run."""
+    """Refuse to overwrite files that this run did not make; `before` describes the earlier run.
+
+    `has` says whether there is an output of a name.
+    """
     ours = set((before or {}).get("files") or ())
     for name in files:
-        if name in ours or not is_present(root / name):
+        if name in ours or not has(name):
             continue
         path = real_path(root / name)
         if any(is_within(path, real_path(source)) for source in request.sources):
@@ -260,7 +273,7 @@ def refuse_to_write_over(
 def refuse_what_cannot_fit(work: Work, left: float, root: Path) -> None:
     """Refuse work that needs more bytes or files than are free.
 
-    `left` is the share of the work that is unfinished.
+    `left` is the share of the work that will lie on this disk.
     """
     n_files, n_bytes = int(work.n_files * left), int(work.n_bytes * left)
     free_bytes, free_inodes, block = disk_space.free_space(root)

@@ -13,7 +13,8 @@ from faceprep.core.job import Job
 from faceprep.core.os_errors import name_faults
 from faceprep.core.types import Shard, ShardReport
 from faceprep.run import heartbeat
-from faceprep.run.ledger import Places, ShardSink, rescue
+from faceprep.run.ledger import ShardSink, rescue
+from faceprep.run.places import Places
 
 log = logging.getLogger("faceprep")
 

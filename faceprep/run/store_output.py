@@ -1,94 +1,88 @@
-"""Outputs in an object store: a run works on the disk of this machine, then its objects are put.
+"""Outputs in an object store: shards are made on the disk of this machine, then put.
 
-    PREFIX/NAME…                            the output, NAME being what the user named
-    PREFIX/.faceprep/NAME/lock              the lease of the run at work
-    PREFIX/.faceprep/NAME/ledger/SHARD…     the page of a shard, put once its objects are there
-    PREFIX/.faceprep/NAME/run.json          the run; "finished" is true once everything is there
-
-The run itself is an ordinary one below the user's cache folder, where a killed one resumes. A
-folder of objects cannot appear as a whole, so run.json is written last.
+The run is an ordinary one below the user's cache folder, whose places know the store
+(`run.store_places`). A shard's objects are put when it is done, then its page, and its files here
+are removed. A folder of objects cannot appear as a whole, so the record of a finished run is put
+last. What lies in the cache folder may be lost: the store has all that a run needs to resume.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from faceprep.core import locks, storage, store_writes
-from faceprep.core.errors import FaceprepError, Interrupted, OptionError, OutputError
+from faceprep.core.errors import FaceprepError, Interrupted, OutputError
 from faceprep.core.job import Job
 from faceprep.core.output_tree import refuse_overlap
 from faceprep.core.paths import exists, full_path, is_folder
-from faceprep.core.prefetch import map_ahead
-from faceprep.core.state_file import RUN, STATE, find_state, load_record
-from faceprep.core.text import count_noun
-from faceprep.core.types import Request, Summary
+from faceprep.core.state_file import RUN, STATE, load_run
+from faceprep.core.types import Request, Share, Summary
 from faceprep.models.cache import cache_folder
 from faceprep.run import preflight
-from faceprep.tables.ledger import FAILURES, FINISH, PAGES, Page, page_name, shard_ids
+from faceprep.run.store_places import StorePlaces, load_known_run
+from faceprep.tables.ledger import PAGES
 
-log = logging.getLogger("faceprep")
-_N_AT_ONCE = 8
-"""Objects of a shard that are put at once."""
-RunHere = Callable[[Request], Summary]
-"""Carries the request out on the disk of this machine."""
+RunHere = Callable[[Request, StorePlaces], Summary]
+"""Carries the request out on the disk of this machine and puts what it makes."""
+_ROOM_FOR_PAGES = "x" * 64
+"""As long as names below the state of a run may be."""
+_NAMED = ("command", "options", "sources", "fingerprint", "shards")
+"""What the records of one run have in common."""
 
 
 def run_in_store(job: Job, request: Request, run_here: RunHere) -> Summary:
-    """Carry out a run whose output lies in a store. Raises FaceprepError."""
+    """Carry out a run whose output lies in a store, or a share of it. Raises FaceprepError."""
     _refuse_unfit(job, request)
-    place = _Place(request.output)
+    place = _Place(request.output, request.share)
     storage.make_folder(place.folder)
     with _as_user_knows(place), locks.lock(place.folder / "at work"):
         with store_writes.Lease(place.lock, place.owner()) as lease:
-            is_new = _compare(place, job, request)
-            summary = run_here(replace(request, output=place.here))
-            _Upload(place, job, lease).put_all(is_new and not request.overwrite)
+            store = StorePlaces(place.root(job), place.state, lease.url, lease.name)
+            _refuse_others(place, request, store)
+            _bring_state(place, job, request, store)
+            summary = run_here(replace(request, output=place.here), store)
         storage.remove_tree(place.folder / "out")
-    details = {**summary.details, "failures": place.failures(job)}
-    return replace(summary, output=place.url, details=details)
+    return replace(summary, output=place.url)
+
+
+def find_run(output: Path) -> dict[str, Any] | None:
+    """Return the record of the run that makes an output in a store, None without one."""
+    return load_known_run(_Place(output).state)
 
 
 class _Place:
-    """Where an output lies in the store, and where its run works on this disk."""
+    """Where an output lies in the store, and where a run or a share of it works on this disk."""
 
-    def __init__(self, output: Path) -> None:
+    def __init__(self, output: Path, share: Share | None = None) -> None:
         self.url = full_path(output)
         self.prefix, _, self.name = self.url.rpartition("/")
         digest = hashlib.sha256(self.url.encode("utf-8", "surrogateescape")).hexdigest()
         self.folder = cache_folder() / "stores" / digest[:16]
-        self.here = self.folder / "out" / self.name
         self.state = f"{self.prefix}/{STATE}/{self.name}"
-        self.lock, self.run = f"{self.state}/lock", f"{self.state}/{RUN}"
+        self.lock = self.whole_lock = f"{self.state}/lock"
+        if share is not None:
+            self.folder /= share.folder
+            self.lock = f"{self.state}/shares/{share.folder}/lock"
+        self.here = self.folder / "out" / self.name
 
-    def roots(self, job: Job) -> tuple[Path, str]:
-        """Return the folder and the prefix that the names of outputs are relative to."""
+    def root(self, job: Job) -> str:
+        """Return the prefix that the names of outputs are relative to."""
         if job.writes_file(self.here) or job.siblings:
-            return self.here.parent, self.prefix
-        return self.here, self.url
+            return self.prefix
+        return self.url
 
     def state_here(self, job: Job) -> Path:
         """Return the folder of the state of the run on this disk."""
         if job.writes_file(self.here):
             return self.here.parent / STATE / self.name
         return self.here / STATE
-
-    def failures_here(self, job: Job) -> Path:
-        """Return the list of failures on this disk; a folder has one where something failed."""
-        if job.writes_file(self.here):
-            return self.state_here(job) / FAILURES
-        return self.here / FAILURES
-
-    def failures(self, job: Job) -> str:
-        """Return the name of the list of failures in the store."""
-        return f"{self.state if job.writes_file(self.here) else self.url}/{FAILURES}"
 
     def owner(self) -> str:
         """Return the name under which runs of this folder hold the lease."""
@@ -97,20 +91,12 @@ class _Place:
             storage.write_file(path, secrets.token_hex(8).encode())
         return storage.read_bytes(path).decode()
 
-    def known_run(self) -> dict[str, Any] | None:
-        """Return the run that has put something here, None without one."""
-        data = store_writes.read_if_there(self.run)
-        if data is None:
-            return None
-        run = json.loads(data)
-        return run if isinstance(run, dict) else None
-
 
 def _refuse_unfit(job: Job, request: Request) -> None:
     """Refuse what cannot be written to a store."""
     url = full_path(request.output)
     if not store_writes.can_put(url):
-        raise OutputError("outputs are written to s3:// and to disks", path=url)
+        raise OutputError("outputs are written to s3://, gs://, az:// and to disks", path=url)
     if url.count("/") < 3:
         raise OutputError("names a whole bucket", path=url, expected="a name below it")
     if not job.may_write_to_store(request.output):
@@ -119,8 +105,8 @@ def _refuse_unfit(job: Job, request: Request) -> None:
             path=url,
             remedy="Write it to a disk, then upload it.",
         )
-    if request.share or request.joins:
-        raise OptionError("--shard: an output in an object store cannot be shared")
+    store_writes.check_name(_Place(request.output).state + "/" + _ROOM_FOR_PAGES)
+    preflight.refuse_bad_share(request, job.writes_in_place(request))
     folders = [] if job.writes_file(request.output) else [request.output]
     for source in request.sources:
         refuse_overlap(source, request.output, folders)
@@ -145,139 +131,38 @@ def _as_user_knows(place: _Place) -> Iterator[None]:
         raise renamed from error
 
 
-# Before the run
+def _refuse_others(place: _Place, request: Request, store: StorePlaces) -> None:
+    """Refuse to work beside a whole run, or to join or take over while a share is at work.
 
-
-def _compare(place: _Place, job: Job, request: Request) -> bool:
-    """Compare the run with what is in the store; return whether it is the first one there.
-
-    The run of another machine is made known to the engine here, which refuses other options.
-    Raises OutputError where something else is in the place.
+    Each has put its own lease before it looks for others, so one of two notices the other.
     """
-    known = place.known_run()
-    if request.overwrite:
-        _remove_known(place, place.roots(job)[1])
-        return known is None
-    if known is None:
-        for ending in ("", *job.siblings):
-            _refuse_object(place.url + ending)
-        return True
-    if find_state(place.here.parent) is None and find_state(place.here) is None:
-        known.pop("finished", None)
-        storage.write_file(place.state_here(job) / RUN, _as_json(known))
-    return False
-
-
-def _refuse_object(url: str) -> None:
-    if exists(url):
-        raise OutputError(
-            "exists already", path=url, remedy="Choose another output, or use --overwrite."
-        )
-
-
-def _remove_known(place: _Place, root: str) -> None:
-    """Remove every object that the ledger in the store lists, and the ledger."""
-    if not is_folder(place.state):
-        return
-    store_writes.remove([place.run])
-    pages = f"{place.state}/{PAGES}"
-    names = storage.list_folder(pages)[1] if is_folder(pages) else []
-    for name in names:
-        page = Page(name, storage.read_bytes(f"{pages}/{name}"))
-        store_writes.remove([f"{root}/{each}" for each in _final(page)])
-        store_writes.remove([f"{pages}/{name}"])
     storage.look_anew()
+    store_writes.refuse_live([place.whole_lock] if request.share else store.locks_of_shares())
 
 
-def _final(page: Page) -> list[str]:
-    """Return the names of the outputs on a page without intermediate files."""
-    return [name for name in page.outputs if STATE not in name.split("/")]
+def _bring_state(place: _Place, job: Job, request: Request, store: StorePlaces) -> None:
+    """Make the state on this disk that of the run in the store, which the engine then resumes.
+
+    Raises OutputError where there is no run but something else in the place.
+    """
+    known, state = load_known_run(place.state), place.state_here(job)
+    is_here = known is not None and is_folder(state) and _are_one(known, load_run(state))
+    if not is_here:  # as after a finished run, whose state is a file; the store has all of it
+        storage.remove_tree(place.folder / "out")
+    if known is not None:
+        if not is_here:
+            text = json.dumps(known, indent=1, sort_keys=True) + "\n"
+            storage.write_file(state / RUN, text.encode())
+        store.pull(state / PAGES)
+    elif not request.overwrite:
+        for ending in ("", *job.siblings):
+            if exists(place.url + ending):
+                raise OutputError(
+                    "exists already",
+                    path=place.url + ending,
+                    remedy="Choose another output, or use --overwrite.",
+                )
 
 
-# After the run
-
-
-class _Upload:
-    """The objects of a finished run, which are put while `lease` is held."""
-
-    def __init__(self, place: _Place, job: Job, lease: store_writes.Lease) -> None:
-        self._place, self._job, self._lease = place, job, lease
-        self._here, self._url = place.roots(job)
-        state, self._inner = find_state(place.here), ""
-        if job.writes_file(place.here):
-            state, self._inner = find_state(place.here.parent), f"{place.name}/"
-        if state is None:
-            raise OutputError("the state of the run is gone", path=place.url)
-        self._state = state
-
-    def put_all(self, is_new: bool) -> None:
-        """Put the objects of each shard, then its page; the record of the run is put last.
-
-        Raises OutputError for an output of several files that is there already, if it `is_new`.
-        """
-        run, known = load_record(self._state, self._inner + RUN), self._place.known_run()
-        if known is not None:
-            preflight.refuse_other_run(known, run, Path(self._place.url))
-            preflight.refuse_changed_input(known, run, Path(self._place.url))
-        if is_new and self._job.writes_file(self._place.here):
-            for page, _ in self._pages():
-                self._refuse_to_put_over(page)
-        store_writes.put_over(self._place.run, _as_record(run, False))
-        for page, data in self._pages():
-            self._lease.check()
-            self._put_shard(page, data)
-        self._put_failures()
-        self._lease.check()
-        store_writes.put_over(self._place.run, _as_record(run, True))
-
-    def _pages(self) -> Iterator[tuple[Page, bytes]]:
-        """Yield the pages of the finished run, the one that joins the others last."""
-        start = f"{self._inner}{PAGES}/"
-        ids = shard_ids(name.removeprefix(start) for name in self._state.names(start))
-        for shard_id in sorted(ids, key=lambda shard_id: shard_id == FINISH):
-            data = self._state.read(self._inner + page_name(shard_id))
-            yield Page(shard_id, data), data
-
-    def _refuse_to_put_over(self, page: Page) -> None:
-        for name in _final(page):
-            _refuse_object(f"{self._url}/{name}")
-
-    def _put_shard(self, page: Page, data: bytes) -> None:
-        """Put the objects of a shard and its page, unless they are all there."""
-        url = f"{self._place.state}/{page_name(page.shard_id)}"
-        known, names = store_writes.read_if_there(url), _final(page)
-        if known == data and self._are_there(page, names):
-            return
-        if known is not None:
-            store_writes.remove([url])
-        with closing(map_ahead(self._put, names, _N_AT_ONCE, 4 * _N_AT_ONCE)) as puts:
-            n = sum(puts)
-        if not store_writes.put_new(url, data):
-            raise OutputError("another run has put this shard", path=url)
-        log.debug("%s: %s put", self._place.url, count_noun(n, "object"))
-
-    def _are_there(self, page: Page, names: Sequence[str]) -> bool:
-        sizes = dict(zip(page.outputs, page.sizes, strict=True))
-        return all(storage.size_of(f"{self._url}/{name}") == sizes[name] for name in names)
-
-    def _put(self, name: str) -> int:
-        store_writes.put_file(self._here / name, f"{self._url}/{name}")
-        return 1
-
-    def _put_failures(self) -> None:
-        """Put the list of failures where there is one."""
-        here, url = self._place.failures_here(self._job), self._place.failures(self._job)
-        if storage.size_of(here) is None:
-            store_writes.remove([url])
-        else:
-            store_writes.put_file(here, url)
-
-
-def _as_record(run: Mapping[str, Any], is_finished: bool) -> bytes:
-    """Return the record of a run for the store, without what depends on the state of its disk."""
-    kept = {name: value for name, value in run.items() if name not in ("files", "id")}
-    return _as_json(kept | {"finished": is_finished})
-
-
-def _as_json(run: Mapping[str, Any]) -> bytes:
-    return (json.dumps(run, indent=1, sort_keys=True) + "\n").encode()
+def _are_one(known: Mapping[str, Any], here: Mapping[str, Any]) -> bool:
+    return all(known.get(name) == here.get(name) for name in _NAMED)

@@ -204,7 +204,10 @@ def _is_score(value: Any) -> bool:
 
 
 _EXPECTED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
-    "action": ("one of " + ", ".join(ACTIONS), lambda value: value in ACTIONS),
+    "action": (
+        f'one of {", ".join(ACTIONS)} (whether it is accepted is the "verdict")',
+        lambda value: value in ACTIONS,
+    ),
     "subject": (
         "the path of an image or the name of an identity",
         lambda value: _is_text(value) and value != "",

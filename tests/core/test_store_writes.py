@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from faceprep.core import store_writes, stores
+from faceprep.core import store_writes
 from faceprep.core.errors import OutputError
-from faceprep.core.store_writes import Lease
+from faceprep.core.store_writes import Lease, check_lease
 from tests.object_store import Store, running_store
 
 
@@ -24,9 +24,7 @@ def running() -> Iterator[Store]:
 def store(running: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     for key in ("lock", "page"):
         running.ask("DELETE", f"/{key}")
-    for name, value in running.environment.items():
-        monkeypatch.setenv(name, value)
-    stores.open_store.cache_clear()
+    running.enter(monkeypatch)
     return running
 
 
@@ -49,7 +47,7 @@ def test_a_lease_that_is_not_renewed_is_taken_over(store: Store) -> None:
     began = time.monotonic()
     with Lease(url, "me", seconds=60) as lease:
         assert time.monotonic() - began < 30
-        lease.check()
+        check_lease(lease.url, lease.name)
 
 
 def test_a_lease_that_was_taken_is_noticed(store: Store) -> None:
@@ -57,7 +55,7 @@ def test_a_lease_that_was_taken_is_noticed(store: Store) -> None:
         store.ask("PUT", "/lock", b"other 1 1")
         for _ in range(100):
             try:
-                lease.check()
+                check_lease(lease.url, lease.name)
             except OutputError as error:
                 assert "another run has taken over here" in str(error)
                 break

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from faceprep.core.faces import Faces
 from faceprep.jobs.extract_photos import choose, name_crops
-from faceprep.run.ledger import Ledger, Places
+from faceprep.run.ledger import Ledger
+from faceprep.run.places import Places
 from faceprep.vision.codec import decode, encode
 from tests.fakes import opened, tree
 from tests.flat_faces import Flat, FlatDetector, flat_detectors, paint, save

@@ -15,7 +15,7 @@ from faceprep import Request
 from faceprep.core import locks
 from faceprep.core.job import Job
 from faceprep.core.types import Outcome, Shard, Sink
-from faceprep.run.ledger import Places
+from faceprep.run.places import Places
 from faceprep.run.shard_task import ShardTask
 from tests.fakes import JoinedLines, Lines, start, status_of, tree, wait_until, write_lines
 

@@ -17,7 +17,8 @@ from faceprep.core.options import option
 from faceprep.core.types import Outcome, Runner, Shard, ShardReport, Stage, Work
 from faceprep.run.drive import Progress
 from faceprep.run.failures import write_failures
-from faceprep.run.ledger import Ledger, Places, ShardSink
+from faceprep.run.ledger import Ledger, ShardSink
+from faceprep.run.places import Places
 from faceprep.tables.ledger import first_failures
 from tests.fakes import JoinedLines, Lines, opened, results, tree, write_lines
 

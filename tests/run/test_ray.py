@@ -20,6 +20,7 @@ from faceprep.core.errors import OptionError
 from faceprep.core.job import Job
 from tests.command import faceprep
 from tests.fakes import Lines, results
+from tests.object_store import running_store
 from tests.real import ROOT
 
 pytest.importorskip("ray", reason="pip install 'faceprep[ray]'")
@@ -70,6 +71,20 @@ def test_a_cluster_of_this_machine_alone(tmp_path: Path) -> None:
     assert "0.jpg" in ours.stderr and "3 undecodable" in ours.stdout
 
 
+def test_an_output_in_a_store(rec_set: Path, tmp_path: Path) -> None:
+    """Workers put what they make, and the objects are those of a serial run."""
+    words = ("convert", rec_set / "train.rec", "s3://faces/out/train.tar", "--shards", "3")
+    with running_store() as store:
+        places = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "RAY_ADDRESS": "local"}
+        done = store.run(*words, "--runner", "ray", "--workers", "2", **ENVIRONMENT, **places)
+        assert done.returncode == 0, done.stderr
+        found = store.objects()
+        store.clear()
+        assert store.run(*words, "--runner", "serial", **places).returncode == 0
+        assert store.objects() == found
+        assert len([key for key in found if key.endswith(".tar")]) == 3
+
+
 @pytest.mark.parametrize("address", ["ray://127.0.0.1:1", "127.0.0.1", "127.0.0.1:x", ":1"])
 def test_an_address_that_is_none(address: str) -> None:
     from faceprep import RayRunner
@@ -87,7 +102,7 @@ def test_an_address_where_nothing_listens(tmp_path: Path) -> None:
     done = faceprep(*words, "--runner", "ray", cwd=tmp_path)
     assert done.returncode == 2 and f"no Ray cluster at {address}" in done.stderr
     done = faceprep(*words, cwd=tmp_path)
-    assert done.returncode == 2 and "--runner ray only" in done.stderr
+    assert done.returncode == 2 and "--ray-address needs --runner ray" in done.stderr
     assert not (tmp_path / "out.parquet").exists()
 
 

@@ -15,7 +15,8 @@ import pytest
 from faceprep import ProcessRunner, Request, SerialRunner, run_job
 from faceprep.core.errors import OutputError, ResumeError
 from faceprep.core.types import Outcome, Runner, Shard, Sink, Work
-from faceprep.run.ledger import Places, ShardSink
+from faceprep.run.ledger import ShardSink
+from faceprep.run.places import Places
 from tests.fakes import Lines, is_state, tree, write_lines
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -11,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from faceprep.core import stores
 from tests.command import FACEPREP, faceprep
-from tests.object_store import CUT, FAIL, Store, running_store
+from tests.object_store import CUT, DENY, DROP, FAIL, SLOW, Store, running_store
 
 OUT = "s3://faces/out/train.tar"
 STATE = "out/.faceprep/train.tar"
@@ -27,25 +25,10 @@ def running() -> Iterator[Store]:
 
 @pytest.fixture
 def store(running: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    running.fault = lambda *_: ""
-    for key in objects(running):
-        assert running.ask("DELETE", f"/{key}")[0] == 204
-    running.requests.clear()
+    running.clear()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for name, value in running.environment.items():
-        monkeypatch.setenv(name, value)
-    stores.open_store.cache_clear()
+    running.enter(monkeypatch)
     return running
-
-
-def objects(store: Store) -> dict[str, str]:
-    """Return the entity tag of every object."""
-    text = store.ask("GET", "?list-type=2")[1].decode()
-    entries = re.findall(r"<Contents>(.*?)</Contents>", text, re.DOTALL)
-    pairs = (
-        re.search(r"<Key>(.*?)</Key>.*<ETag>(.*?)</ETag>", each, re.DOTALL) for each in entries
-    )
-    return {pair[1]: pair[2] for pair in pairs if pair}
 
 
 def convert(source: Path, *options: object) -> tuple[object, ...]:
@@ -62,7 +45,7 @@ def test_the_objects_are_those_of_the_disk(store: Store, rec_set: Path, tmp_path
     for path in files:
         assert store.ask("GET", f"/out/{path.name}")[1] == path.read_bytes()
     assert json.loads(store.ask("GET", f"/{STATE}/run.json")[1])["finished"] is True
-    assert f"{STATE}/lock" not in objects(store)
+    assert f"{STATE}/lock" not in store.objects()
     puts = [path for method, path in store.requests if method == "PUT"]
     assert puts[-1].endswith("run.json"), "the record of completion is last"
     for number in range(4):
@@ -96,54 +79,54 @@ def test_a_killed_run_resumes_to_the_same_objects(n_puts: int, store: Store, rec
     store.fault = kill
     assert process.wait(timeout=60) == -signal.SIGKILL
     store.fault = lambda *_: ""
-    half = objects(store)
+    half = store.objects()
     if f"{STATE}/run.json" in half:
         assert json.loads(store.ask("GET", f"/{STATE}/run.json")[1])["finished"] is False
     done = store.run(*convert(rec_set))
     assert done.returncode == 0, done.stderr
-    resumed = objects(store)
+    resumed = store.objects()
     assert store.run(*convert(rec_set, "--overwrite")).returncode == 0
-    assert resumed == objects(store)
+    assert resumed == store.objects()
 
 
-@pytest.mark.parametrize("fault", [FAIL, CUT])
+@pytest.mark.parametrize("fault", [FAIL, CUT, DROP, SLOW])
 def test_faulty_answers_change_nothing(fault: str, store: Store, rec_set: Path) -> None:
     assert store.run(*convert(rec_set)).returncode == 0
-    sound = objects(store)
+    sound = store.objects()
     store.fault = lambda method, path, number: fault if number % 4 == 0 else ""
     done = store.run(*convert(rec_set, "--overwrite"))
     assert done.returncode == 0, done.stderr
     store.fault = lambda *_: ""
-    assert objects(store) == sound
+    assert store.objects() == sound
 
 
 def test_what_is_there_stays(store: Store, rec_set: Path) -> None:
     store.ask("PUT", "/out/train-00002-of-00004.tar", b"of somebody else")
-    before = objects(store)
+    before = store.objects()
     done = store.run(*convert(rec_set))
     assert done.returncode == 1
     assert "s3://faces/out/train-00002-of-00004.tar: exists already" in done.stderr
-    assert objects(store) == before
+    assert store.objects() == before
 
 
 def test_other_options_are_refused_and_overwriting_leaves_nothing_old(
     store: Store, rec_set: Path
 ) -> None:
     assert store.run(*convert(rec_set)).returncode == 0
-    before = objects(store)
+    before = store.objects()
     fewer = ("convert", rec_set / "train.rec", OUT, "--shards", 2)
     done = store.run(*fewer)
     assert done.returncode == 1
     assert "s3://faces/out/train.tar: this output was begun differently" in done.stderr
-    assert objects(store) == before
+    assert store.objects() == before
     assert store.run(*fewer, "--overwrite").returncode == 0
-    assert not [key for key in objects(store) if "of-00004" in key]
+    assert not [key for key in store.objects() if "of-00004" in key]
 
 
 @pytest.mark.parametrize(
     ("output", "line"),
     [
-        ("gs://faces/out.tar", "outputs are written to s3:// and to disks"),
+        ("memory://faces/out.tar", "outputs are written to s3://, gs://, az:// and to disks"),
         ("s3://faces", "names a whole bucket"),
         ("s3://faces/list.csv", "this output is not written to object stores"),
         ("s3://nobody/out.tar", "no such bucket"),
@@ -154,4 +137,13 @@ def test_outputs_that_cannot_be(output: str, line: str, store: Store, rec_set: P
     assert done.returncode == 1
     assert line in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert not objects(store)
+    assert not store.objects()
+
+
+def test_a_store_that_refuses(store: Store, rec_set: Path) -> None:
+    store.fault = lambda method, *_: DENY if method == "PUT" else ""
+    done = store.run(*convert(rec_set))
+    assert done.returncode == 1
+    assert "the store refuses access" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not store.objects()

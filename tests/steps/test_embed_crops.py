@@ -12,7 +12,8 @@ import pytest
 from faceprep.core.embeddings import Model
 from faceprep.core.errors import OptionError
 from faceprep.core.types import Outcome
-from faceprep.run.ledger import Places, ShardSink
+from faceprep.run.ledger import ShardSink
+from faceprep.run.places import Places
 from faceprep.sets.image_set import Sample
 from faceprep.steps import embed_crops as embedding
 from faceprep.steps.embed_crops import FittedCrop, embed_images, load_parts, sample_loads

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from faceprep.core.types import OK, Outcome, count_name
-from faceprep.run.ledger import Places, ShardSink
+from faceprep.run.ledger import ShardSink
+from faceprep.run.places import Places
 from faceprep.tables.ledger import Page
 
 text = st.text(max_size=8)

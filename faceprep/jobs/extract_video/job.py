@@ -120,5 +120,5 @@ class ExtractVideo(VideoOptions, Job):
             log.warning(
                 "%d of the .face files have rows missing, repaired or left out: %s",
                 len(notes),
-                _NOTES,
+                f"{request.output}{ORIGINAL}/{_NOTES}",
             )

@@ -1,7 +1,7 @@
 """Refines the landmarks of detected faces: O-Net where it is sure, else RetinaFace on a crop.
 
-O-Net looks twice at a square that is upright in the face, and then at its mirror image. Two looks
-at slightly different squares that agree are averaged. The rest is left to RetinaFace: covered and
+O-Net looks at a square that is upright in the face, and then at the mirror image of a slightly
+different one. Two looks that agree are averaged. The rest is left to RetinaFace: covered and
 dark faces, of which O-Net is unsure, and heads turned away, of which it is sure and wrong. Where
 the face may lie on its side, O-Net looks at several turns first.
 """
@@ -18,11 +18,11 @@ from faceprep.core.arrays import Bools, Complexes, Doubles, Floats, Pixels, Rows
 from faceprep.core.faces import Faces
 from faceprep.core.landmarks import ARCFACE_112, check_landmarks, estimate_similarity, measure_rolls
 from faceprep.models.onnx_session import Runtime
-from faceprep.models.refine.looks import OnetLook, RetinaFaceLook
+from faceprep.models.refine.looks import Look, OnetLook, RetinaFaceLook
 from faceprep.models.refine.squares import squares_of_boxes, squares_of_landmarks
 
 ONET, RETINAFACE, NONE = "onet", "retinaface", ""
-_VERSION = 1
+_VERSION = 2
 """Increase it when the same weights give other landmarks."""
 _FIRST, _SECOND = ((56.0, 64.0), 90.0), ((56.0, 62.0), 95.0)
 """Centre and side of O-Net's two squares, in pixels of arcface-112."""
@@ -30,13 +30,18 @@ _SURE = 0.97
 """Minimum score of O-Net in both looks for its landmarks to be accepted."""
 _MAX_DIFFERENCE = 0.08
 """Maximum mean distance between the landmarks of both looks, in eye distances."""
-_MAX_LEAN = 0.31
-"""Maximum distance of the nose from the middle of the eyes, in eye distances: a yaw of 35°."""
-_TURNS = np.exp(1j * np.radians([-60, -40, -20, 0, 20, 40, 60]))
+_MAX_LEAN, _HOPELESS_LEAN = 0.4, 0.5
+"""Maximum distance of the nose from the middle of the eyes, in eye distances: a yaw of 42°. Up to
+there O-Net is nearer to dlib and MediaPipe than RetinaFace is. From the second value on, the first
+look leaves the second no chance."""
+_TURNS = np.exp(1j * np.radians([-60, -30, 0, 30, 60]))
 _TURNED_FACTOR = 0.8
 """Side of the square at several turns, in longer sides of the box."""
-_MAX_ROLL = 20.0
-"""Degrees of roll above which RetinaFace, trained on upright faces, is not trusted alone."""
+_MAX_ROLL, _MAX_DETECTED_ROLL = 20.0, 10.0
+"""Degrees of roll, by RetinaFace's look and by the detector's landmarks, above which a face that
+O-Net does not see may lie on its side. Detectors see too little of such a roll."""
+_CONFIRMED = 0.4
+"""Mean distance, in eye distances, below which RetinaFace's look confirms detected landmarks."""
 _BOX_FACTOR = 1.3
 """Side of RetinaFace's square, in longer sides of the box."""
 _RETINAFACE_SURE = 0.8
@@ -123,7 +128,7 @@ class Refiner:
         """Look twice at faces `rows`, upright by `landmarks`; accept those that are sure."""
         first = self._onet.look(*work.of(rows), squares_of_landmarks(landmarks, *_FIRST))
         work.see(rows, first.landmarks, first.scores)
-        sure = np.flatnonzero(first.scores >= _SURE)
+        sure = np.flatnonzero((first.scores >= _SURE) & (_lean(first.landmarks) < _HOPELESS_LEAN))
         if not len(sure):
             return
         rows, before = rows[sure], first.landmarks[sure]
@@ -146,11 +151,8 @@ class Refiner:
         look = self._retinaface.look(*work.of(rows), squares, 1 / _BOX_FACTOR)
         if look.boxes is not None:
             work.seen[rows] = np.where(look.scores[:, None] > 0, look.boxes, np.nan)
-        is_sure = look.scores >= _RETINAFACE_SURE
-        rolls = np.where(look.scores > 0, measure_rolls(look.landmarks), work.rolls(rows))
-        is_turned = rolls > _MAX_ROLL
-        self._look_at_turns(work, rows[is_turned & ~work.is_seen[rows]])
-        left = is_sure & (work.refiners[rows] == NONE)
+        self._look_at_turns(work, rows[work.may_lie(rows, look)])
+        left = (look.scores >= _RETINAFACE_SURE) & (work.refiners[rows] == NONE)
         work.decide(rows[left], look.landmarks[left], RETINAFACE)
 
     def _look_at_turns(self, work: _Work, rows: Rows) -> None:
@@ -215,9 +217,18 @@ class _Work:
             near: Bools = (shifts < _MAX_SHIFT * sides) & (np.abs(np.log(scales)) < _MAX_LOG_SCALE)
         return near
 
-    def rolls(self, rows: Rows) -> Doubles:
-        """Return the roll (n,) in degrees by the best guess so far, infinite without one."""
-        return measure_rolls(self._guesses[rows])
+    def may_lie(self, rows: Rows, look: Look) -> Bools:
+        """Return which faces (n,) O-Net did not see, maybe because they lie on their side.
+
+        `look` is RetinaFace's. One sign is its roll, or that of the best guess if it sees no face.
+        The other is a roll of the detector's landmarks that RetinaFace does not confirm.
+        """
+        is_answer, detected = look.scores > 0, self.landmarks[rows]
+        guesses = np.where(is_answer[:, None, None], look.landmarks, self._guesses[rows])
+        is_confirmed = is_answer & (_distance(detected, look.landmarks) < _CONFIRMED)
+        is_doubtful = (measure_rolls(detected) > _MAX_DETECTED_ROLL) & ~is_confirmed
+        is_doubtful &= ~np.isnan(self.onet_scores[rows])
+        return ~self.is_seen[rows] & (is_doubtful | (measure_rolls(guesses) > _MAX_ROLL))
 
     def turns(self, rows: Rows) -> Complexes:
         """Return the unit vector (n,) of each face's x axis, by the best guess so far."""

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.paths import exists, is_folder
+from faceprep.core.text import count_noun
 from faceprep.sets.recordio.entries import DAMAGED_KEY, as_bytes, read_entries
 from faceprep.sets.recordio.records import Damage, ImageRecord, RecordFile, unpack_image
 
@@ -235,7 +236,7 @@ def _refuse_repeated_keys(target: Path, idx: Path) -> None:
     n_repeated, first = _find_repeats(target)
     if n_repeated:
         raise SourceError(
-            f"{n_repeated:,} keys are repeated, the first of them {first}",
+            f"{count_noun(n_repeated, 'key')} repeated, the first of them {first}",
             path=idx,
             expected="every key once",
             remedy=SCAN,

@@ -9,7 +9,8 @@ import pytest
 
 from faceprep.jobs.dedupe import signatures
 from faceprep.jobs.dedupe.signatures import ROW, Signatures, load, load_damaged, save
-from faceprep.run.ledger import Places, ShardSink
+from faceprep.run.ledger import ShardSink
+from faceprep.run.places import Places
 
 
 def made(n: int, first: int, damaged: dict[int, tuple[str, str]]) -> Signatures:

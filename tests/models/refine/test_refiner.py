@@ -165,6 +165,7 @@ class Answer:
     ("yaw", "onet", "retinaface", "expected"),
     [
         (20, 0.99, 0.9, "onet"),
+        (40, 0.99, 0.9, "onet"),
         (45, 0.99, 0.9, "retinaface"),
         (-45, 0.99, 0.9, "retinaface"),
         (20, 0.9, 0.9, "retinaface"),
@@ -186,6 +187,55 @@ def test_a_turned_head_and_an_unsure_look_are_left_to_retinaface(
     assert refined.onet_scores.tolist() == pytest.approx([onet])
     moved = refined.faces.landmarks[0] - points
     assert moved[0] == pytest.approx({"onet": 0, "retinaface": 2, "": 5}[expected], abs=0.9)
+
+
+class UprightAnswer(Answer):
+    """A look that sees the face only in squares that are nearly upright in it."""
+
+    def look(
+        self, images: list[Pixels], rows: Rows, squares: Squares, *_: object, **__: object
+    ) -> Look:
+        eyes = (self.landmarks[1] - self.landmarks[0]) @ (1, 1j)
+        off = np.degrees(np.abs(np.angle(squares.halves / eyes)))
+        scores = np.where(off < 35, self.score, 0.1).astype(np.float32)
+        return Look(np.tile(self.landmarks, (len(squares), 1, 1)), scores)
+
+
+@pytest.mark.parametrize(
+    ("roll", "is_confirmed", "expected"),
+    [(14, False, "onet"), (-14, False, "onet"), (14, True, "retinaface"), (3, False, "retinaface")],
+)
+def test_a_detected_roll_that_retinaface_does_not_confirm_is_looked_into(
+    roll: float, is_confirmed: bool, expected: str
+) -> None:
+    """Detectors see a fraction of the roll of a face on its side, RetinaFace an upright face."""
+    lying, detected, upright = (
+        turned_head(roll=angle) + 150 for angle in (np.copysign(56, roll), roll, 0)
+    )
+    seen = detected if is_confirmed else upright + 20
+    judge = copy.copy(refiner())
+    judge._onet = UprightAnswer(lying, 0.99)  # type: ignore[assignment]
+    judge._retinaface = Answer(seen, 0.9)  # type: ignore[assignment]
+    faces = Faces([(100, 95, 200, 205)], detected[None], [0.9])
+    (refined,) = judge.refine([np.zeros((300, 300, 3), np.uint8)], [faces])
+    assert refined.refiners == (expected,)
+    truth = lying if expected == "onet" else seen
+    assert np.abs(refined.faces.landmarks[0] - truth).max() < 4
+
+
+def test_the_second_look_is_left_out_where_it_cannot_help() -> None:
+    """A profile is left to RetinaFace after one look of O-Net."""
+    points, calls = turned_head(60) + 100, []
+    onet = Answer(points, 0.99)
+    judge = copy.copy(refiner())
+    judge._onet = onet  # type: ignore[assignment]
+    judge._retinaface = Answer(points, 0.9)  # type: ignore[assignment]
+    plain = onet.look
+    onet.look = lambda *given, **named: calls.append(1) or plain(*given, **named)  # type: ignore
+    faces = Faces([(50, 45, 150, 155)], points[None], [0.9])
+    (refined,) = judge.refine([np.zeros((200, 200, 3), np.uint8)], [faces])
+    assert refined.refiners == ("retinaface",) and len(calls) == 1
+    assert refined.onet_scores.tolist() == pytest.approx([0.99])
 
 
 @pytest.mark.parametrize("change", [similarity(0, 1, 60, 0), similarity(0, 2.5, -150, -150)])

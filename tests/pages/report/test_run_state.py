@@ -9,7 +9,8 @@ from pathlib import Path
 
 from faceprep import Rec2Folder, Report, Request, Score, SerialRunner, run_job
 from faceprep.pages.report.run_state import find_runs, is_work_page
-from faceprep.run.ledger import Ledger, Places
+from faceprep.run.ledger import Ledger
+from faceprep.run.places import Places
 from tests.bins import reencode, write_bin
 from tests.fakes import opened
 

@@ -95,7 +95,7 @@ def test_line_numbers_count_over_chunks(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_repeated_keys_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="twice, first 3"):
+    with pytest.raises(SourceError, match="1 key repeated, the first of them 3"):
         entries_of(tmp_path, b"3\t0\n1\t8\n3\t16\n")
 
 
