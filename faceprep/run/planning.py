@@ -109,7 +109,7 @@ def places_before(places: Places, before: Mapping[str, Any] | None, command: str
     if not is_other or places.state.name != STATE:
         return places
     output = Path(full_path(places.state.parent))
-    siblings = getattr(registry.load(registry.COMMANDS, other), "siblings", ())
+    siblings = registry.load(registry.COMMANDS, other).siblings
     found = Places(output)
     if siblings:
         found = Places(output.parent, home=output.name, siblings=siblings)

@@ -166,7 +166,8 @@ def test_another_file_is_no_plan_and_it_is_said_where_plans_are(
     [
         (
             {"action": "delete"},
-            "expected action one of drop, merge, move, rename, restore, found 'delete'",
+            "expected action one of drop, merge, move, rename, restore .whether it is accepted is "
+            "the .verdict.., found 'delete'",
         ),
         ({"subject": ""}, "expected subject"),
         ({"subject": None}, "expected subject"),
