@@ -71,7 +71,7 @@ def test_a_killed_run_resumes_to_the_same_objects(n_puts: int, store: Store, rec
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
     def kill(method: str, path: str, number: int) -> str:
-        if sum(each == "PUT" for each, _ in store.requests) == n_puts:
+        if sum(each == "PUT" for each, _ in store.requests) >= n_puts:  # puts come side by side
             process.send_signal(signal.SIGKILL)
             process.wait()
         return ""
