@@ -2,8 +2,7 @@
 
     python examples/11_arcface_torch_rec.py path/to/folders
 
-Without arguments it draws a small set. MXNet needs an environment of its own: FACEPREP_MXNET_PYTHON
-names its python (mxnet==1.9.1 numpy==1.23.5 on Python 3.11).
+Without arguments it draws a small set. FACEPREP_MXNET_PYTHON names a python that has MXNet.
 """
 
 import os
