@@ -155,7 +155,11 @@ class Drive:
             preflight.refuse_changed_input(before, self._described, self._request.output)
         if self.work.files is not None:
             preflight.refuse_to_write_over(
-                self._request, self._places.root, self.work.files, self._before, self._places.has
+                self._request,
+                self._places.root,
+                self.work.files,
+                self._before,
+                self._ledger.has_foreign,
             )
         elif self._before is None:
             preflight.refuse_foreign_files(self._folders)

@@ -211,6 +211,16 @@ class Ledger:
         storage.write_file(self._run, (json.dumps(kept, indent=1, sort_keys=True) + "\n").encode())
         return kept in (run, earlier)
 
+    def has_foreign(self, name: str) -> bool:
+        """Return whether an output of this name is there that the run has not made.
+
+        In a store, another process may have begun the run meanwhile: its record came first.
+        """
+        if not self._places.has(name):
+            return False
+        is_begun = self._store and self.load_run() is None and self._store.has_run()
+        return not is_begun
+
     def mark_finished(self, run: Mapping[str, Any]) -> None:
         """Record that the run is complete, so that its state may become one file."""
         self.save_run(dict(run) | {"finished": True})

@@ -79,6 +79,10 @@ class StorePlaces:
             if storage.size_of(ledger / name) != storage.size_of(f"{url}/{name}"):
                 storage.write_file(ledger / name, storage.read_bytes(f"{url}/{name}"))
 
+    def has_run(self) -> bool:
+        """Return whether the record of a run is there. Raises OutputError."""
+        return load_known_run(self.state) is not None
+
     def save_run(self, run: Mapping[str, Any], is_changed: bool) -> dict[str, Any]:
         """Put the record of a run that `is_changed`, or of one that has none yet.
 

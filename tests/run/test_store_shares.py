@@ -261,13 +261,10 @@ def test_four_processes_of_which_one_is_killed(store: Store, rec_set: Path, tmp_
 
     store.fault = kill
     ended = {number: process.communicate() for number, process in processes.items()}
-    status = {number: process.returncode for number, process in processes.items()}
-    assert set(status.values()) <= {0, 1, -9} and "Traceback" not in str(ended), ended
+    assert [processes[number].returncode for number in (1, 2, 3, 4)] == [0, -9, 0, 0], ended
     store.fault = lambda *_: ""
-    for number in [2, *(number for number in (1, 3, 4) if status[number])]:
-        again = start(number)
-        said = again.communicate()[1]
-        assert again.returncode == 0, (said, ended)
+    again = start(2)
+    assert again.communicate()[1] is not None and again.returncode == 0
     done = store.run("finish", out, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["done_before"] == json.loads(done.stdout)["inputs"]
