@@ -154,13 +154,8 @@ class Drive:
         if before is not None and not (self._is_void or self._is_repaired):
             preflight.refuse_changed_input(before, self._described, self._request.output)
         if self.work.files is not None:
-            preflight.refuse_to_write_over(
-                self._request,
-                self._places.root,
-                self.work.files,
-                self._before,
-                self._ledger.has_foreign,
-            )
+            root, files, has = self._places.root, self.work.files, self._ledger.has_foreign
+            preflight.refuse_to_write_over(self._request, root, files, self._before, has)
         elif self._before is None:
             preflight.refuse_foreign_files(self._folders)
         if self._request.joins:
