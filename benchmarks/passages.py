@@ -83,7 +83,10 @@ def embedders(results: Results) -> str:
             "not measured, because no weights come with it",
         ),
     ]
-    lines = ["| `--embedder` | weights from (licence) | accuracy in our tests |", "|---|---|---|"]
+    lines = [
+        "| `--embedder` | source of the weights (licence) | accuracy in our tests |",
+        "|---|---|---|",
+    ]
     lines += [f"| {' | '.join(row)} |" for row in rows]
     return results.fill("\n".join(lines)) + "\n"
 

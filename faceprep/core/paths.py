@@ -45,7 +45,7 @@ def look_at(path: str | os.PathLike[str]) -> State:
 def find(path: str | os.PathLike[str]) -> State | None:
     """Return what `path` leads to, links followed; None for nothing.
 
-    A fault of the disk is no proof that nothing is there. Raises SourceError.
+    Raises SourceError for an error of the disk, which does not prove that nothing is there.
     """
     try:
         return look_at(path)

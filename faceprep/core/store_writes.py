@@ -54,7 +54,7 @@ def put_file(path: Path, url: str) -> None:
         try:
             _put(url, lambda store, key: store.put_file(str(path), key))
         except StoreError:
-            os.stat(path)  # a file that is gone is no fault of the store
+            os.stat(path)  # raises if the local file is gone
             raise
 
 

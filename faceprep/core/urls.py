@@ -16,7 +16,7 @@ _IN_PROCESS = "memory"
 """The store of one process, which no other command sees."""
 _NAME = re.compile(rf"({'|'.join(SCHEMES)}):/+(?=[^/])")
 _URL = re.compile(rf"([a-z][a-z0-9+.-]+):(?:/|$)|({'|'.join(SCHEMES)}):", re.IGNORECASE)
-"""What begins like a URL. One letter is no scheme."""
+"""A name that begins like a URL; a single letter is not a scheme."""
 
 
 def is_remote(path: str | os.PathLike[str]) -> bool:

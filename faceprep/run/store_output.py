@@ -143,7 +143,7 @@ def _refuse_others(place: _Place, request: Request, store: StorePlaces) -> None:
 def _bring_state(place: _Place, job: Job, request: Request, store: StorePlaces) -> None:
     """Make the state on this disk that of the run in the store, which the engine then resumes.
 
-    Raises OutputError where there is no run but something else in the place.
+    Raises OutputError if the place holds something other than a run.
     """
     known, state = load_known_run(place.state), place.state_here(job)
     is_here = known is not None and is_folder(state) and _are_one(known, load_run(state))

@@ -5,30 +5,15 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.command import FACEPREP, faceprep
-from tests.object_store import CUT, DENY, DROP, FAIL, SLOW, Store, running_store
+from tests.object_store import CUT, DENY, DROP, FAIL, SLOW, Store
 
 OUT = "s3://faces/out/train.tar"
 STATE = "out/.faceprep/train.tar"
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Store]:
-    with running_store() as found:
-        yield found
-
-
-@pytest.fixture
-def store(running: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    running.clear()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    running.enter(monkeypatch)
-    return running
 
 
 def convert(source: Path, *options: object) -> tuple[object, ...]:

@@ -21,25 +21,11 @@ from faceprep.core.shards import cut_evenly
 from faceprep.core.types import Outcome, Shard, Share, Sink, Summary, Work
 from tests.command import FACEPREP
 from tests.fakes import JoinedLines, Lines, write_lines
-from tests.object_store import Store, running_store
+from tests.object_store import Store
 from tests.run.test_siblings import SortedLines
 
 OUT = "s3://faces/out/lines"
 ODD = " +%20%2F ü=&#.txt"
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Store]:
-    with running_store() as found:
-        yield found
-
-
-@pytest.fixture
-def store(running: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    running.clear()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    running.enter(monkeypatch)
-    return running
 
 
 @pytest.fixture
