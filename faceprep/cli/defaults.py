@@ -27,8 +27,8 @@ from faceprep.core.suggest import did_you_mean
 
 log = logging.getLogger("faceprep")
 ONLY_TYPED = ("json", "yes")
-"""Options that a command gets from its own line only: scripts read what the one changes, and the
-other stands for a person who has looked."""
+"""Options that are read from the command line only: --json changes what scripts read, and --yes
+states that a person has looked."""
 _OWN, _PROJECT = Path("faceprep.toml"), Path("pyproject.toml")
 _FILE = "faceprep.cli.defaults"
 """Key of the file's name in the context of a command."""

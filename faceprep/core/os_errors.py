@@ -19,9 +19,9 @@ from faceprep.core.urls import find_foreign_name, is_remote
 NAME_A_FILE = "Name a file."
 _NO_FAULTS = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
 _MOST_NAMES = 10_000
+"""The most names in a folder that are compared with a misspelt one."""
 _NO_FAULTS = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
-"""Errors that say what is there instead."""
-"""Names in a folder that are compared with a misspelt one."""
+"""Error numbers that report what is at a path. They do not mean that the disk failed."""
 _REMEDIES = {
     errno.ENOSPC: "Free some space, then start the same command again to resume.",
     errno.EDQUOT: "Your quota is used up: free some space, then start the same command again.",
@@ -89,7 +89,7 @@ def unforeseen(error: OSError, place: str | os.PathLike[str] = "") -> FaceprepEr
 
 
 def is_fault(error: FaceprepError) -> bool:
-    """Return whether an error comes from a disk or a store, not from what is or is not there."""
+    """Return whether a disk or a store failed, and not just the lookup of a path."""
     cause = error.__cause__
     return isinstance(cause, OSError) and cause.errno not in _NO_FAULTS
 

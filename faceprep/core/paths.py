@@ -58,17 +58,17 @@ def find(path: str | os.PathLike[str]) -> State | None:
 
 
 def exists(path: str | os.PathLike[str]) -> bool:
-    """Return whether there is something at `path`. Raises SourceError where nobody can tell."""
+    """Return whether there is something at `path`. Raises SourceError if the disk fails."""
     return _mode_of(path) != 0
 
 
 def is_folder(path: str | os.PathLike[str]) -> bool:
-    """Return whether `path` is a folder, or a prefix. Raises SourceError where nobody can tell."""
+    """Return whether `path` is a folder, or a prefix. Raises SourceError if the disk fails."""
     return stat.S_ISDIR(_mode_of(path))
 
 
 def is_file(path: str | os.PathLike[str]) -> bool:
-    """Return whether `path` is a file or an object. Raises SourceError where nobody can tell."""
+    """Return whether `path` is a file or an object. Raises SourceError if the disk fails."""
     return stat.S_ISREG(_mode_of(path))
 
 
@@ -81,7 +81,7 @@ def _mode_of(path: str | os.PathLike[str]) -> int:
 def is_present(path: str | os.PathLike[str]) -> bool:
     """Return whether a name on the disk is taken, be it by a link that leads nowhere.
 
-    Raises SourceError where nobody can tell.
+    Raises SourceError if the disk fails.
     """
     try:
         os.lstat(path)

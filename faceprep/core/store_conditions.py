@@ -1,4 +1,4 @@
-"""Puts on a condition, as each kind of store knows them: the one place where the kinds differ.
+"""Conditional puts, the only operation for which the kinds of stores differ.
 
 Each function puts an object if there is none yet or, with a `tag`, if it is still the one with that
 tag. It returns the tag of the new object. A store that refuses raises the error of its package.
@@ -59,4 +59,4 @@ PUT_IF: dict[str, Callable[[Any, str, bytes, str], str]] = {
 }
 """Stores that outputs are written to, by the beginning of a name."""
 REFUSALS = ("pre-conditions you specified", "condition specified using HTTP")
-"""Words in the errors of stores whose condition does not hold; the others say FileExistsError."""
+"""Words in the errors of some stores when a condition fails; others raise FileExistsError."""

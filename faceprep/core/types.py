@@ -193,7 +193,7 @@ class Work:
     skipped: Mapping[str, int] = field(default_factory=dict)
     """Files of the source that the job does not take, counted by suffix."""
     choices: Mapping[str, Any] = field(default_factory=dict)
-    """What the plan owes to the machine or the moment; a later start gets it in its request."""
+    """Choices that depend on the machine or the moment; a later start gets them in its request."""
 
     @property
     def figures(self) -> dict[str, Any]:

@@ -130,9 +130,9 @@ def rescue(places: Places, shard_id: str) -> ShardReport | None:
 
 
 def put_shard(places: Places, store: StorePlaces, shard_id: str) -> None:
-    """Put the objects of a finished shard and its page, then free their room on this disk.
+    """Put the objects of a finished shard and its page, then remove its local files.
 
-    Parts stay here too: this process is the likely one to join them. Raises OutputError.
+    Keep the parts, because this process is likely to join them. Raises OutputError.
     """
     data = storage.read_bytes(places.page(shard_id))
     page = Page(shard_id, data)

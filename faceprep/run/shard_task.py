@@ -99,7 +99,7 @@ def crashed(shard: Shard, reason: str) -> ShardReport:
 
 
 def _is_bug(end: Exception) -> bool:
-    """Return whether an exception is nobody's fault but the program's."""
+    """Return whether an exception is a bug of the program."""
     is_fault = isinstance(end, OSError) and bool(end.errno)
     return not (is_fault or isinstance(end, FaceprepError | MemoryError))
 

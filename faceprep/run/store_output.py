@@ -1,4 +1,4 @@
-"""Outputs in an object store: shards are made on the disk of this machine, then put.
+"""Outputs in an object store: shards are made on the local disk, then uploaded.
 
 The run is an ordinary one below the user's cache folder, whose places know the store
 (`run.store_places`). A shard's objects are put when it is done, then its page, and its files here
@@ -32,7 +32,7 @@ from faceprep.tables.ledger import PAGES
 RunHere = Callable[[Request, StorePlaces], Summary]
 """Carries the request out on the disk of this machine and puts what it makes."""
 _ROOM_FOR_PAGES = "x" * 64
-"""As long as names below the state of a run may be."""
+"""A name as long as the longest below the state of a run."""
 _NAMED = ("command", "options", "sources", "fingerprint", "shards")
 """What the records of one run have in common."""
 

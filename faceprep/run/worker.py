@@ -1,4 +1,4 @@
-"""A worker of this machine as its driver sees it: start, shards, news, death.
+"""A local worker as its driver sees it: start, shards, messages, death.
 
 Each worker is a clean Python: it inherits nothing that the driver has open or running (threads,
 handles, GPUs, a script without a main guard). It is a new process, or a fork of the driver where

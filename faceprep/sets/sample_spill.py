@@ -33,8 +33,8 @@ _SAMPLES, _COLUMNS = ".samples", ".columns"
 _LENGTH = struct.Struct("<I")
 _N_TIMED = 512
 _FAST = 40 << 20
-"""Bytes a second of single reads. Two passes move each byte four times, so that a hard disk that
-reads 150 MB a second gives about as much.
+"""Bytes per second of single reads from which reading directly is faster. Two passes move each byte
+four times, so a hard disk of 150 MB per second delivers about this much.
 """
 
 PartPath = Callable[[str], Path]

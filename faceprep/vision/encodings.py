@@ -26,15 +26,15 @@ from faceprep.core.types import Buffer
 _BLOCK, _MOST_SIDE = 8, 256
 _LOSSLESS = frozenset([".png", ".bmp", ".pgm", ".ppm"])
 _ROUNDING = 1.0
-"""The error of a frequency that decoding to whole levels of grey leaves."""
+"""Rounding error of a frequency after decoding to whole grey levels."""
 _COARSER, _BEYOND = 1.4, 2.0
-"""The least factor between two steps that shows, and what it is more beside that error."""
+"""Minimum factor between two steps that can be told apart, and how far it must exceed that error."""
 _SOUND, _OWN = 0.5, 0.95
-"""The least shares: of blocks that were not changed, and of frequencies near multiples of the
-image's own steps, which a turned JPEG lacks."""
+"""Minimum shares of unchanged blocks, and of frequencies near multiples of the image's own steps. A
+rotated JPEG does not reach the second."""
 _FEWEST, _SAME, _MORE = 30, 0.02, 0.04
-"""The fewest values to judge by, and the shares of them that the coarse copy lacks: at most this
-where it came first, and at least that where the fine one did."""
+"""Minimum number of values to judge by; the maximum share of them that the coarse copy lacks if it
+came first; the minimum share that it lacks if the fine copy came first."""
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _FREQUENCIES = np.arange(_BLOCK)
 _COSINES = np.sqrt(2 / _BLOCK) * np.cos(

@@ -9,7 +9,7 @@ from faceprep.core.types import Buffer
 _TABLES, _SCAN = 0xDB, 0xDA
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _TABLE_NUMBER = 8
-"""The place in a frame of the number of the first component's table."""
+"""Offset of the first component's table number in a frame header."""
 _SIDE = 8
 _ZIGZAG = sorted(
     ((row, column) for row in range(_SIDE) for column in range(_SIDE)),

@@ -58,8 +58,7 @@ def table_of(signatures: Signatures, identities: Ints) -> ImageTable:
 
 @dataclass(frozen=True)
 class LookAlikes:
-    """A test whether images are copies: thumbnails or views that agree, vectors as similar as for
-    one person.
+    """A test for copies: thumbnails or views agree, and vectors are as similar as for one person.
 
     `vectors` has rows for some source images; `row_of` (n,) gives their numbers, else -1. Two
     source images are copies only if both have a vector. Test images need none.

@@ -35,10 +35,10 @@ _COLOUR, _BORDER = 8, 8
 _MORE_CLIPPED = 30
 """Thousandths of the pixels that a clipped copy has more at the limits than another."""
 _ENCODED_AGAIN = 10
-"""Steps of quality that an image costs which was encoded from another one. An image of that much
-more or less quality was changed in other ways as well."""
+"""Quality steps that an image loses if it was encoded from another one. Images that differ by more
+steps than this were also changed in other ways."""
 _MOST_ROUNDS = 12
-"""The most images of a group that may turn out to be altered."""
+"""Maximum number of images of a group that may turn out to be altered."""
 
 
 def rank_by_quality(rows: npt.NDArray[np.void], costs: Ints) -> Ints:

@@ -31,15 +31,15 @@ _SURE = 0.97
 _MAX_DIFFERENCE = 0.08
 """Maximum mean distance between the landmarks of both looks, in eye distances."""
 _MAX_LEAN, _HOPELESS_LEAN = 0.4, 0.5
-"""Maximum distance of the nose from the middle of the eyes, in eye distances: a yaw of 42°. Up to
-there O-Net is nearer to dlib and MediaPipe than RetinaFace is. From the second value on, the first
-look leaves the second no chance."""
+"""Distance of the nose from the middle of the eyes, in eye distances. Up to the first value, a yaw
+of 42°, O-Net is closer to dlib and MediaPipe than RetinaFace is. From the second value on, the
+second look of O-Net is left out, because it never decides."""
 _TURNS = np.exp(1j * np.radians([-60, -30, 0, 30, 60]))
 _TURNED_FACTOR = 0.8
 """Side of the square at several turns, in longer sides of the box."""
 _MAX_ROLL, _MAX_DETECTED_ROLL = 20.0, 10.0
 """Degrees of roll, by RetinaFace's look and by the detector's landmarks, above which a face that
-O-Net does not see may lie on its side. Detectors see too little of such a roll."""
+O-Net does not find may lie on its side. Detectors underestimate such a roll."""
 _CONFIRMED = 0.4
 """Mean distance, in eye distances, below which RetinaFace's look confirms detected landmarks."""
 _BOX_FACTOR = 1.3

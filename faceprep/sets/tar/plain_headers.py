@@ -16,7 +16,7 @@ from faceprep.sets.tar.headers import BLOCK, MAGIC, PAX, SIZE, TYPE, is_silent, 
 _REGULAR = ord("0")
 _MAGIC = ord("u")
 LEAST = 16
-"""Blocks of a window that is worth the work on all of them."""
+"""The fewest blocks for which it pays to process all of a window at once."""
 
 
 class PlainHeaders:

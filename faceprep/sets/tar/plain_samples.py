@@ -16,11 +16,11 @@ from faceprep.sets.tar.names import LARGEST_CLASS, class_name, is_image
 from faceprep.sets.tar.scan import Members
 
 LEAST = 16
-"""Members that are worth the work on all of them."""
+"""The fewest members for which it pays to process them all at once."""
 _MOST_EXTENSIONS = 16
 _UNUSUAL = (b"%", b"//", b"/.", b"\0.", b"\0/", b"/\0", b"\0\0", b"\0__")
 _LONGEST = 512
-"""Letters of a name that is looked at together with others."""
+"""Maximum length of a name that is processed together with others."""
 _DOT = ord(".")
 
 
