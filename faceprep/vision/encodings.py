@@ -28,7 +28,7 @@ _LOSSLESS = frozenset([".png", ".bmp", ".pgm", ".ppm"])
 _ROUNDING = 1.0
 """Rounding error of a frequency after decoding to whole grey levels."""
 _COARSER, _BEYOND = 1.4, 2.0
-"""Minimum factor between two steps that can be told apart, and how far it must exceed that error."""
+"""Minimum factor between two steps that can be told apart, and the margin beyond that error."""
 _SOUND, _OWN = 0.5, 0.95
 """Minimum shares of unchanged blocks, and of frequencies near multiples of the image's own steps. A
 rotated JPEG does not reach the second."""
