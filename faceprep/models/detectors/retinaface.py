@@ -10,14 +10,16 @@ import numpy as np
 from faceprep.core.arrays import Floats, Pixels
 from faceprep.core.faces import N_LANDMARKS, Faces
 from faceprep.models import weights
+from faceprep.models.cache import cached
 from faceprep.models.detectors.batching import detect_in_groups, stack_bgr
 from faceprep.models.detectors.nms import non_max_suppression
+from faceprep.models.detectors.retinaface_strides import STRIDES, keep_strides, name_graph
 from faceprep.models.onnx_session import Runtime
 
 _VERSION = 1
 """Increase it when the same weights give other faces."""
 _MEAN_BGR = (104.0, 117.0, 123.0)
-_STRIDES = {8: (16, 32), 16: (64, 128), 32: (256, 512)}
+_ANCHORS = {8: (16, 32), 16: (64, 128), 32: (256, 512)}
 """Sides of the anchors at each cell of a feature map, by the stride of the map."""
 _CENTRE_VARIANCE, _SIZE_VARIANCE = 0.1, 0.2
 _OVERLAP = 0.4
@@ -25,8 +27,8 @@ _MIN_SIDE = 32
 
 
 @functools.lru_cache(maxsize=64)
-def build_anchors(height: int, width: int) -> Floats:
-    """Return the anchors (n, 3) of an image: centre x, centre y, side.
+def build_anchors(height: int, width: int, strides: tuple[int, ...] = STRIDES) -> Floats:
+    """Return the anchors (n, 3) of an image at `strides`: centre x, centre y, side.
 
     They are in the order of the network's outputs.
 
@@ -34,7 +36,8 @@ def build_anchors(height: int, width: int) -> Floats:
     [[4.0, 4.0, 16.0], [4.0, 4.0, 32.0], [12.0, 4.0, 16.0], [12.0, 4.0, 32.0]]
     """
     maps = []
-    for stride, sides in _STRIDES.items():
+    for stride in strides:
+        sides = _ANCHORS[stride]
         rows, columns = -(-height // stride), -(-width // stride)
         y, x, side = np.meshgrid(np.arange(rows), np.arange(columns), sides, indexing="ij")
         cells = np.stack([(x + 0.5) * stride, (y + 0.5) * stride, side], axis=-1)
@@ -58,13 +61,23 @@ def decode(anchors: Floats, shifts: Floats, points: Floats) -> tuple[Floats, Flo
 
 
 class RetinaFace:
-    """A detector of faces of about 10 to 700 pixels with a score of at least `min_score`."""
+    """A detector of faces of about 10 to 700 pixels with a score of at least `min_score`.
 
-    def __init__(self, runtime: Runtime, min_score: float = 0.8) -> None:
+    With `strides`, it sees only the faces for which the anchors of these strides answer: of about
+    10 to 60 pixels at stride 8, 40 to 240 at 16, and 170 to 700 at 32.
+    """
+
+    def __init__(
+        self, runtime: Runtime, min_score: float = 0.8, strides: tuple[int, ...] = STRIDES
+    ) -> None:
         model = weights.retinaface_onnx()
-        self._network = runtime.open(model)
+        name = weights.fingerprint(model)
+        self.fingerprint = f"retinaface/{name}/v{_VERSION}/min{min_score:g}"
+        if strides != STRIDES:
+            whole = model
+            model = cached(name_graph(name, strides), lambda: keep_strides(whole, strides))
+        self._network, self._strides = runtime.open(model), strides
         self._min_score = min_score
-        self.fingerprint = f"retinaface/{weights.fingerprint(model)}/v{_VERSION}/min{min_score:g}"
         self.provider = self._network.provider
 
     def detect(self, images: Sequence[Pixels]) -> list[Faces]:
@@ -76,7 +89,7 @@ class RetinaFace:
         The images have one shape. Many anchors see the same face.
         """
         planes = stack_bgr(images, _MEAN_BGR, min_side=_MIN_SIDE)
-        anchors = build_anchors(*planes.shape[2:])
+        anchors = build_anchors(*planes.shape[2:], self._strides)
         shifts, probabilities, points = self._network.run(planes)
         for shift, score, point in zip(shifts, probabilities[..., 1], points, strict=True):
             rows = np.flatnonzero(score >= self._min_score)

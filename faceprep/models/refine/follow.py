@@ -18,7 +18,7 @@ from faceprep.models.detectors.retinaface import RetinaFace
 from faceprep.models.onnx_session import Runtime
 from faceprep.models.refine.squares import Squares, cut_squares
 
-_VERSION = 2
+_VERSION = 3
 """Increase it when the same weights give other faces."""
 _GREY = 127
 _SMALL, _LARGE, _WIDE = 96, 144, 192
@@ -33,6 +33,8 @@ _LARGEST_SIZE = 640
 """Detection size at which large faces are found."""
 _MIN_SCORE, _SURE = 0.5, 0.8
 """Score below which there is no face, and below which a wider look follows."""
+_LARGE_FACE, _LARGE_STRIDES = 64.0, (16,)
+"""Longer side in pixels of the look from which only these strides answer for a face."""
 _SAME_FACE = 0.35
 """Minimum overlap of an answer with the box that is expected."""
 _MAX_SHARE = 0.6
@@ -60,6 +62,7 @@ class FollowLook:
 
     def __init__(self, runtime: Runtime, det_size: int = _LARGEST_SIZE) -> None:
         self._network = RetinaFace(runtime, _MIN_SCORE)
+        self._large = RetinaFace(runtime, _MIN_SCORE, _LARGE_STRIDES)
         self._det_size = min(det_size, _LARGEST_SIZE)
         self.fingerprint = f"followed/{self._network.fingerprint}/v{_VERSION}"
 
@@ -100,7 +103,8 @@ class FollowLook:
             return np.zeros(4), np.zeros((5, 2)), 0.0
         row = np.zeros(1, np.intp)
         (crop,) = cut_squares([image], row, square, side, _GREY, is_cubic=False)
-        boxes, landmarks, scores = next(self._network.answer([crop]))
+        network = self._large if longer / shrink >= _LARGE_FACE else self._network
+        boxes, landmarks, scores = next(network.answer([crop]))
         placed = boxes.astype(np.float64) * shrink + np.tile(corner, 2)
         near = overlaps(box, placed) >= _SAME_FACE
         if not near.any():

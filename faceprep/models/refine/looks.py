@@ -21,6 +21,8 @@ _GREY = 127
 _GRAPH_VERSION = 1
 """Increase it when the same weights give another graph."""
 _RETINAFACE_SIDE = 128
+_STRIDES = (16,)
+"""The anchors of this stride have 64 and 128 pixels; the face has about 100."""
 _LARGE_CROPS = 8
 """Crops for RetinaFace in one run: faster than single runs, with the same answers."""
 _CROPS_ON_GPU = 512
@@ -79,7 +81,7 @@ class RetinaFaceLook:
     """RetinaFace on squares of 128 × 128 pixels; the landmarks are averaged over its anchors."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self._network = RetinaFace(runtime, _MIN_SCORE)
+        self._network = RetinaFace(runtime, _MIN_SCORE, _STRIDES)
         self.fingerprint = self._network.fingerprint
 
     def look(self, images: Sequence[Pixels], rows: Rows, squares: Squares, share: float) -> Look:

@@ -22,7 +22,7 @@ from faceprep.models.refine.looks import Look, OnetLook, RetinaFaceLook
 from faceprep.models.refine.squares import squares_of_boxes, squares_of_landmarks
 
 ONET, RETINAFACE, NONE = "onet", "retinaface", ""
-_VERSION = 2
+_VERSION = 3
 """Increase it when the same weights give other landmarks."""
 _FIRST, _SECOND = ((56.0, 64.0), 90.0), ((56.0, 62.0), 95.0)
 """Centre and side of O-Net's two squares, in pixels of arcface-112."""

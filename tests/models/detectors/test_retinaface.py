@@ -12,6 +12,7 @@ from faceprep.core.arrays import Pixels
 from faceprep.core.faces import Faces
 from faceprep.models.detectors.detector import SizedDetector
 from faceprep.models.detectors.retinaface import RetinaFace, build_anchors
+from faceprep.models.detectors.retinaface_strides import STRIDES, keep_strides
 from faceprep.models.onnx_session import Network, Runtime
 from faceprep.models.weights import retinaface_onnx
 from tests.photos import astronaut, matched, photo, six_people
@@ -143,6 +144,27 @@ def test_an_empty_batch_is_empty(detector: RetinaFace) -> None:
 def test_there_is_an_anchor_for_each_answer(height: int, width: int) -> None:
     shifts, _, _ = CPU.open(retinaface_onnx()).run(np.zeros((1, 3, height, width), np.float32))
     assert build_anchors(height, width).shape == (shifts.shape[1], 3)
+
+
+@pytest.mark.parametrize("strides", [(8,), (16,), (8, 32), STRIDES])
+def test_a_graph_of_some_strides_gives_their_answers(strides: tuple[int, ...]) -> None:
+    planes = np.random.default_rng(1).uniform(-110, 140, (2, 3, 96, 128)).astype(np.float32)
+    whole, anchors = CPU.open(retinaface_onnx()).run(planes), build_anchors(96, 128).tolist()
+    part = CPU.open(keep_strides(retinaface_onnx(), strides)).run(planes)
+    kept = build_anchors(96, 128, strides).tolist()
+    rows = [anchors.index(anchor) for anchor in kept]
+    for ours, theirs in zip(part, whole, strict=True):
+        np.testing.assert_allclose(ours, theirs[:, rows], atol=1e-5)
+
+
+def test_a_graph_of_one_stride_is_smaller() -> None:
+    assert len(keep_strides(retinaface_onnx(), (16,))) < 0.9 * len(retinaface_onnx())
+
+
+def test_large_faces_are_seen_at_one_stride_as_at_all() -> None:
+    face = RetinaFace(CPU).detect([astronaut()])[0].take([0])
+    matched(RetinaFace(CPU, strides=(16,)).detect([astronaut()])[0], face, least=0.999)
+    assert len(RetinaFace(CPU, strides=(32,)).detect([astronaut()])[0]) == 0
 
 
 @needs_data
