@@ -26,6 +26,12 @@ _VERSION = 3
 """Increase it when the same weights give other landmarks."""
 _FIRST, _SECOND = ((56.0, 64.0), 90.0), ((56.0, 62.0), 95.0)
 """Centre and side of O-Net's two squares, in pixels of arcface-112."""
+_TINY_SIDE, _SMALL_SIDE = 32.0, 48.0
+"""Sides in pixels of O-Net's square. It enlarges squares below the second value, and the noise in
+them, so that more looks place landmarks better. Below the first value they do not."""
+_SHIFTED = ((59.0, 66.0), (53.0, 60.0), (59.0, 60.0), (53.0, 66.0))
+_SHIFTED_SIDE = 92.0
+"""Centres and side of further squares, averaged to keep the landmarks of a small face still."""
 _SURE = 0.97
 """Minimum score of O-Net in both looks for its landmarks to be accepted."""
 _MAX_DIFFERENCE = 0.08
@@ -138,7 +144,23 @@ class Refiner:
         agree = (second.scores >= _SURE) & (_distance(before, second.landmarks) < _MAX_DIFFERENCE)
         work.is_seen[rows] |= agree
         decided = agree & (_lean(mean) < _MAX_LEAN)
-        work.decide(rows[decided], _moved(mean[decided], _FROM_ONET), ONET)
+        steady = self._steady(work, rows[decided], mean[decided])
+        work.decide(rows[decided], _moved(steady, _FROM_ONET), ONET)
+
+    def _steady(self, work: _Work, rows: Rows, mean: Doubles) -> Doubles:
+        """Return the `mean` (n, 5, 2) of two looks; that of more looks for small faces."""
+        sides = _FIRST[1] / _enlargements(mean)
+        small = np.flatnonzero((sides >= _TINY_SIDE) & (sides < _SMALL_SIDE))
+        if not len(small):
+            return mean
+        looks = [mean[small], mean[small]]
+        for number, centre in enumerate(_SHIFTED):
+            squares = squares_of_landmarks(mean[small], centre, _SHIFTED_SIDE)
+            look = self._onet.look(*work.of(rows[small]), squares, is_mirrored=number % 2 == 1)
+            looks.append(look.landmarks)
+        steady = mean.copy()
+        steady[small] = np.mean(looks, axis=0)
+        return steady
 
     def _look_again(self, work: _Work, rows: Rows) -> None:
         """Look with RetinaFace at what O-Net leaves undecided.

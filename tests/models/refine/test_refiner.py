@@ -95,6 +95,26 @@ def test_a_still_face_stays_still(width: float) -> None:
     assert np.sqrt((spread**2).mean()) < 0.01 * width
 
 
+@pytest.mark.parametrize(("width", "n_looks"), [(20, 2), (32, 6), (64, 2)])
+def test_a_small_face_is_looked_at_more_often(width: float, n_looks: int) -> None:
+    """The landmarks of a small face are the mean of six looks."""
+    image, truth = drawn(width, 0)
+    judge, seen = copy.copy(refiner()), list[Doubles]()
+    onet = judge._onet
+
+    def look(*given: object, **named: object) -> Look:
+        found = onet.look(*given, **named)  # type: ignore[arg-type]
+        seen.append(found.landmarks)
+        return found
+
+    judge._onet = copy.copy(onet)
+    judge._onet.look = look  # type: ignore[method-assign]
+    (refined,) = judge.refine([image], [truth])
+    assert refined.refiners == ("onet",) and len(seen) == n_looks
+    middle = np.mean(seen, axis=(0, 1, 2))
+    assert np.abs(middle - refined.faces.landmarks[0].mean(axis=0)).max() < 0.02 * width
+
+
 @pytest.mark.parametrize("detector", ["retinaface", "mtcnn", "centerface"])
 def test_any_detector(detector: str) -> None:
     if detector == "centerface":
