@@ -88,7 +88,7 @@ def plan_cleaning(
         limit = embeddings.model.outlier_angle
     if not 0 < limit <= 180:
         raise OptionError(
-            "bad angle", expected="degrees, more than 0 and at most 180", found=f"{limit:g}"
+            "invalid angle", expected="degrees, more than 0 and at most 180", found=f"{limit:g}"
         )
     vectors = prepare(embeddings)
     groups = gather_groups(vectors)

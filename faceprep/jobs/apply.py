@@ -82,7 +82,7 @@ class Apply(PlacingOptions, Job):
         """Refuse an output that is given as the plan, or that is the folder of the plan."""
         given, output = request.sources[0], request.output
         plan = plan_of(given)
-        if real_path(plan.parent) == real_path(output):
+        if is_file(plan) and real_path(plan.parent) == real_path(output):
             raise OutputError(
                 "holds the plan",
                 path=output,
@@ -234,7 +234,7 @@ def _sets_behind(source: Path) -> set[str]:
     places = [Path(str(place)) for place in sources]
     sets = {full_path(place) for place in places}
     for plan in places:
-        with suppress(FaceprepError):  # a set, or a plan that is not there any more
+        with suppress(FaceprepError):  # not a plan, or one that has been removed
             if is_file(plan):
                 sets.add(full_path(_source_of(plan, read_header(plan))))
     return sets

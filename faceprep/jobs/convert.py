@@ -147,7 +147,7 @@ class Convert(NamingOptions, Job):
             side_files = writer.side_files(n_files)
             mapped = request.output.with_name(writer.class_map)
             if class_map.has_classes(mapped, writer.classes.names):
-                # of another output with the same classes
+                # a class map of another output, with the same classes
                 side_files = [name for name in side_files if name != writer.class_map]
             files = [*writer.files(n_files), *side_files]
             n_outputs = len(files)

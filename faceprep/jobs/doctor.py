@@ -282,12 +282,7 @@ def _broken(base: Sequence[str]) -> list[str]:
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # OpenCV prints what it misses
                 importlib.import_module(_MODULES.get(project, project))
-        except (
-            ImportError,
-            OSError,
-            AttributeError,
-            ValueError,
-        ) as error:  # what a bad pair of NumPy and OpenCV raise
+        except (ImportError, OSError, AttributeError, ValueError) as error:  # ill-matched NumPy
             problem = problem or f"{project} cannot be loaded: {' '.join(str(error).split())}"
         if problem:
             problems.append(f"{problem}; pip install --force-reinstall '{requirement}'")

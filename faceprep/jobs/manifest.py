@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -130,7 +131,8 @@ class Manifest(NamingOptions, Job):
             raise OptionError("the images are shuffled", remedy="Give a --seed.")
         check_ranges(self)
         if not self.val_fraction < 1:
-            raise _bad_option("val_fraction", "less than 1", self.val_fraction)
+            found = f"{self.val_fraction:g}"
+            raise OptionError("--val-fraction", expected="less than 1", found=found)
         for rule in (self.label_rule, self.group_by):
             if rule is not None:
                 parse_rule(rule)
@@ -221,6 +223,8 @@ class Manifest(NamingOptions, Job):
                 raise OptionError(
                     f"images in a {images.kind} set are not files, so a list cannot name them",
                     expected="OUT.tar, or OUT.tfrecord or OUT.parquet with --with-images",
+                    remedy="To write a list, unpack the set into a folder first: "
+                    f"faceprep convert {shlex.quote(images.path)} FOLDER.",
                 )
             return ""
         if not root:  # a list of absolute paths
@@ -365,10 +369,6 @@ class Manifest(NamingOptions, Job):
         if may_write_map(request.output, names) and layout.class_map in (work.files or ()):
             counts = [row.images - lost[row.number] for row in kept]
             sink.write(layout.class_map, class_map.encode(names, counts))
-
-
-def _bad_option(name: str, expected: str, found: object) -> OptionError:
-    return OptionError("--" + name.replace("_", "-"), expected=expected, found=str(found))
 
 
 def _nothing_left(source: Path, listing: Listing) -> SourceError:

@@ -53,7 +53,7 @@ def _is_reviewed(plan: Path) -> bool:
     try:
         header, found = read_plan(plan)
         decisions = list(found)
-    except SourceError:  # an edit may have broken it, and has to be kept all the same
+    except SourceError:  # an edit may have broken the plan, but must be kept
         return True
     if "digest" in header:
         return bool(header["digest"] != digest_of(decisions))

@@ -142,7 +142,7 @@ class Accountant:
 
     def _of_videos(self, tally: Tally, pictures: InputPictures) -> Section:
         table = self._out / FRAMES_TABLE
-        if not table.is_file():  # not finished, or by a version without the table
+        if not table.is_file():  # the run is unfinished, or older than the table
             return videos.videos_section(tally.videos.values())
         lost = videos.load_lost_frames(table, tally.videos)
         return videos.videos_section(lost.videos.values(), lost, pictures)

@@ -70,7 +70,7 @@ def format_of(path: Path) -> Format:
         ) from None
 
 
-# Lists: every image that the plan lets through is in them
+# Lists, which name every image that the plan admits
 
 
 def _each(part: Part) -> Iterator[Outcome]:

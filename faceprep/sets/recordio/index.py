@@ -154,7 +154,7 @@ def _numbers_of_many(text: bytes) -> Entries:
     import numpy as np
 
     numbers = np.fromstring(text, np.int64, sep=" ")
-    if len(numbers) and numbers.max() == _LARGEST:  # what NumPy makes of larger numbers
+    if len(numbers) and numbers.max() == _LARGEST:  # NumPy turns larger numbers into this one
         raise OverflowError
     return array("q", numbers.tobytes())
 
