@@ -39,7 +39,7 @@ def write_tree(root: Path, n_identities: int) -> None:
 
 
 def run(act: Callable[[Path], object], root: Path) -> float:
-    """Seconds it took, without the removal of what it made."""
+    """Return the seconds of the command, without the removal of its output."""
     with tempfile.TemporaryDirectory(dir=root) as folder:
         started = time.perf_counter()
         act(Path(folder) / "out")

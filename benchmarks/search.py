@@ -27,7 +27,7 @@ from faceprep.identity.vectors import prepare
 
 
 def probes_of(gallery: Embeddings, n: int) -> Embeddings:
-    """Further images of people spread over the gallery."""
+    """Draw further images of people spread over the gallery."""
     random = np.random.default_rng(1)
     rows = np.linspace(0, len(gallery) - 1, n).astype(int)
     rows = rows // PER_IDENTITY * PER_IDENTITY

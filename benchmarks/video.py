@@ -39,7 +39,7 @@ def ours(path: Path, n_threads: int) -> None:
 
 
 def pyav_alone(path: Path, n_threads: int) -> None:
-    """Decoding without any conversion: what the cores can do."""
+    """Decode without any conversion: the limit of the cores."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"

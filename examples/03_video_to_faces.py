@@ -2,7 +2,7 @@
 
     python examples/03_video_to_faces.py path/to/videos path/to/faces
 
-Without arguments it makes a video of a face in a photo that the package insightface brings.
+Without arguments, it makes a video of a face in a photo that comes with insightface.
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Train a tiny Keras classifier for two steps on a manifest of identity folders.
 
-Needs TensorFlow: pip install 'faceprep[tensorflow]'. Without a folder it draws a small set.
+Needs TensorFlow: pip install 'faceprep[tensorflow]'. Without a folder, it draws a small set.
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Train on SiW: videos to faces, faces to a manifest of two classes, one training step.
-Needs 'faceprep[video,tensorflow]'. Its words are SIW FACES, the videos and where faces are written.
-Without them it makes a small tree of videos, and needs 'faceprep[insightface]' for their photo.
+Needs 'faceprep[video,tensorflow]'. Arguments: SIW (the videos) and FACES (the output). Without
+them, it makes a few small videos from a photo, and also needs 'faceprep[insightface]'.
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Give TFLite the representative crops that it needs to quantize a model to integers.
 
-Needs TensorFlow: pip install 'faceprep[tensorflow]'. Without a folder it draws a small set.
+Needs TensorFlow: pip install 'faceprep[tensorflow]'. Without a folder, it draws a small set.
 """
 
 import sys
