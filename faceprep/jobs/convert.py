@@ -285,7 +285,7 @@ def _find_writer(output: Path) -> type[SetWriter]:
     entries = [entry for entry in registry.CONTAINERS.values() if entry.writer and entry.suffixes]
     known = [entry.suffixes[0] for entry in entries]
     raise OptionError(
-        f"no set is called {output.name!r}",
+        f"{output.name!r} is not a set that convert writes",
         expected="a folder, or " + " ".join(known),
         found=f"the suffix {output.suffix!r}",
     )

@@ -52,6 +52,7 @@ _TYPICAL = 8 << 10
 """Bytes of an image where nothing else is known."""
 
 log = logging.getLogger("faceprep")
+_GROUP_BY = "--group-by"
 
 
 @dataclass(frozen=True)
@@ -133,9 +134,10 @@ class Manifest(NamingOptions, Job):
         if not self.val_fraction < 1:
             found = f"{self.val_fraction:g}"
             raise OptionError("--val-fraction", expected="less than 1", found=found)
-        for rule in (self.label_rule, self.group_by):
-            if rule is not None:
-                parse_rule(rule)
+        if self.label_rule is not None:
+            parse_rule(self.label_rule)
+        if self.group_by is not None:
+            parse_rule(self.group_by, _GROUP_BY)
 
     # Before
 
@@ -268,7 +270,7 @@ class Manifest(NamingOptions, Job):
     def _groups(self, listing: Listing) -> Ints | None:
         """Return the group of each image, where whole groups go to one side of the split."""
         if self.group_by is not None:
-            return selection.label_by_rule(listing, parse_rule(self.group_by))[0]
+            return selection.label_by_rule(listing, parse_rule(self.group_by, _GROUP_BY))[0]
         if self.split_by != "identity":
             return None
         if self.label_rule and self.val_fraction:

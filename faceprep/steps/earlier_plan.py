@@ -40,7 +40,7 @@ def keep_reviewed(plan: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise OutputError(
-            "this plan has verdicts of a person, which planning again would erase",
+            "a person has set verdicts in this plan, and planning again would erase them",
             path=plan,
             remedy=f"Carry it out with faceprep apply {plan} DST. Or plan into another output with "
             f"--verdicts {plan}, or here with --overwrite, which keeps {plan.name}.bak.",

@@ -66,7 +66,7 @@ def format_of(path: Path) -> Format:
     except KeyError:
         found = f"the suffix {path.suffix!r}" if path.suffix else "no suffix"
         raise OptionError(
-            f"no manifest is called {path.name!r}", expected=" ".join(FORMATS), found=found
+            f"{path.name!r} is not a manifest", expected=" ".join(FORMATS), found=found
         ) from None
 
 

@@ -70,8 +70,9 @@ def find_rec(source: Path, ignore_idx: bool = False) -> RecPaths:
         if "train.rec" in names:
             names = ["train.rec"]
         if len(names) != 1:
+            problem = "several .rec files in this folder" if names else "no .rec in this folder"
             raise SourceError(
-                "no single .rec in this folder",
+                problem,
                 path=source,
                 expected="train.rec, or one .rec file",
                 found=", ".join(names) or "none",
