@@ -44,6 +44,13 @@ def test_one_file_of_several_stands_for_all(suffix: str, rec_set: Path, tmp_path
     assert "\n  files           3\n" in str(found)
 
 
+def test_a_rec_in_several_files(rec_set: Path, tmp_path: Path) -> None:
+    run_job(Convert(shards=3), Request((rec_set,), tmp_path / "out" / "a.rec"), SerialRunner())
+    found = inspect(tmp_path / "out")
+    assert (found["kind"], found["images"], found["identities"]) == ("rec", 30, 6)
+    assert (found["files"], found["damaged"]) == (3, 0)
+
+
 def test_a_zip_of_a_folder(face_folder: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         for path in sorted(face_folder.rglob("*.jpg")):
