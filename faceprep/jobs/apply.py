@@ -65,8 +65,8 @@ class Apply(PlacingOptions, Job):
     PLAN is a plan of merge-identities, clean-identities, exclude-people, dedupe or score. Decisions
     with the verdict accepted, or without a verdict, are carried out. DST gets the images, bytes
     untouched, each where the plan puts it; its suffix selects the container. undo.jsonl is a plan
-    that reverses this one. A plan whose set has changed since is refused. One that restores images
-    from elsewhere than its set was made from has to be confirmed.
+    that reverses this one. A plan whose set has changed since is refused. A plan that restores
+    images from another set than its own was made from has to be confirmed.
 
     Details:
 

@@ -60,7 +60,7 @@ class Manifest(NamingOptions, Job):
     """Write a list or shards of images for a trainer.
 
     SRC is any set. OUT lists its images, shuffled: .npz (as Keras_insightface reads it), .csv, .lst
-    (im2rec) or .parquet. Or it holds them: .tar (WebDataset), and .tfrecord or .parquet with
+    (im2rec) or .parquet. Or OUT holds the images: .tar (WebDataset), and .tfrecord or .parquet with
     --with-images. NAME_classes.csv beside OUT lists the classes, and the validation share goes to
     NAME_val.SUFFIX. Files that cannot be used are left out and named in failures.csv.
 
