@@ -1,4 +1,4 @@
-"""Time aligned crops from decoded images beside scikit-image's estimate and OpenCV's warp.
+"""Compare aligned crops from decoded images with scikit-image's estimate and OpenCV's warp.
 
 python benchmarks/align.py
 """

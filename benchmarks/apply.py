@@ -1,4 +1,4 @@
-"""Time `apply` on small files beside cp, cp with times kept, and Python's copytree.
+"""Compare `apply` on small files with cp, with cp that keeps times, and with Python's copytree.
 
 python benchmarks/apply.py              20,000 files of 6 kB in 400 folders, a tenth merged
 python benchmarks/apply.py --quick      2,000 files

@@ -1,4 +1,4 @@
-"""Compare dedupe with imagehash and imagededup: planted copies found, and other images spared.
+"""Compare dedupe with imagehash and imagededup: planted copies found, and other images kept.
 
 python benchmarks/dedupe.py ../shared/data/orl      copies of its photos, in their identities
 python benchmarks/dedupe.py                         drawn faces, harder on hashes

@@ -1,4 +1,4 @@
-"""Time detectors one by one and in batches, mtcnn beside its package, and recall by size.
+"""Time detectors on single images and batches, and mtcnn's package; measure recall by size.
 
 python benchmarks/detectors.py --video clip.mp4 --photo faces.jpg
 python benchmarks/detectors.py --video clip.mp4 --only recall

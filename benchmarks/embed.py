@@ -1,4 +1,4 @@
-"""Time `embed`, the whole command, beside dlib's own descriptor of some of the same chips.
+"""Compare `embed`, the whole command, with dlib's own descriptor on some of the same chips.
 
     python benchmarks/embed.py [--crops 2000] [--dlib 30] [--repeats 3] [--only
     command|reading|model] [--embedder SPEC] [--quick]

@@ -1,4 +1,4 @@
-"""Time `extract-photos` on photos of 1 megapixel beside decoding and detecting alone.
+"""Compare `extract-photos` on photos of 1 megapixel with decoding and detecting alone.
 
 python benchmarks/extract_photos.py ../shared/data/photos  its photos, brought to 1 megapixel
 python benchmarks/extract_photos.py                        drawn faces instead

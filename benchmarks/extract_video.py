@@ -1,4 +1,4 @@
-"""Time `extract-video` beside the usual script, and beside decoding and detecting alone.
+"""Compare `extract-video` with the usual script, and with decoding and detecting alone.
 
 python benchmarks/extract_video.py ../shared/data/video/short_hamilton_clip.mp4
 python benchmarks/extract_video.py CLIP --repeats 3 --without-script

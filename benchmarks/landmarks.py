@@ -1,4 +1,4 @@
-"""Compare landmarks without and with refinement: error, jitter, likeness and seconds.
+"""Compare landmarks with and without refinement: error, jitter, likeness and seconds.
 
 python benchmarks/landmarks.py DATA --reference-python VENV/bin/python
 python benchmarks/landmarks.py DATA --reference-python VENV/bin/python --only speed

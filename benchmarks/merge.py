@@ -1,4 +1,4 @@
-"""Measure merging: its quality beside others on planted noise, and seconds of a large set.
+"""Compare the quality of merging with other methods on planted noise, and time a large set.
 
     python benchmarks/merge.py [--quick] [--identities 8574] [--images 580000]
 

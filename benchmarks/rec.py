@@ -1,4 +1,4 @@
-"""Time `rec2folder` and `folder2rec` beside MXNet's loops, and a bare loop of writes.
+"""Compare `rec2folder` and `folder2rec` with MXNet's loops, and with a bare loop of writes.
 
 The index of a large .idx, and the memory of all of them.
 

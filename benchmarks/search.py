@@ -1,4 +1,4 @@
-"""Search for 1,000 probes among n x 512 vectors beside the machine's own sgemm rate.
+"""Compare a search for 1,000 probes among n x 512 vectors with the machine's own sgemm rate.
 
     python benchmarks/search.py [--quick] [--rows 300000] [--probes 1000] [--top 5] [--approximate]
 

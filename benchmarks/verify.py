@@ -1,4 +1,4 @@
-"""Time `verify` beside the field's way of judging a .bin, and the figures of scores alone.
+"""Compare `verify` with the usual evaluation of a .bin, and time the metrics of scores alone.
 
 python benchmarks/verify.py          6,000 pairs; 10 million scores; a search as large as IJB-C's
 python benchmarks/verify.py --quick  600 pairs; 1 million scores; a quarter of the search

@@ -1,4 +1,4 @@
-"""Time video to RGB frames beside imageio and OpenCV, as the clip is and enlarged to 1080p.
+"""Compare video to RGB frames with imageio and OpenCV, as the clip is and enlarged to 1080p.
 
 python benchmarks/video.py ../shared/data/video/short_hamilton_clip.mp4
 python benchmarks/video.py CLIP --repeats 3 --threads 1        one thread each, as in a worker
