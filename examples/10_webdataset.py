@@ -9,9 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from faceprep import Manifest, ProcessRunner, Request, run_job
+from faceprep import Manifest, ProcessRunner, Request, decode, run_job
 from faceprep.synthetic import write_folder
-from faceprep.vision.codec import decode
 
 
 def read_shard(path: Path) -> Iterator[dict[str, bytes]]:

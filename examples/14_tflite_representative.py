@@ -12,9 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from faceprep import Manifest, ProcessRunner, Request, run_job
+from faceprep import Manifest, ProcessRunner, Request, decode, run_job
 from faceprep.synthetic import write_folder
-from faceprep.vision.codec import decode
 
 
 def main(arguments: list[str]) -> None:
