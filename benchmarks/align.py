@@ -1,4 +1,4 @@
-"""Time aligned crops from decoded images beside scikit-image's estimate and OpenCV's warp.
+"""Compare aligned crops from decoded images with scikit-image's estimate and OpenCV's warp.
 
 python benchmarks/align.py
 """
@@ -30,8 +30,9 @@ Photo = tuple[Pixels, Floats]
 
 
 def draw_photos(n: int, n_faces: int, height: int, width: int) -> list[Photo]:
-    """Noise with landmarks of faces of 60 to 400 pixels, turned and shaken: what is cut does
-    not matter here.
+    """Draw noise with landmarks of faces of 60 to 400 pixels, rotated and perturbed.
+
+    The content of a crop does not matter here.
     """
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (height, width, 3), np.uint8) for _ in range(8)]
@@ -50,7 +51,7 @@ def draw_photos(n: int, n_faces: int, height: int, width: int) -> list[Photo]:
 
 
 def loop(photos: list[Photo]) -> None:
-    """scikit-image for each face, OpenCV for each crop."""
+    """Align each face with scikit-image, and crop each with OpenCV."""
     for image, landmarks in photos:
         for points in landmarks:
             matrix = SimilarityTransform.from_estimate(points, ARCFACE_112).params[:2]
@@ -58,7 +59,7 @@ def loop(photos: list[Photo]) -> None:
 
 
 def ours(photos: list[Photo]) -> None:
-    """Estimate, check and crop, all faces of an image at a time."""
+    """Estimate, check and crop all faces of an image at once."""
     for image, landmarks in photos:
         transforms = estimate_similarity(landmarks, ARCFACE_112)
         sound = [not fault for fault in check_landmarks(landmarks)]
@@ -82,7 +83,9 @@ def ours_at_once(photos: list[Photo]) -> None:
 
 
 def seconds_of(shape: tuple[int, int, int, int], repeats: int) -> float:
-    """The median of `ours_at_once` on photos drawn here: n photos, n faces, height, width."""
+    """Return the median seconds of `ours_at_once` on photos drawn here: n photos, n faces,
+    height, width.
+    """
     cv2.setNumThreads(1)
     photos, seconds = draw_photos(*shape), []
     for _ in range(repeats + 1):
@@ -93,7 +96,7 @@ def seconds_of(shape: tuple[int, int, int, int], repeats: int) -> float:
 
 
 def in_processes(shape: tuple[int, int, int, int], repeats: int) -> float:
-    """Half the photos to each of two workers."""
+    """Give half of the photos to each of two workers."""
     half = (shape[0] // 2, *shape[1:])
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         return max(pool.map(partial(seconds_of, repeats=repeats), [half, half]))

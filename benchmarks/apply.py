@@ -1,4 +1,4 @@
-"""Time `apply` on small files beside cp, cp with times kept, and Python's copytree.
+"""Compare `apply` on small files with cp, with cp that keeps times, and with Python's copytree.
 
 python benchmarks/apply.py              20,000 files of 6 kB in 400 folders, a tenth merged
 python benchmarks/apply.py --quick      2,000 files
@@ -39,7 +39,7 @@ def write_tree(root: Path, n_identities: int) -> None:
 
 
 def run(act: Callable[[Path], object], root: Path) -> float:
-    """Seconds it took, without the removal of what it made."""
+    """Return the seconds of the command, without the removal of its output."""
     with tempfile.TemporaryDirectory(dir=root) as folder:
         started = time.perf_counter()
         act(Path(folder) / "out")

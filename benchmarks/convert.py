@@ -1,4 +1,4 @@
-"""Time `convert` from a .rec to four .tar shards and back, beside the loops that people write.
+"""Compare `convert` from a .rec to four .tar shards and back with the loops that people write.
 
     python benchmarks/convert.py --n 60000 --mxnet-python PYTHON --dir /dev/shm
 

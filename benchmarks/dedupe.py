@@ -1,4 +1,4 @@
-"""Compare dedupe with imagehash and imagededup: planted copies found, and other images spared.
+"""Compare dedupe with imagehash and imagededup: planted copies found, and other images kept.
 
 python benchmarks/dedupe.py ../shared/data/orl      copies of its photos, in their identities
 python benchmarks/dedupe.py                         drawn faces, harder on hashes
@@ -45,7 +45,7 @@ _DISTANCES = (4, 8)
 
 
 def load_photos(root: Path | None, n: int) -> list[Pixels]:
-    """Photos of which no two are copies."""
+    """Load photos of which no two are copies."""
     if root:
         paths = [
             f"{root}/{each.name}/{image}" for each in find_identities(root) for image in each.images
@@ -55,7 +55,7 @@ def load_photos(root: Path | None, n: int) -> list[Pixels]:
 
 
 def copies_of(photo: Pixels) -> Iterator[tuple[str, bytes]]:
-    """(kind, file), the photo itself first."""
+    """Yield (kind, file), the photo itself first."""
     height, width = photo.shape[:2]
     png = encode(photo, ".png")
     yield from (("0photo.png", png), ("exact.png", png))
@@ -90,7 +90,9 @@ def changes_of(photo: Pixels) -> Iterator[tuple[str, Pixels]]:
 
 
 def plant(folder: Path, photos: list[Pixels]) -> int:
-    """SRC/IDENTITY/PHOTO_KIND, ten photos an identity; the number of files."""
+    """Write SRC/IDENTITY/PHOTO_KIND, ten photos for each identity, and return the number of
+    files.
+    """
     n = 0
     for number, photo in enumerate(photos):
         identity = folder / f"{number // 10}"
@@ -116,7 +118,7 @@ def more_changes_of(photo: Pixels) -> Iterator[tuple[str, Pixels]]:
 
 
 def plant_pairs(folder: Path, photos: list[Pixels], form: str) -> None:
-    """SRC/PHOTO_KIND/: an original and one copy; every second original comes last by name."""
+    """Write SRC/PHOTO_KIND/: an original and one copy. Every second original comes last by name."""
     for number, photo in enumerate(photos):
         original = encode(photo, form, 90)
         pixels = decode(original)
@@ -150,7 +152,7 @@ def family(path: str) -> str:
 
 
 def faceprep(source: Path, *options: str) -> dict[str, str]:
-    """image -> the one that stays for it"""
+    """Return a mapping from each dropped image to the one that stays for it."""
     with tempfile.TemporaryDirectory() as out:
         command = [
             sys.executable,
@@ -185,7 +187,7 @@ def phashes(name: str, paths: list[Path]) -> np.ndarray:
 
 
 def peer(name: str, source: Path, distance: int) -> dict[str, str]:
-    """The same with the first of its copies by name, within an identity."""
+    """Return such a mapping for a peer: the first copy by name stays, within an identity."""
     paths = sorted(source.glob("*/*"))
     bits = phashes(name, paths)
     kept: dict[str, str] = {}
@@ -217,7 +219,7 @@ def kind_of(path: str) -> str:
 
 
 def million(n: int) -> None:
-    """Hashes as unlike each other as those of aligned crops of faces (mean distance 27,
+    """Draw hashes that differ as much as those of aligned face crops (mean distance 27,
     deviation 4.6).
     """
     chance = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Time detectors one by one and in batches, mtcnn beside its package, and recall by size.
+"""Time detectors on single images and batches, and mtcnn's package; measure recall by size.
 
 python benchmarks/detectors.py --video clip.mp4 --photo faces.jpg
 python benchmarks/detectors.py --video clip.mp4 --only recall
@@ -38,7 +38,7 @@ def opened(name: str, threads: int, **options: bool) -> SizedDetector:
 
 
 def frames_of(video: str, n: int) -> list[Pixels]:
-    """`n` frames spread over the video."""
+    """Return `n` frames spread over the video."""
     capture = cv2.VideoCapture(video)
     frames = []
     while True:
@@ -49,7 +49,7 @@ def frames_of(video: str, n: int) -> list[Pixels]:
 
 
 def people() -> Pixels:
-    """Six people: insightface's t1."""
+    """Return the photo t1 of insightface, which shows six people."""
     spec = importlib.util.find_spec("insightface")
     if spec is None or spec.origin is None:
         raise SystemExit("pip install insightface, or name a --photo")
@@ -57,8 +57,9 @@ def people() -> Pixels:
 
 
 def beside_the_package(frames: list[Pixels], threads: int, repeats: int) -> None:
-    """The same settings: whole frames, faces of 20 pixels and more; the package in TensorFlow
-    on all cores.
+    """Time the same settings: whole frames, faces of 20 pixels and more.
+
+    The package runs in TensorFlow on all cores.
     """
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     from mtcnn import MTCNN
@@ -84,7 +85,7 @@ def beside_the_package(frames: list[Pixels], threads: int, repeats: int) -> None
 
 
 def batch_beside_loop(frames: list[Pixels], threads: int, repeats: int) -> None:
-    """All frames in one call beside a call for each."""
+    """Time all frames in one call, and a call for each."""
     square = [cv2.resize(frame, (640, 640)) for frame in frames]
     for images in (frames, square):
         height, width = images[0].shape[:2]
@@ -132,10 +133,9 @@ def time_an_image(frames: list[Pixels], threads: int) -> None:
 def framed(
     photo: Pixels, box: Sequence[float], share: float, among_others: bool
 ) -> tuple[Pixels, Faces]:
-    """The photo scaled so that the face at `box` has `share` of the frame's height, in the middle
-    of a grey frame.
-
-    What is further from it than its own size is grey as well, unless it stays `among_others`.
+    """Scale the photo so that the face at `box` has `share` of the frame's height, in the
+    middle of a grey frame. Everything further from the face than its own size is grey as well,
+    unless it stays `among_others`.
     """
     if not among_others:
         photo = only_around(photo, box)
@@ -152,7 +152,7 @@ def framed(
 
 
 def only_around(photo: Pixels, box: Sequence[float]) -> Pixels:
-    """The photo with grey beyond twice the box."""
+    """Return the photo with everything beyond twice the box in grey."""
     x1, y1, x2, y2 = box
     left, right = (max(0, round(float(x))) for x in (x1 - (x2 - x1) / 2, x2 + (x2 - x1) / 2))
     top, bottom = (max(0, round(float(y))) for y in (y1 - (y2 - y1) / 2, y2 + (y2 - y1) / 2))
@@ -162,7 +162,7 @@ def only_around(photo: Pixels, box: Sequence[float]) -> Pixels:
 
 
 def alone(photo: Pixels, box: Sequence[float]) -> tuple[Pixels, Faces]:
-    """Nothing but the face, 1080 pixels high."""
+    """Return the face alone, 1080 pixels high."""
     x1, y1, x2, y2 = (max(0, round(float(side))) for side in box)
     scale = 1080 / (y2 - y1)
     face = cv2.resize(photo[y1:y2, x1:x2], None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)

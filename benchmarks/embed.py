@@ -1,4 +1,4 @@
-"""Time `embed`, the whole command, beside dlib's own descriptor of some of the same chips.
+"""Compare `embed`, the whole command, with dlib's own descriptor on some of the same chips.
 
     python benchmarks/embed.py [--crops 2000] [--dlib 30] [--repeats 3] [--only
     command|reading|model] [--embedder SPEC] [--quick]
@@ -33,7 +33,7 @@ from faceprep.vision.codec import encode
 
 
 def draw(root: Path, n: int) -> list[str]:
-    """Paths of `n` crops below `root`, every second one a PNG."""
+    """Draw `n` crops below `root`, every second one a PNG, and return their paths."""
     paths = []
     for number in range(n):
         suffix = (".jpg", ".png")[number % 2]
@@ -45,7 +45,7 @@ def draw(root: Path, n: int) -> list[str]:
 
 
 def command(root: Path, n_runs: list[int], embedder: str) -> None:
-    """`embed` in a process of its own, from nothing to the .npz."""
+    """Run `embed` in a process of its own, from the start to the .npz."""
     n_runs.append(0)
     out = root.parent / f"{len(n_runs)}.npz"
     line = [sys.executable, "-m", "faceprep", "embed", str(root), str(out), "--embedder", embedder]
@@ -53,7 +53,7 @@ def command(root: Path, n_runs: list[int], embedder: str) -> None:
 
 
 def dlib_alone(chips: list[np.ndarray], in_batches: bool) -> float:
-    """Seconds of dlib's own descriptor; its file is open already."""
+    """Return the seconds of dlib's own descriptor, whose file is already open."""
     import dlib
 
     with tempfile.NamedTemporaryFile(suffix=".dat") as file:
@@ -70,7 +70,7 @@ def dlib_alone(chips: list[np.ndarray], in_batches: bool) -> float:
 
 
 def read_all(root: Path, paths: list[str], n_threads: int) -> None:
-    """Reading, decoding and fitting, as a shard does it, without the model."""
+    """Read, decode and fit the images as a shard does, without the model."""
     fitter = EmbedOptions().fitter()
     for _ in map_ahead(partial(load_file, fitter, root), paths, n_threads, 64):
         pass

@@ -1,4 +1,4 @@
-"""Time a shuffled epoch from our shards, and one by the same reader from a peer's own files.
+"""Compare a shuffled epoch from faceprep's shards with one from a peer's, by the same reader.
 
     python benchmarks/epoch.py --dir /dev/shm
 

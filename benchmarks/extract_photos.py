@@ -1,4 +1,4 @@
-"""Time `extract-photos` on photos of 1 megapixel beside decoding and detecting alone.
+"""Compare `extract-photos` on photos of 1 megapixel with decoding and detecting alone.
 
 python benchmarks/extract_photos.py ../shared/data/photos  its photos, brought to 1 megapixel
 python benchmarks/extract_photos.py                        drawn faces instead
@@ -36,7 +36,7 @@ _BATCH = 8
 
 
 def load_photos(root: Path | None) -> list[Pixels]:
-    """Photos of about 1 megapixel."""
+    """Load photos of about 1 megapixel."""
     photos = []
     for path in sorted(root.rglob("*.*")) if root else []:
         if path.parent.name != "odd":
@@ -63,7 +63,7 @@ def load_photos(root: Path | None) -> list[Pixels]:
 
 
 def write_photos(folder: Path, photos: list[Pixels], n: int) -> list[Path]:
-    """`n` JPEG files, each with pixels of its own."""
+    """Write `n` JPEG files, each with different pixels."""
     paths = []
     for i in range(n):
         photo = np.roll(photos[i % len(photos)], i // len(photos), axis=1)
@@ -74,7 +74,7 @@ def write_photos(folder: Path, photos: list[Pixels], n: int) -> list[Path]:
 
 
 def decode_and_detect(paths: list[Path], n_threads: int) -> float:
-    """Seconds, without the start of Python and of the detector."""
+    """Return the seconds, without the start of Python and of the detector."""
     take_share(n_threads)
     finder = FaceOptions().finder()
     started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Time `extract-video` beside the usual script, and beside decoding and detecting alone.
+"""Compare `extract-video` with the usual script, and with decoding and detecting alone.
 
 python benchmarks/extract_video.py ../shared/data/video/short_hamilton_clip.mp4
 python benchmarks/extract_video.py CLIP --repeats 3 --without-script
@@ -90,7 +90,7 @@ def ours(path: Path, *options: str) -> Run:
 
 
 def largest(process: int) -> int:
-    """Resident bytes of the largest of a process and its children."""
+    """Return the resident bytes of the largest process among a process and its children."""
     sizes = [0]
     try:
         parent = psutil.Process(process)
@@ -115,7 +115,7 @@ def script(path: Path, n_frames: int) -> Rates:
 
 
 def compare(title: str, path: Path, n_script: int, repeats: int, with_script: bool) -> None:
-    """Everything in turn, medians."""
+    """Run all candidates in turn, and show medians."""
     rates: dict[str, list[Rates]] = {}
     peaks = []
 

@@ -81,7 +81,7 @@ class Seen(NamedTuple):
 
 
 def shifted(pixels: Pixels, dx: int, dy: int) -> Pixels:
-    """Move the picture by a few pixels; its edges are repeated."""
+    """Move the picture by a few pixels, and repeat its edges."""
     height, width = pixels.shape[:2]
     padded = np.pad(pixels, ((8, 8), (8, 8), (0, 0)), mode="edge")
     return np.ascontiguousarray(padded[8 - dy : 8 - dy + height, 8 - dx : 8 - dx + width])
@@ -295,7 +295,7 @@ def extract(path: Path, *options: str) -> Run:
 
 
 def decode(path: Path) -> Run:
-    """Decode to RGB alone, on all cores."""
+    """Decode to RGB only, on all cores."""
     started, cpu = time.perf_counter(), time.process_time()
     n = sum(1 for _ in read_frames(path))
     return Run(time.perf_counter() - started, time.process_time() - cpu, n)

@@ -271,7 +271,7 @@ class Crops:
 
 
 def att(crops: Path, embedder: EmbedOptions) -> None:
-    """Judge AT&T's people: pairs, identities cut in three, and images in wrong identities."""
+    """Evaluate AT&T's people: pairs, identities cut in three, and images in wrong identities."""
     set_ = Crops(crops, embedder, [])
     set_.show_pairs("AT&T")
     split = [f"{name}_{at % 3}" for at, name in enumerate(set_.names)]
@@ -287,7 +287,10 @@ def att(crops: Path, embedder: EmbedOptions) -> None:
 
 
 def registration(crops: Path, truth: Path, embedder: EmbedOptions) -> None:
-    """Judge the pairs and merges of a folder of sign-ups by the lists of IDs of one person each."""
+    """Evaluate the pairs and merges of registration folders.
+
+    The truth lists the IDs of each person.
+    """
     set_ = Crops(crops, embedder, json.loads(truth.read_text())["same_person"])
     set_.show_pairs("registration")
     set_.show_merges("registration", set_.names, set_.people)

@@ -89,7 +89,9 @@ def read_frames(path: Path) -> Iterator[Pixels]:
 
 
 def cut_faces(data: Path, n_frames: int) -> list[tuple[str, bool, Doubles, Pixels]]:
-    """Crop the faces that the default detector finds: (name, is it a frame, size, crop)."""
+    """Crop the faces that the default detector finds, as (name, whether it is a frame, size,
+    crop).
+    """
     detector = open_detector(DetectorSpec(threads=1, min_score=0.9))
     cut = []
     for name, is_video, image in gather(data, n_frames):
@@ -103,7 +105,7 @@ def cut_faces(data: Path, n_frames: int) -> list[tuple[str, bool, Doubles, Pixel
 
 
 def warp(image: Pixels, scale: float, shift: Doubles, side: int) -> Pixels:
-    """Scale, then shift; 0 is the edge of the first pixel."""
+    """Scale, then shift. 0 is the edge of the first pixel."""
     if scale < 1:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         scale = 1

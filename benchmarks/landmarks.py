@@ -1,4 +1,4 @@
-"""Compare landmarks without and with refinement: error, jitter, likeness and seconds.
+"""Compare landmarks with and without refinement: error, jitter, likeness and seconds.
 
 python benchmarks/landmarks.py DATA --reference-python VENV/bin/python
 python benchmarks/landmarks.py DATA --reference-python VENV/bin/python --only speed
@@ -72,7 +72,9 @@ def look(detector: SizedDetector, refiner: Refiner, scenes: Iterator[Scene]) -> 
 
 
 def upright(points: Doubles, truth: Doubles) -> Doubles:
-    """Compute offsets (n, 5, 2) from the truth, in per cent of the eye distance, seen upright."""
+    """Compute offsets (n, 5, 2) from the truth in an upright face, in per cent of the eye
+    distance.
+    """
     transforms = estimate_similarity(truth, ARCFACE_112)
     apart = apply_transforms(points, transforms) - apply_transforms(truth, transforms)
     return np.asarray(apart / EYES_112 * 100)
@@ -207,7 +209,7 @@ def compare_likeness(folder: Path, detector: SizedDetector, refiner: Refiner) ->
 
 
 def paste(photo: Pixels, width: float, chance: np.random.Generator) -> Pixels:
-    """Paste the photo, whose face is about 0.7 of its width, somewhere into a 1080p frame."""
+    """Paste the photo, whose face takes about 0.7 of its width, somewhere into a 1080p frame."""
     scale = width / 0.7 / photo.shape[1]
     x, y = chance.uniform(100, 1600), chance.uniform(100, 800)
     frame = np.full((*HD, 3), 127, np.uint8)

@@ -1,4 +1,4 @@
-"""Time `manifest` beside the way Keras_insightface lists a folder: files of one byte.
+"""Compare `manifest` with the way Keras_insightface lists a folder, on files of one byte.
 
 python benchmarks/manifest.py              1,000,000 files in 10,000 folders
 python benchmarks/manifest.py --quick      100,000 files in 1,000 folders

@@ -1,4 +1,4 @@
-"""Measure merging: its quality beside others on planted noise, and seconds of a large set.
+"""Compare the quality of merging with other methods on planted noise, and time a large set.
 
     python benchmarks/merge.py [--quick] [--identities 8574] [--images 580000]
 
@@ -168,8 +168,8 @@ def unit(planted: Planted) -> npt.NDArray[np.float32]:
 
 
 def any_pair_in_order(planted: Planted, over: float = 0.7) -> Ints:
-    """Merge each folder, in the order of names, with every other that has any pair over the
-    threshold.
+    """Merge each folder, in the order of names, with every other one that has any pair above
+    the threshold.
     """
     rows, folder = unit(planted), planted.folder
     into = np.arange(len(planted.owner))
@@ -181,7 +181,7 @@ def any_pair_in_order(planted: Planted, over: float = 0.7) -> Ints:
 
 
 def range_and_union(planted: Planted, over: float = 0.5) -> Ints:
-    """Images over the threshold are one; folders that share such images are one."""
+    """Join images above the threshold, and folders that share such images."""
     rows = unit(planted)
     index = faiss.IndexFlatIP(DIM)
     index.add(rows)
@@ -201,7 +201,7 @@ def range_and_union(planted: Planted, over: float = 0.5) -> Ints:
 
 
 def dbscan(planted: Planted, over: float = 0.5) -> Ints:
-    """Images by density; what is in no cluster stands alone."""
+    """Cluster images by density. An image in no cluster stays alone."""
     labels = (
         DBSCAN(eps=1 - over, min_samples=3, metric="cosine", n_jobs=-1).fit(unit(planted)).labels_
     )
@@ -225,15 +225,16 @@ def n_pairs(labels: npt.NDArray[np.int64]) -> int:
 
 
 def judged(found: Ints, truth: Ints) -> tuple[float, float, float]:
-    """Pairwise precision, recall and F."""
+    """Return pairwise precision, recall and F."""
     both = n_pairs(found * (truth.max() + 1) + truth)
     precision, recall = both / max(n_pairs(found), 1), both / max(n_pairs(truth), 1)
     return precision, recall, 2 * precision * recall / max(precision + recall, 1e-12)
 
 
 def of_folders(found: Ints, planted: Planted) -> Ints:
-    """The cluster that most of a folder's images are in: methods that split folders are judged
-    by these.
+    """Return the cluster that holds most images of each folder.
+
+    Methods that split folders are evaluated by these.
     """
     most: dict[int, Counter[int]] = defaultdict(Counter)
     for folder, cluster in zip(planted.folder.tolist(), found.tolist(), strict=True):

@@ -76,7 +76,7 @@ def write_vectors(path: Path, rec: Path, vectors: Floats, per_identity: int) -> 
 
 
 def compare_some(n_blocks: int) -> None:
-    """Let merging compare the first blocks only, and find the planted pairs."""
+    """Let the merge compare the first blocks only, and find the planted pairs."""
 
     def search(
         factors: Factors, least: float, block: int = 0, progress: Progress | None = None
@@ -110,7 +110,7 @@ def compare_some(n_blocks: int) -> None:
 
 @contextmanager
 def watched() -> Iterator[list[int]]:
-    """Sample the anonymous memory of this process, in kB; print its peak every 10 s."""
+    """Sample the anonymous memory of this process, in kB, and print its peak every 10 s."""
     samples, is_over = [0], threading.Event()
 
     def watch() -> None:

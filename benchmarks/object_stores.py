@@ -1,4 +1,4 @@
-"""Count the requests of `convert` from an object store, by container, and of an output to one.
+"""Count the requests that `convert` sends to an object store, by container, and for an output.
 
 python benchmarks/object_stores.py --identities 20 --images 10
 

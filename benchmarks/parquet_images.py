@@ -65,7 +65,7 @@ def read_pyarrow(path: Path, positions: list[int]) -> None:
 
 
 def _check(image: bytes, position: int) -> None:
-    """Stop where a reader found nothing: its time would be worth nothing."""
+    """Stop if a reader found nothing, because its time would mean nothing."""
     if not image:
         raise RuntimeError(f"image {position} is empty")
 

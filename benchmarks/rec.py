@@ -1,4 +1,4 @@
-"""Time `rec2folder` and `folder2rec` beside MXNet's loops, and a bare loop of writes.
+"""Compare `rec2folder` and `folder2rec` with MXNet's loops, and with a bare loop of writes.
 
 The index of a large .idx, and the memory of all of them.
 
@@ -47,7 +47,10 @@ def payloads(n: int, n_bytes: int = _BYTES) -> Iterator[bytes]:
 
 
 def write_set(root: Path, n: int, more_labels: list[float], n_bytes: int = _BYTES) -> None:
-    """A set in InsightFace's layout, each image labelled with its identity and `more_labels`."""
+    """Write a set in InsightFace's layout.
+
+    Each image is labelled with its identity and `more_labels`.
+    """
     images = payloads(n, n_bytes)
     n_identities = -(-n // N_OF_IDENTITY)
     offset = 0
@@ -70,13 +73,15 @@ def write_set(root: Path, n: int, more_labels: list[float], n_bytes: int = _BYTE
 
 
 def fresh(root: Path) -> Path:
-    """A new name every time: ext4 is slow to create where much has just been deleted."""
+    """Return a new name each time, because ext4 creates files slowly where many were just
+    deleted.
+    """
     os.sync()
     return Path(tempfile.mkdtemp(dir=root)) / "out"
 
 
 def ours(command: str, run_only: bool, source: Path, root: Path, *options: str) -> float:
-    """The whole command, or what it says that its run took: planning, workers and all, but no
+    """Time the whole command, or return the time that it reports: planning and workers, but no
     imports.
     """
     target = fresh(root)
@@ -87,7 +92,7 @@ def ours(command: str, run_only: bool, source: Path, root: Path, *options: str) 
 
 
 def theirs(python: str, command: str, loop_only: bool, source: Path, root: Path) -> float:
-    """The whole script as people start it, or its loop alone, without the import of MXNet."""
+    """Time the whole script as people start it, or its loop alone, without the import of MXNet."""
     target = fresh(root)
     started = time.perf_counter()
     script = Path(__file__).parent / "peers" / "mxnet_rec.py"

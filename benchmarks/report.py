@@ -31,7 +31,7 @@ _CROPS = 500
 
 
 def write_run(root: Path, n_faces: int, n_identities: int) -> Path:
-    """The output folder of a run that found `n_faces`."""
+    """Write the output folder of a run that found `n_faces`."""
     out = root / "out"
     write_folder(out, n_identities=_CROPS // 10, n_images=10)
     crops = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.jpg"))

@@ -1,4 +1,4 @@
-"""Time the measures of `score` on a decoded crop, and `score --model` beside the network alone.
+"""Time the measures of `score` on a crop, and compare `score --model` with the network alone.
 
 python benchmarks/score.py [--model SPEC] [--crops 500]
 """

@@ -1,4 +1,4 @@
-"""Search for 1,000 probes among n x 512 vectors beside the machine's own sgemm rate.
+"""Compare a search for 1,000 probes among n x 512 vectors with the machine's own sgemm rate.
 
     python benchmarks/search.py [--quick] [--rows 300000] [--probes 1000] [--top 5] [--approximate]
 
@@ -27,7 +27,7 @@ from faceprep.identity.vectors import prepare
 
 
 def probes_of(gallery: Embeddings, n: int) -> Embeddings:
-    """Further images of people spread over the gallery."""
+    """Draw further images of people spread over the gallery."""
     random = np.random.default_rng(1)
     rows = np.linspace(0, len(gallery) - 1, n).astype(int)
     rows = rows // PER_IDENTITY * PER_IDENTITY

@@ -1,4 +1,4 @@
-"""Time a shuffled `convert` of a .rec larger than memory, beside direct reads in shuffled order.
+"""Compare a shuffled `convert` of a .rec larger than memory with direct reads in that order.
 
     python benchmarks/shuffle.py --dir /var/tmp --n 300000 --mib 300
 

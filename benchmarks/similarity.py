@@ -28,7 +28,7 @@ PER_IDENTITY = 10
 
 
 def people(n: int, path: Path) -> Embeddings:
-    """Memory-mapped: ten images around each of n / 10 random directions."""
+    """Draw ten images around each of n / 10 random directions, memory-mapped."""
     rows = np.lib.format.open_memmap(path, "w+", np.float32, (n, DIM))
     for start in range(0, n, 10_000):
         random = np.random.default_rng(start)
@@ -45,7 +45,7 @@ def people(n: int, path: Path) -> Embeddings:
 
 
 def sgemm_rate(seconds: float, height: int = BLOCK) -> float:
-    """Operations a second, in units of 1e9, of products of `height` x 4096."""
+    """Return the rate of products of `height` x 4096, in units of 1e9 operations a second."""
     random = np.random.default_rng(0)
     left = random.standard_normal((height, DIM), np.float32)
     right = random.standard_normal((BLOCK, DIM), np.float32)
@@ -59,7 +59,7 @@ def sgemm_rate(seconds: float, height: int = BLOCK) -> float:
 
 
 def all_pairs(embeddings: Embeddings) -> tuple[float, float, int]:
-    """(seconds, operations a second in units of 1e9, pairs found)."""
+    """Return seconds, operations a second in units of 1e9, and pairs found."""
     started = time.perf_counter()
     found = find_pairs(prepare(embeddings), 0.3, between_identities=True)
     seconds = time.perf_counter() - started

@@ -1,4 +1,4 @@
-"""Time our TFRecord writer beside tf.io.TFRecordWriter: the same bytes, one thread each.
+"""Compare our TFRecord writer with tf.io.TFRecordWriter: the same bytes, one thread each.
 
 python benchmarks/tfrecord.py              50,000 embeddings of 512; 50,000 images of 6 kB
 python benchmarks/tfrecord.py --quick      a tenth of it

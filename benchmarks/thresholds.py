@@ -1,4 +1,4 @@
-"""Measure what an embedder's thresholds rest on: similarities of pairs, angles to centres.
+"""Measure the basis of an embedder's thresholds: similarities of pairs, angles to centres.
 
     python benchmarks/thresholds.py CROPS [--embedder dlib-resnet] [--truth groups.json]
 

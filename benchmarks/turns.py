@@ -1,4 +1,4 @@
-"""Count false turns of photos, photos looked at again, and turned photos that come out right.
+"""Count photos that are turned wrongly or examined again, and turned ones that come out right.
 
 python benchmarks/turns.py DATA
 

@@ -1,4 +1,4 @@
-"""Time `verify` beside the field's way of judging a .bin, and the figures of scores alone.
+"""Compare `verify` with the usual evaluation of a .bin, and time the metrics of scores alone.
 
 python benchmarks/verify.py          6,000 pairs; 10 million scores; a search as large as IJB-C's
 python benchmarks/verify.py --quick  600 pairs; 1 million scores; a quarter of the search
@@ -35,7 +35,9 @@ from faceprep.synthetic import draw_face
 
 
 def faces(orl: Path | None) -> list[list[np.ndarray]]:
-    """Images of each person, grey photos of AT&T's set where it is given, else drawn."""
+    """Return images of each person: grey photos of AT&T's set if it is given, and drawn ones
+    otherwise.
+    """
     if orl:
         people = [
             [cv2.imread(str(path)) for path in sorted(person.glob("*.pgm"))]
@@ -46,8 +48,9 @@ def faces(orl: Path | None) -> list[list[np.ndarray]]:
 
 
 def write_bin(path: Path, n_pairs: int, orl: Path | None) -> None:
-    """Ten folds, half of each of one person; about 0.64 different images a place, as in LFW's
-    set of 7,701.
+    """Write ten folds, half of each with pairs of one person.
+
+    There are about 0.64 different images for each place, as in the 7,701 of LFW.
     """
     chance, people = np.random.default_rng(0), faces(orl)
     drawn: dict[tuple[int, int], bytes] = {}
@@ -168,7 +171,7 @@ def figures(n: int, repeats: int) -> None:
 def plain_search(
     gallery: np.ndarray, probes: np.ndarray, people: np.ndarray
 ) -> tuple[float, float]:
-    """(rank 1, TPIR at an FPIR of 1e-2)"""
+    """Return rank 1 and TPIR at an FPIR of 1e-2."""
     likeness = probes @ gallery.T
     best = [np.argsort(row)[::-1][:20] for row in likeness]
     mated = people < len(gallery)

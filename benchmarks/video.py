@@ -1,4 +1,4 @@
-"""Time video to RGB frames beside imageio and OpenCV, as the clip is and enlarged to 1080p.
+"""Compare video to RGB frames with imageio and OpenCV, as the clip is and enlarged to 1080p.
 
 python benchmarks/video.py ../shared/data/video/short_hamilton_clip.mp4
 python benchmarks/video.py CLIP --repeats 3 --threads 1        one thread each, as in a worker
@@ -39,7 +39,7 @@ def ours(path: Path, n_threads: int) -> None:
 
 
 def pyav_alone(path: Path, n_threads: int) -> None:
-    """Decoding without any conversion: what the cores can do."""
+    """Decode without any conversion: the limit of the cores."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"

@@ -2,7 +2,7 @@
 
     python examples/01_rec_to_folder.py path/to/train.rec path/to/folders
 
-Without arguments it draws a small set first. Stop it when you like: started again, it goes on.
+Without arguments, it draws a small set first. You can stop it: started again, it resumes.
 """
 
 import sys

@@ -1,8 +1,8 @@
-"""Extract aligned faces from photos, and read the table of where each comes from.
+"""Extract aligned faces from photos, and read the table that says where each comes from.
 
     python examples/02_photos_to_faces.py path/to/photos path/to/faces
 
-Without arguments it takes the photo of six people that the package insightface brings along.
+Without arguments, it takes a photo of six people that comes with the package insightface.
 """
 
 import sys

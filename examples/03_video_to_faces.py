@@ -2,7 +2,7 @@
 
     python examples/03_video_to_faces.py path/to/videos path/to/faces
 
-Without arguments it makes a video of a face in a photo that the package insightface brings.
+Without arguments, it makes a video of a face in a photo that comes with insightface.
 """
 
 import sys
@@ -10,10 +10,9 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from faceprep import ExtractVideo, ProcessRunner, Request, run_job
+from faceprep import ExtractVideo, ProcessRunner, Request, decode, run_job
 from faceprep.synthetic import write_video
 from faceprep.tables.faces import load_faces, rows_of
-from faceprep.vision.codec import decode
 
 
 def make_video(folder: Path) -> Path:

@@ -2,8 +2,8 @@
 
     python examples/04_crop_again.py path/to/photos path/to/faces path/to/crops
 
-`path/to/faces` is what extract-photos or extract-video made of the photos or videos. Without
-arguments the photo of six people is taken that the package insightface brings along.
+`path/to/faces` is the output of extract-photos or extract-video. Without arguments, the example
+takes a photo of six people that comes with the package insightface.
 """
 
 import sys

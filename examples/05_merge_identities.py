@@ -2,7 +2,7 @@
 
     python examples/05_merge_identities.py path/to/identities path/to/merged
 
-Without arguments it makes twelve folders of six people in a photo of the package insightface.
+Without arguments, it makes twelve folders of six people from a photo that insightface brings.
 """
 
 import sys

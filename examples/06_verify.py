@@ -2,7 +2,7 @@
 
     python examples/06_verify.py path/to/lfw.bin path/to/identities
 
-Without arguments it judges drawn faces: pairs made of a folder, and the folder itself.
+Without arguments, it uses drawn faces: pairs made from a folder, and the folder itself.
 """
 
 import sys

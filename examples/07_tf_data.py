@@ -1,5 +1,5 @@
 """Read a set with tf.data: paths in an .npz, shuffled and cached, or images in TFRecord shards.
-Needs 'faceprep[tensorflow]'. Without a folder it draws a small set.
+Needs 'faceprep[tensorflow]'. Without a folder, it draws a small set.
 """
 
 import sys

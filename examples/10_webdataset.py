@@ -1,6 +1,6 @@
-"""Write WebDataset shards; `webdataset.WebDataset(shards)` reads them, as do the lines below.
+"""Write WebDataset shards, and read them as `webdataset.WebDataset(shards)` does.
 
-Without a folder it draws a small set.
+Without a folder, it draws a small set.
 """
 
 import sys
@@ -9,13 +9,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from faceprep import Manifest, ProcessRunner, Request, run_job
+from faceprep import Manifest, ProcessRunner, Request, decode, run_job
 from faceprep.synthetic import write_folder
-from faceprep.vision.codec import decode
 
 
 def read_shard(path: Path) -> Iterator[dict[str, bytes]]:
-    """Join the files whose names are equal up to the first dot; the rest of the name is the key."""
+    """Group files whose names are equal up to the first dot; the rest of the name is the key."""
     sample: dict[str, bytes] = {}
     with tarfile.open(path) as shard:
         for member in shard:

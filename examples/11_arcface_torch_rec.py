@@ -1,8 +1,8 @@
-"""Convert identity folders to the .rec of arcface_torch, and read it as it does: with MXNet.
+"""Convert identity folders to a .rec for arcface_torch, and read it with MXNet, as it does.
 
     python examples/11_arcface_torch_rec.py path/to/folders
 
-Without arguments it draws a small set. FACEPREP_MXNET_PYTHON names a python that has MXNet.
+Without arguments, it draws a small set. FACEPREP_MXNET_PYTHON names a python that has MXNet.
 """
 
 import os

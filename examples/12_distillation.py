@@ -1,6 +1,6 @@
-"""Join a teacher's embeddings to a TFRecord, as Keras_insightface's students read it.
+"""Write a TFRecord with a teacher's embeddings, as Keras_insightface reads it to distill.
 
-Needs TensorFlow: pip install 'faceprep[tensorflow,embed]'. Without FOLDERS OUT it draws a set.
+Needs TensorFlow: pip install 'faceprep[tensorflow,embed]'. Without FOLDERS OUT, it draws a set.
 """
 
 import sys

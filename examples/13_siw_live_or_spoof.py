@@ -1,6 +1,6 @@
 """Train on SiW: videos to faces, faces to a manifest of two classes, one training step.
-Needs 'faceprep[video,tensorflow]'. Its words are SIW FACES, the videos and where faces are written.
-Without them it makes a small tree of videos, and needs 'faceprep[insightface]' for their photo.
+Needs 'faceprep[video,tensorflow]'. Arguments: SIW (the videos) and FACES (the output). Without
+them, it makes a few small videos from a photo, and also needs 'faceprep[insightface]'.
 """
 
 import sys
@@ -11,9 +11,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from faceprep import ExtractVideo, Manifest, ProcessRunner, Request, run_job
+from faceprep import ExtractVideo, Manifest, ProcessRunner, Request, decode, run_job
 from faceprep.synthetic import write_siw_like
-from faceprep.vision.codec import decode
 
 
 def main(arguments: list[str]) -> None:
@@ -23,7 +22,7 @@ def main(arguments: list[str]) -> None:
         photo = Path(find_spec("insightface").origin).parent / "data" / "images" / "t1.jpg"
         write_siw_like(source, face=decode(photo.read_bytes())[230:440:3, 430:610:3])
     summary = run_job(ExtractVideo(frames="pair"), Request((source,), target), ProcessRunner(2))
-    print(f"{summary.ok} of {summary.inputs} frames, {summary.failed} failed")
+    print(f"{summary.ok} of {summary.inputs} frames have a face; failures: {summary.failed}")
     manifest = Manifest(seed=1, label_rule="live=0,spoof=1")
     run_job(manifest, Request((target,), work / "train.npz"), ProcessRunner(2))
     rows = np.load(work / "train.npz")

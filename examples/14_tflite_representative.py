@@ -1,6 +1,6 @@
 """Give TFLite the representative crops that it needs to quantize a model to integers.
 
-Needs TensorFlow: pip install 'faceprep[tensorflow]'. Without a folder it draws a small set.
+Needs TensorFlow: pip install 'faceprep[tensorflow]'. Without a folder, it draws a small set.
 """
 
 import sys
@@ -12,9 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from faceprep import Manifest, ProcessRunner, Request, run_job
+from faceprep import Manifest, ProcessRunner, Request, decode, run_job
 from faceprep.synthetic import write_folder
-from faceprep.vision.codec import decode
 
 
 def main(arguments: list[str]) -> None:

@@ -1,6 +1,6 @@
 """Draw batches of P people with K images each, for triplet losses in tf.data and PyTorch.
 
-Needs TensorFlow: pip install 'faceprep[tensorflow]'. Without a folder it draws a small set.
+Needs TensorFlow: pip install 'faceprep[tensorflow]'. Without a folder, it draws a small set.
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Measure a model on a verification .bin after each epoch, with a Keras callback.
 
-Needs TensorFlow: pip install 'faceprep[tensorflow]'. Without a .bin it draws one.
+Needs TensorFlow: pip install 'faceprep[tensorflow]'. Without a .bin, it draws one.
 """
 
 import sys

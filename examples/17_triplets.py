@@ -2,9 +2,9 @@
 
     python examples/17_triplets.py crops triplets.csv
 
-The negative is the image of another person that is most similar to the anchor, among those that
-are less similar than the positive (semi-hard); without one, the row is left out. Needs
-'faceprep[embed]'. Without arguments it draws a small set.
+The negative is the image of another person that is most similar to the anchor, but less similar
+than the positive (semi-hard). Without one, the row is left out. Needs 'faceprep[embed]'. Without
+arguments, it draws a small set.
 """
 
 import csv

@@ -2,7 +2,7 @@
 
     python examples/18_hf_datasets.py train.rec
 
-Needs `pip install datasets pillow`. Without a set it draws one.
+Needs `pip install datasets pillow`. Without a set, it draws one.
 """
 
 import os

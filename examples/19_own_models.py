@@ -2,7 +2,7 @@
 
     faceprep extract-photos photos crops --detector python:19_own_models:Largest
 
-A class is made with a Runtime (device, threads). Change its fingerprint when results change.
+faceprep passes a Runtime (device, threads). Change the fingerprint when the results change.
 """
 
 import tempfile

@@ -24,7 +24,7 @@ def _ensure_utf8() -> None:
     Sets hold names as UTF-8, whatever the locale: in Latin-1 they would be encoded twice. Workers
     inherit the mode.
     """
-    is_set = os.environ.get(_UTF8_MODE) == "1"  # and had no effect, as under python -E
+    is_set = os.environ.get(_UTF8_MODE) == "1"  # Python ignores it, as under python -E
     if sys.executable and sys.getfilesystemencoding() != "utf-8" and not is_set:
         os.environ[_UTF8_MODE] = "1"
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

@@ -26,7 +26,7 @@ SHAPES = {
 
 
 def draw(name, shape, rng):
-    """Weights that keep sigmoids and softmax from saturation."""
+    """Draw weights that keep sigmoids and softmax from saturation."""
     if name.endswith("moving_var"):
         return rng.uniform(0.5, 1.5, shape)
     if name.endswith("gamma"):

@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -24,6 +23,7 @@ from faceprep.cli.examples import EXAMPLES
 from faceprep.cli.log_lines import log_to_stderr
 from faceprep.cli.parameters import JobOption, argument, job_option, with_variables
 from faceprep.cli.progress import counting_bar, progress_bar
+from faceprep.cli.summary import describe_summary, print_failures
 from faceprep.cli.terminal_text import HelpContext, show_error, write_examples
 from faceprep.core import registry
 from faceprep.core.cpu import n_cores
@@ -31,10 +31,9 @@ from faceprep.core.errors import FaceprepError, Interrupted, OptionError, Unconf
 from faceprep.core.job import Continuation, Job, Service
 from faceprep.core.options import check_ranges
 from faceprep.core.suggest import did_you_mean
-from faceprep.core.text import count_noun, format_duration, join_lines, on_one_line, parse_whole
-from faceprep.core.types import ITEM_TIMEOUT_S, OK, Request, Runner, Share, Summary
+from faceprep.core.text import parse_whole
+from faceprep.core.types import ITEM_TIMEOUT_S, Request, Runner, Share, Summary
 from faceprep.run.engine import run_job
-from faceprep.tables.ledger import first_failures
 
 _RAY = "ray"
 _WORK_OPTIONS = (
@@ -90,9 +89,6 @@ _RUN_OPTIONS = (
 _CONFIRM = JobOption(
     ["--yes"], is_flag=True, help="Carry out what has to be confirmed without asking."
 )
-_N_NAMED = 3
-_SHARED_DETAILS = ("failures", "done_before", "skipped")
-"""Details that every run has; the others are the job's own figures."""
 _SHARED_OPTIONS = (
     JobOption(
         ["--json", "as_json"], is_flag=True, help="Print one JSON object on stdout at the end."
@@ -254,10 +250,10 @@ def _run_job(job: Job, request: Request, runner: Runner, as_object: bool, quiet:
     if as_object:
         click.echo(json.dumps(summary.as_json()))
     else:
-        click.echo(_describe(summary, job))
+        click.echo(describe_summary(summary, job))
     if not summary.failed:
         return 0
-    _print_failures(summary.details["failures"])
+    print_failures(summary.details["failures"])
     return 3
 
 
@@ -326,74 +322,6 @@ def _print_result(command: str, result: Any, as_object: bool, began: float) -> N
         click.echo(json.dumps(shared | result.as_json()))
     else:
         click.echo(str(result))
-
-
-def _describe(summary: Summary, job: Job) -> str:
-    """Describe a run: the inputs, those that are not ok, and the job's own sentence."""
-    preposition = "in"
-    if job.writes_file(Path(str(summary.output))):
-        preposition = "for"  # there may be several files, named after the output or beside it
-    time_taken = f"{format_duration(summary.seconds)}{_rate(summary)}"
-    line = (
-        f"{summary.ok:,} of {summary.inputs:,} inputs ok, {count_noun(summary.outputs, 'file')} "
-        f"{preposition} {_name_places(summary, job)} ({time_taken})"
-    )
-    lines = [line]
-    others = _describe_others(summary)
-    if others:
-        lines.append(f"the others: {', '.join(others)}")
-    if skipped := summary.details.get("skipped"):
-        counts = ", ".join(f"{n:,} {suffix}" for suffix, n in skipped.items())
-        lines.append(f"skipped files: {counts}")
-    details = summary.details.items()
-    figures = {name: value for name, value in details if name not in _SHARED_DETAILS}
-    sentence = figures and job.sentence(figures)
-    if sentence:
-        lines.append(sentence)
-    return join_lines(lines)
-
-
-def _describe_others(summary: Summary) -> list[str]:
-    """Describe what is not ok, such as `3 no_face` or `1 video cut_off`."""
-    texts, inputs = [], Counter(summary.by_status)
-    for unit, by_status in summary.others.items():
-        inputs.subtract(by_status)
-        texts += [f"{count_noun(n, unit)} {status}" for status, n in by_status.items()]
-    own = [f"{n:,} {status}" for status, n in inputs.items() if n and status != OK]
-    return own + texts
-
-
-def _name_places(summary: Summary, job: Job) -> str:
-    """Name the output and every folder beside it that the run wrote to."""
-    output = str(summary.output)
-    if output == ".":
-        output = os.getcwd()
-    beside = [output + ending for ending in job.siblings]
-    *first, last = [output, *filter(os.path.isdir, beside)]
-    return f"{', '.join(first)} and {last}" if first else last
-
-
-def _rate(summary: Summary) -> str:
-    n_done = summary.inputs - summary.details["done_before"]
-    if not n_done or not summary.seconds:
-        return ""
-    rate = n_done / summary.seconds
-    if rate >= 1:
-        return f", {rate:,.0f} a second"
-    return f", {rate:.1g} a second"
-
-
-def _print_failures(path: str) -> None:
-    """Print the first failures and the path of their list on stderr."""
-    failures, n_failures = first_failures(path, _N_NAMED)
-    for key, status, reason in failures:
-        if key not in reason:
-            reason = f"{key}: {reason}"
-        show_error(on_one_line(f"{status}: {reason}"))
-    rest = "named"
-    if n_failures > _N_NAMED:
-        rest = f"{n_failures - _N_NAMED:,} more"
-    show_error(on_one_line(f"{rest} in {path}"))
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

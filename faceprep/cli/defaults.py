@@ -53,22 +53,24 @@ def read_defaults(command: str, options: Mapping[str, click.Option]) -> tuple[st
     OptionError for a file that cannot be read and for a key that no command has.
     """
     path, table = _read_table()
-    chosen: dict[str, Any] = {}
+    allowed = set(options) - set(ONLY_TYPED)
+    shared: dict[str, Any] = {}
+    own: dict[str, Any] = {}
     for key, value in table.items():
         name = _plain(key)
-        if not isinstance(value, dict):
-            if name in ONLY_TYPED or name not in options:
-                _refuse_unknown(key, path)
-            else:
-                chosen[name] = value
-        elif name not in registry.COMMANDS:
-            raise _unknown_key(key, path, registry.COMMANDS)
-    own = {key: value for key, value in table.items() if _plain(key) == command}
-    for section in own.values():
-        for key, value in section.items():
-            if _plain(key) not in options or _plain(key) in ONLY_TYPED:
-                raise _unknown_key(key, path, set(options) - set(ONLY_TYPED), f"[{command}]")
-            chosen[_plain(key)] = value
+        if isinstance(value, dict):
+            if name not in registry.COMMANDS:
+                raise _unknown_key(key, path, registry.COMMANDS)
+            if name == command:
+                own |= value
+        elif name in allowed:
+            shared[name] = value
+        else:
+            _refuse_unknown(key, path)
+    for key in own:
+        if _plain(key) not in allowed:
+            raise _unknown_key(key, path, allowed, f"[{command}]")
+    chosen = shared | {_plain(key): value for key, value in own.items()}
     named = {name: _as_typed(options[name], value, path) for name, value in chosen.items()}
     return str(path), {str(options[name].name): value for name, value in named.items()}
 

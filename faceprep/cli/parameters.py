@@ -41,7 +41,7 @@ class _PathType(click.Path):
             return super().convert(value, param, ctx)
         try:
             return super().convert(str(Path(value).expanduser()), param, ctx)
-        except RuntimeError:  # ~NAME of nobody
+        except RuntimeError:  # no user has this name
             self.fail(f"no home folder for {value!r}.", param, ctx)
 
 

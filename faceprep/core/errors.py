@@ -6,6 +6,7 @@ and the found value, and a remedy. Any exception that is not a `FaceprepError` i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -15,6 +16,8 @@ from faceprep.core.text import on_one_line, shorten
 from faceprep.core.urls import url_of
 
 _FIELDS = ("path", "where", "expected", "found", "remedy")
+_OPTION = re.compile(r"(--[a-z-]+|[a-z]+=)( or [a-z]+=)?")
+"""An option, a setting of a model such as `size=`, or both."""
 _LONGEST = 600
 """Characters of a part of the line: a damaged file may have names of any length."""
 
@@ -89,7 +92,25 @@ class NameTooLong(OutputError):
 
 
 class OptionError(FaceprepError):
-    """An invalid value of an option; the command line exits with 2."""
+    """An invalid value of an option; the command line exits with 2.
+
+    A problem may be the name of the option alone.
+
+    >>> str(OptionError("--min-score", expected="0 to 1", found="7"))
+    'invalid --min-score: expected 0 to 1, found 7'
+    """
+
+    def __init__(self, problem: str, **fields: Any) -> None:
+        if _OPTION.fullmatch(problem):
+            problem = f"invalid {problem}"
+        super().__init__(problem, **fields)
+
+
+class RefusedByData(OptionError):
+    """A value that the images rule out, such as a threshold that makes everyone one person.
+
+    The run can never finish with it, so it leaves no state behind.
+    """
 
 
 class ResumeError(FaceprepError):

@@ -48,7 +48,7 @@ def lock(folder: Path) -> Iterator[str]:
     try:
         yield _new_pass(folder)
     except BaseException:
-        with suppress(FaceprepError):  # the error at hand says more
+        with suppress(FaceprepError):  # the original error says more
             _let_go(fd, folder, home, made)
         raise
     _let_go(fd, folder, home, made)

@@ -109,7 +109,7 @@ def _open_part(fd: int, part: str, may_be_link: bool, make: bool) -> int:
     except FileNotFoundError:
         if not make:
             raise
-        with suppress(FileExistsError):  # another worker made it
+        with suppress(FileExistsError):  # another worker has made it
             os.mkdir(part, dir_fd=fd)
         return os.open(part, flags, dir_fd=fd)
     except OSError:

@@ -95,7 +95,7 @@ class ByteSource:
     def announce(self, offset: int, n_bytes: int) -> None:
         """Let the system fetch bytes that are read soon, so that the disk serves many at a time."""
         if self._object is None and hasattr(os, "posix_fadvise"):
-            with suppress(OSError):  # a hint; the read itself reports what is wrong
+            with suppress(OSError):  # only a hint: the read itself reports errors
                 os.posix_fadvise(self._fd, offset, n_bytes, os.POSIX_FADV_WILLNEED)
 
     def close(self) -> None:
@@ -250,7 +250,7 @@ def _list_prefix(path: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads to itself
+    except OSError:  # a link to itself
         return False
 
 
@@ -290,7 +290,7 @@ def make_folder(path: str | os.PathLike[str]) -> None:
     with guard("make the folder", path):
         try:
             os.makedirs(path, exist_ok=True)
-        except FileExistsError:  # or a folder that could not be looked at
+        except FileExistsError:  # also raised if a folder could not be looked at
             if not is_folder(path):
                 raise
 
@@ -381,7 +381,7 @@ def append_file(source: str | os.PathLike[str], target: BinaryIO) -> None:
     """Copy a whole file to the end of an open one; inside the kernel where that is possible."""
     with guard("copy", source), open_source(source) as file:
         target.flush()
-        with suppress(OSError):  # the copy below goes on and raises the error that there is
+        with suppress(OSError):  # the copy below continues, and raises a real error
             while os.copy_file_range(file.fileno(), target.fileno(), _IN_KERNEL):
                 pass
         shutil.copyfileobj(file, target, _PIECE)

@@ -136,7 +136,7 @@ def _put_if(url: str, data: bytes, tag: str) -> str:
             is_gone = error.errno == errno.ENOENT and tag
             if error.errno != errno.EEXIST and not is_gone:
                 raise
-        if read_if_there(url) != data:  # an answer that was lost may have been ours
+        if read_if_there(url) != data:  # our request may have succeeded, and its answer been lost
             return ""
         return stores.fresh_tag(url)
 

@@ -303,7 +303,7 @@ def send(path: str | os.PathLike[str], request: Callable[[Any, str], T]) -> T:
 def open_store(scheme: str, process: int) -> Any:
     """Return the file system of a store for this process; a fork cannot use its parent's."""
     extra = EXTRAS.get(scheme, "s3")
-    if extra == "gcs":  # it would ask by another protocol what kind a bucket is, for a minute
+    if extra == "gcs":  # else gcsfs spends a minute asking for the kind of bucket
         os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     try:
         import fsspec
@@ -314,7 +314,7 @@ def open_store(scheme: str, process: int) -> Any:
         raise missing(error, problem, f"pip install 'faceprep[{extra}]'") from error
     except ValueError as error:
         raise no_credentials(error, scheme) from error
-    store.retries = 1  # requests are repeated here, for every store alike
+    store.retries = 1  # faceprep repeats requests itself, for every store alike
     return store
 
 

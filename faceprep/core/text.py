@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterable
 
 _CONTROLS = (
-    *(range(32), range(0x7F, 0xA0)),  # of terminals
-    *([0x61C], range(0x200E, 0x2010), range(0x2028, 0x202F), range(0x2066, 0x206A)),  # of layout
+    *(range(32), range(0x7F, 0xA0)),
+    *([0x61C], range(0x200E, 0x2010), range(0x2028, 0x202F), range(0x2066, 0x206A)),
 )
+"""Control codes of terminals, and characters that change the direction or the lines of a text."""
 _ESCAPED = {code: repr(chr(code))[1:-1] for codes in _CONTROLS for code in codes}
 _MAX_EXCERPT = 60
 _MOST_DIGITS = 18

@@ -256,7 +256,7 @@ def find_near_hashes(values: Hashes, radius: int) -> Iterator[tuple[Ints, Ints]]
             differ = values[one] ^ values[other]
             near = _count_bits(differ) <= radius
             one, other, differ = one[near], other[near], differ[near]
-            is_new = np.ones(len(differ), np.bool_)  # earlier pieces may have found the pair
+            is_new = np.ones(len(differ), np.bool_)  # an earlier piece may have found it
             for piece in earlier:
                 is_new &= (differ & pieces[piece]) != 0
             if is_new.any():

@@ -17,7 +17,7 @@ import numpy as np
 
 from faceprep.core.arrays import Bools, Doubles, Ints
 from faceprep.core.embeddings import Embeddings
-from faceprep.core.errors import OptionError
+from faceprep.core.errors import OptionError, RefusedByData
 from faceprep.core.random_order import shuffled
 from faceprep.core.types import ACCEPTED
 from faceprep.identity.linkage import MEAN
@@ -62,18 +62,18 @@ def threshold_at(
     """Find the threshold on the scale of likeness with a false-accept rate of about `far`.
 
     All pairs of identities are counted, or beyond `most_pairs` (or 100,000 false accepts) all pairs
-    of a sample of identities. Raises OptionError for a rate with fewer than ten false accepts among
-    all pairs, too few for an estimate.
+    of a sample of identities. Raises RefusedByData for a rate with fewer than ten false
+    accepts among all pairs, too few for an estimate.
 
     >>> from faceprep.core.embeddings import Model
     >>> rows = Embeddings(["a/1", "b/1"], ["a", "b"], np.eye(2, dtype="f4"), Model())
     >>> threshold_at(rows, 0.001)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    faceprep.core.errors.OptionError: too few pairs for a false-accept rate of 0.001: ...
+    faceprep.core.errors.RefusedByData: too few pairs for a false-accept rate of 0.001: ...
     """
     if not 0 < far < 1:
         raise OptionError(
-            "bad false-accept rate", expected="more than 0 and less than 1", found=f"{far:g}"
+            "invalid false-accept rate", expected="more than 0 and less than 1", found=f"{far:g}"
         )
     part = _sample(embeddings, seed, min(most_pairs, math.ceil(_MOST_ACCEPTED / far)))
     people = _find_people(part, linkage)
@@ -94,14 +94,14 @@ def threshold_at(
     return FarThreshold(threshold, *rates, n_pairs, n_accepted, n, n_left_out)
 
 
-def _too_few(far: float, n_pairs: int) -> OptionError:
+def _too_few(far: float, n_pairs: int) -> RefusedByData:
     needed = f"{_LEAST_ACCEPTED} / {far:g} = {math.ceil(round(_LEAST_ACCEPTED / far, 6)):,}"
     least = _LEAST_ACCEPTED / n_pairs if n_pairs else 1.0
     step = 10.0 ** (math.floor(math.log10(least)) - 1)
     remedy = None
     if least < 1:
         remedy = f"Take a rate of {math.ceil(least / step) * step:.2g} or more."
-    return OptionError(
+    return RefusedByData(
         f"too few pairs for a false-accept rate of {far:g}",
         expected=f"{needed} pairs of identities of different people",
         found=f"{n_pairs:,}",

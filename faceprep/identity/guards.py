@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from faceprep.core.arrays import Doubles, Ints
-from faceprep.core.errors import OptionError
+from faceprep.core.errors import RefusedByData
 from faceprep.core.types import ACCEPTED, MERGE, Decision
 from faceprep.identity.similarity import Pairs
 
@@ -25,13 +25,13 @@ _REMEDY = (
 
 
 def refuse_one_person(likeness: Mapping[str, Any], merge_from: float) -> None:
-    """Raise OptionError if more than half of all images of two identities are alike.
+    """Raise RefusedByData if more than half of all images of two identities are alike.
 
     `likeness` is what `distributions.measure` returns. Sets of fewer than four identities pass.
     """
     median = likeness["negative"].get("median", -1.0)
     if likeness["identities"] >= _FEWEST and median >= merge_from:
-        raise OptionError(
+        raise RefusedByData(
             "most identities would be one person",
             expected="a model and a threshold that tell people apart",
             found=f"a median similarity of {median:.3f} between images of two identities, above "
@@ -41,7 +41,7 @@ def refuse_one_person(likeness: Mapping[str, Any], merge_from: float) -> None:
 
 
 def refuse_one_cluster(decisions: Iterable[Decision], n: int, merge_from: float) -> None:
-    """Raise OptionError if accepted merges make one person of more than half of `n` identities.
+    """Raise RefusedByData if accepted merges make one person of more than half of `n` identities.
 
     Sets of fewer than ten identities pass.
     """
@@ -49,7 +49,7 @@ def refuse_one_cluster(decisions: Iterable[Decision], n: int, merge_from: float)
     sizes = Counter(decision.into for decision in accepted)
     n_largest = 1 + max(sizes.values(), default=0)
     if n >= _FEW and 2 * n_largest > n:
-        raise OptionError(
+        raise RefusedByData(
             "most identities would be one person",
             expected="a model, a linkage and a threshold that tell people apart",
             found=f"{n_largest:,} of {n:,} identities joined, at the threshold {merge_from:.6g}",

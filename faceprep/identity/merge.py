@@ -71,7 +71,7 @@ class MergeRule:
 
     >>> MergeRule(linkage="average")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    faceprep.core.errors.OptionError: unknown linkage: expected mean, ... found 'average'
+    faceprep.core.errors.OptionError: invalid --linkage: expected mean, ... found 'average'
     """
 
     linkage: str = MEAN
@@ -81,12 +81,12 @@ class MergeRule:
     def __post_init__(self) -> None:
         if self.linkage not in LINKAGES:
             expected = f"{', '.join(LINKAGES[:-1])} or {LINKAGES[-1]}"
-            raise OptionError("unknown linkage", expected=expected, found=repr(self.linkage))
+            raise OptionError("--linkage", expected=expected, found=repr(self.linkage))
         if self.merge_from is None or self.undecided_from is None:
             return
         if self.merge_from < self.undecided_from:
             raise OptionError(
-                "bad thresholds",
+                "invalid thresholds",
                 expected=f"undecided_from of at most merge_from ({self.merge_from})",
                 found=str(self.undecided_from),
             )

@@ -88,7 +88,7 @@ def plan_cleaning(
         limit = embeddings.model.outlier_angle
     if not 0 < limit <= 180:
         raise OptionError(
-            "bad angle", expected="degrees, more than 0 and at most 180", found=f"{limit:g}"
+            "invalid angle", expected="degrees, more than 0 and at most 180", found=f"{limit:g}"
         )
     vectors = prepare(embeddings)
     groups = gather_groups(vectors)
@@ -284,13 +284,16 @@ def _drop_small(vectors: Vectors, images: dict[int, Decision], least: int) -> li
             kept.append(decision)
     for group, name in enumerate(vectors.names):
         if name in small:
-            n, n_before = left[name], vectors.count(group)
-            reason = count_noun(n, "image")
-            if n != n_before:
-                reason += f" left of {n_before}"
-            reason += f", fewer than {least}"
-            kept.append(Decision(DROP, name, reason=reason))
+            kept.append(_drop_identity(name, left[name], vectors.count(group), least))
     return kept
+
+
+def _drop_identity(name: str, n: int, n_before: int, least: int) -> Decision:
+    """Return the decision to drop an identity with `n` images left."""
+    reason = count_noun(n, "image")
+    if n != n_before:
+        reason += f" left of {n_before}"
+    return Decision(DROP, name, reason=f"{reason}, fewer than {least}")
 
 
 def _count_remaining(

@@ -65,8 +65,8 @@ class Apply(PlacingOptions, Job):
     PLAN is a plan of merge-identities, clean-identities, exclude-people, dedupe or score. Decisions
     with the verdict accepted, or without a verdict, are carried out. DST gets the images, bytes
     untouched, each where the plan puts it; its suffix selects the container. undo.jsonl is a plan
-    that reverses this one. A plan whose set has changed since is refused. One that restores images
-    from elsewhere than its set was made from has to be confirmed.
+    that reverses this one. A plan whose set has changed since is refused. A plan that restores
+    images from another set than its own was made from has to be confirmed.
 
     Details:
 
@@ -82,7 +82,7 @@ class Apply(PlacingOptions, Job):
         """Refuse an output that is given as the plan, or that is the folder of the plan."""
         given, output = request.sources[0], request.output
         plan = plan_of(given)
-        if real_path(plan.parent) == real_path(output):
+        if is_file(plan) and real_path(plan.parent) == real_path(output):
             raise OutputError(
                 "holds the plan",
                 path=output,
@@ -234,7 +234,7 @@ def _sets_behind(source: Path) -> set[str]:
     places = [Path(str(place)) for place in sources]
     sets = {full_path(place) for place in places}
     for plan in places:
-        with suppress(FaceprepError):  # a set, or a plan that is not there any more
+        with suppress(FaceprepError):  # not a plan, or one that has been removed
             if is_file(plan):
                 sets.add(full_path(_source_of(plan, read_header(plan))))
     return sets

@@ -147,7 +147,7 @@ class Convert(NamingOptions, Job):
             side_files = writer.side_files(n_files)
             mapped = request.output.with_name(writer.class_map)
             if class_map.has_classes(mapped, writer.classes.names):
-                # of another output with the same classes
+                # a class map of another output, with the same classes
                 side_files = [name for name in side_files if name != writer.class_map]
             files = [*writer.files(n_files), *side_files]
             n_outputs = len(files)
@@ -285,7 +285,7 @@ def _find_writer(output: Path) -> type[SetWriter]:
     entries = [entry for entry in registry.CONTAINERS.values() if entry.writer and entry.suffixes]
     known = [entry.suffixes[0] for entry in entries]
     raise OptionError(
-        f"no set is called {output.name!r}",
+        f"{output.name!r} is not a set that convert writes",
         expected="a folder, or " + " ".join(known),
         found=f"the suffix {output.suffix!r}",
     )

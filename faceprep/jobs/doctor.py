@@ -119,35 +119,36 @@ class Diagnosis:
         }
 
     def __str__(self) -> str:
+        versions = [_row(name, version or "-") for name, version in self.versions.items()]
+        lines = ["versions", *versions, "machine", *self._describe_machine()]
+        if self.lacks:
+            lines.append("missing")
+        for lack in self.lacks:
+            lines += _describe_lack(lack)
+        if self.broken:
+            lines += ["broken", *(f"  {line}" for line in self.broken)]
+        else:
+            lines.append("the base install is sound")
+        return join_lines(lines)
+
+    def _describe_machine(self) -> list[str]:
+        """Return a row for each fact about this machine, or for each place of it."""
+        rows = [_row("ONNX Runtime runs on", ", ".join(self.providers) or "-")]
         usable, machine, quota = (self.cores[name] for name in ("usable", "machine", "quota"))
         limit = f", {quota:g} by the quota of its group" if quota else ""
-        few = " (few: raise it with ulimit -n)" if self.open_files[0] < _FEW_FILES else ""
-        lines = ["versions"]
-        lines += [f"  {name:24s}{version or '-'}" for name, version in self.versions.items()]
-        lines.append("machine")
-        lines.append(f"  {'ONNX Runtime runs on':24s}{', '.join(self.providers) or '-'}")
-        lines.append(f"  {'cores':24s}{usable:g} of {machine:g} may be used{limit}")
+        rows.append(_row("cores", f"{usable:g} of {machine:g} may be used{limit}"))
         if self.memory_limit:
-            lines.append(f"  {'memory limit':24s}{self.memory_limit / _GIB:,.1f} GiB")
-        lines.append(f"  {'open files':24s}{self.open_files[0]:,}{few}")
+            rows.append(_row("memory limit", f"{self.memory_limit / _GIB:,.1f} GiB"))
+        few = " (few: raise it with ulimit -n)" if self.open_files[0] < _FEW_FILES else ""
+        rows.append(_row("open files", f"{self.open_files[0]:,}{few}"))
         for path, (n_bytes, n_files) in self.space.items():
             files = "" if n_files is None else f", {count_noun(n_files, 'file')}"
-            lines.append(f"  {'free space':24s}{n_bytes / _GIB:,.1f} GiB{files} at {path}")
+            rows.append(_row("free space", f"{n_bytes / _GIB:,.1f} GiB{files} at {path}"))
         if self.store:
-            lines.append(f"  {'object store':24s}{self.store}")
+            rows.append(_row("object store", str(self.store)))
         for path, mount in self.lone_locks.items():
-            lines.append(f"  {'locks':24s}seen on one machine only at {path} ({mount}): {_LONE}")
-        lines += (
-            ["missing", *(line for lack in self.lacks for line in _describe_lack(lack))]
-            if self.lacks
-            else []
-        )
-        lines += (
-            ["broken", *(f"  {line}" for line in self.broken)]
-            if self.broken
-            else ["the base install is sound"]
-        )
-        return join_lines(lines)
+            rows.append(_row("locks", f"seen on one machine only at {path} ({mount}): {_LONE}"))
+        return rows
 
 
 @dataclass(frozen=True)
@@ -282,16 +283,15 @@ def _broken(base: Sequence[str]) -> list[str]:
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # OpenCV prints what it misses
                 importlib.import_module(_MODULES.get(project, project))
-        except (
-            ImportError,
-            OSError,
-            AttributeError,
-            ValueError,
-        ) as error:  # what a bad pair of NumPy and OpenCV raise
+        except (ImportError, OSError, AttributeError, ValueError) as error:  # ill-matched NumPy
             problem = problem or f"{project} cannot be loaded: {' '.join(str(error).split())}"
         if problem:
             problems.append(f"{problem}; pip install --force-reinstall '{requirement}'")
     return problems
+
+
+def _row(name: str, text: str) -> str:
+    return f"  {name:24s}{text}"
 
 
 def _describe_lack(lack: Lack) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from faceprep.core import storage
 from faceprep.core.embeddings import Embeddings
-from faceprep.core.errors import SourceError
+from faceprep.core.errors import RefusedByData, SourceError
 from faceprep.core.names import identity_of
 from faceprep.core.options import Values, option
 from faceprep.core.paths import are_same
@@ -201,10 +201,10 @@ class ExcludePeople(PlanningOptions):
 
 
 def _refuse_sameness(which: str, embeddings: Embeddings, least: float) -> None:
-    """Raise SourceError where most identities look like one person: all would be dropped."""
+    """Raise RefusedByData if most identities look like one person: all would be dropped."""
     share = measure_sameness(embeddings, least)
     if share > _MOST_ALIKE:
-        raise SourceError(
+        raise RefusedByData(
             f"most identities of {which} look like one person: these are not aligned faces, or not "
             "of the template --crops",
             expected=f"less than {_MOST_ALIKE:.0%} of their pairs at {least:.6g} or more",

@@ -86,9 +86,7 @@ class ExtractPhotos(FaceOptions, Job):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.select not in _SELECTS:
-            raise OptionError(
-                "unknown selection", expected=", ".join(_SELECTS), found=repr(self.select)
-            )
+            raise OptionError("--select", expected=", ".join(_SELECTS), found=repr(self.select))
 
     def may_write_to_store(self, output: Path) -> bool:
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -51,6 +52,7 @@ _TYPICAL = 8 << 10
 """Bytes of an image where nothing else is known."""
 
 log = logging.getLogger("faceprep")
+_GROUP_BY = "--group-by"
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Manifest(NamingOptions, Job):
     """Write a list or shards of images for a trainer.
 
     SRC is any set. OUT lists its images, shuffled: .npz (as Keras_insightface reads it), .csv, .lst
-    (im2rec) or .parquet. Or it holds them: .tar (WebDataset), and .tfrecord or .parquet with
+    (im2rec) or .parquet. Or OUT holds the images: .tar (WebDataset), and .tfrecord or .parquet with
     --with-images. NAME_classes.csv beside OUT lists the classes, and the validation share goes to
     NAME_val.SUFFIX. Files that cannot be used are left out and named in failures.csv.
 
@@ -129,11 +131,12 @@ class Manifest(NamingOptions, Job):
         if self.seed is None:
             raise OptionError("the images are shuffled", remedy="Give a --seed.")
         check_ranges(self)
-        if not self.val_fraction < 1:
-            raise _bad_option("val_fraction", "less than 1", self.val_fraction)
-        for rule in (self.label_rule, self.group_by):
-            if rule is not None:
-                parse_rule(rule)
+        if not (share := self.val_fraction) < 1:
+            raise OptionError("--val-fraction", expected="less than 1", found=f"{share:g}")
+        if self.label_rule is not None:
+            parse_rule(self.label_rule)
+        if self.group_by is not None:
+            parse_rule(self.group_by, _GROUP_BY)
 
     # Before
 
@@ -221,6 +224,8 @@ class Manifest(NamingOptions, Job):
                 raise OptionError(
                     f"images in a {images.kind} set are not files, so a list cannot name them",
                     expected="OUT.tar, or OUT.tfrecord or OUT.parquet with --with-images",
+                    remedy="To write a list, unpack the set into a folder first: "
+                    f"faceprep convert {shlex.quote(images.path)} FOLDER.",
                 )
             return ""
         if not root:  # a list of absolute paths
@@ -264,7 +269,7 @@ class Manifest(NamingOptions, Job):
     def _groups(self, listing: Listing) -> Ints | None:
         """Return the group of each image, where whole groups go to one side of the split."""
         if self.group_by is not None:
-            return selection.label_by_rule(listing, parse_rule(self.group_by))[0]
+            return selection.label_by_rule(listing, parse_rule(self.group_by, _GROUP_BY))[0]
         if self.split_by != "identity":
             return None
         if self.label_rule and self.val_fraction:
@@ -365,10 +370,6 @@ class Manifest(NamingOptions, Job):
         if may_write_map(request.output, names) and layout.class_map in (work.files or ()):
             counts = [row.images - lost[row.number] for row in kept]
             sink.write(layout.class_map, class_map.encode(names, counts))
-
-
-def _bad_option(name: str, expected: str, found: object) -> OptionError:
-    return OptionError("--" + name.replace("_", "-"), expected=expected, found=str(found))
 
 
 def _nothing_left(source: Path, listing: Listing) -> SourceError:

@@ -97,8 +97,8 @@ class Review(Service):
                 from faceprep.pages.review.static_site import import_command, write_static
 
                 n = write_static(session, self.static, scratch)
-                following = f"take over the verdicts of the page: {import_command(plan)}"
-                note = f"{count_noun(n, 'picture')} in {self.static}"
+                following = f"import the verdicts that the page saves: {import_command(plan)}"
+                note = f"open {self.static / 'index.html'} ({count_noun(n, 'picture')})"
             elif not self.import_:
                 from faceprep.pages.review.server import serve
 

@@ -87,7 +87,7 @@ class Runtime:
     def __post_init__(self) -> None:
         if not _DEVICES.fullmatch(self.device):
             raise OptionError(
-                "unknown device",
+                "--device",
                 expected="auto, cpu, cuda, cuda:N, or several as cuda:0,cuda:1",
                 found=repr(self.device),
             )
@@ -95,7 +95,7 @@ class Runtime:
         object.__setattr__(self, "device", devices[worker_number() % len(devices)])
         if self.threads < 0:
             raise OptionError(
-                "bad number of threads", expected="0 or more", found=str(self.threads)
+                "invalid number of threads", expected="0 or more", found=str(self.threads)
             )
         if self.require_gpu and self.device == "cpu":
             raise OptionError(

@@ -149,7 +149,7 @@ def _load(spec: str, source: str) -> Any:
         raise OptionError("not the name of a class", expected=expected, found=repr(spec))
     here = os.getcwd()
     if here not in sys.path:
-        sys.path.append(here)  # last, so that a file there stands in for no installed package
+        sys.path.append(here)  # last, so that a file there hides no installed package
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from faceprep.core import storage
-from faceprep.core.errors import FaceprepError, OutputError, TooManyFailures
+from faceprep.core.errors import FaceprepError, OutputError, RefusedByData, TooManyFailures
 from faceprep.core.items import TIMED_OUT
 from faceprep.core.text import count_noun
 from faceprep.core.types import (
@@ -90,9 +90,11 @@ class Drive:
             self.close()
             if self._share is None:
                 self._ledger.mark_finished(self._run)
-        except BaseException:
-            with suppress(FaceprepError):  # the disk may be full: the error at hand says more
+        except BaseException as error:
+            with suppress(FaceprepError):  # the disk may be full: the original error says more
                 self.close()
+                if isinstance(error, RefusedByData) and self._share is None:
+                    self._ledger.erase()
             raise
 
     # Before
@@ -127,7 +129,7 @@ class Drive:
             has_lost_files = is_fresh and self._before is not None and self.work.files is not None
             self._load_finished()
             if self._is_retried or self._is_repaired or has_lost_files:
-                self._plan()  # it may depend on what is there of the output
+                self._plan()  # the plan may depend on what the output holds
             if not is_fresh:
                 planning.keep_files(self._described, before)
             n_all = max(sum(len(stage.shards) for stage in self.work.stages), 1)
@@ -297,7 +299,7 @@ class Drive:
         try:
             with closing(carry_out(todo)) as reports:
                 for report in reports:
-                    if report.crash:  # in the very commit, perhaps
+                    if report.crash:  # it may have crashed while committing
                         report = rescue(self._places, report.shard_id) or report
                     self._reports[report.shard_id] = report
                     self._by_status.update(report.by_status)

@@ -28,11 +28,7 @@ _NAP_S = 0.01
 
 def is_clean() -> bool:
     """Return whether a fork of this process is as good as a new one; always False outside Linux."""
-    streams = (
-        sys.stdin,
-        sys.stdout,
-        sys.stderr,
-    )  # None where its number may be that of another file
+    streams = (sys.stdin, sys.stdout, sys.stderr)  # None: another file may have its number
     may_be = sys.platform == "linux" and None not in streams and "numpy" not in sys.modules
     return may_be and len(os.listdir(_THREADS)) == 1
 
@@ -48,7 +44,7 @@ class Copy:
     ) -> None:
         self.returncode: int | None = None
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()  # or the copy would say it again
+            stream.flush()  # or the copy would print it again
         self._pid = os.fork()
         if not self._pid:
             _live(serve, pipe, environment)
@@ -84,7 +80,7 @@ def _live(serve: Callable[[], None], pipe: int, environment: Mapping[str, str]) 
         )
         for fd in map(int, os.listdir(_OPEN)):
             if fd > _STDERR and fd != pipe:
-                with suppress(OSError):  # what listed them
+                with suppress(OSError):  # the listing itself held this one
                     os.close(fd)
         os.environ.update(environment)
         sys.modules["__main__"] = ModuleType("__main__")

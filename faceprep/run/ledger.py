@@ -54,7 +54,7 @@ class ShardSink:
         self.attempt = new_attempt(shard_id)
         self._staging = Staging(places.root, places.staging(self.attempt), places.tops)
         self._n_parts = 0
-        # without a home: the hot path, no call in between
+        # the hot path: without a home, no call lies in between
         self.write = self._write_beside if places.home else self._staging.write
         self.write_many = self._write_many_at_home if places.home else self._staging.write_many
         self.place = self._place_at_home if places.home else self._staging.place
@@ -333,6 +333,12 @@ class Ledger:
             storage.remove_tree(path)
         if is_folder(self._run):
             storage.remove_tree(self._run)
+
+    def erase(self) -> None:
+        """Remove the outputs and the whole state of a run that cannot be resumed."""
+        self.forget()
+        self.drop_parts()
+        storage.remove_tree(self._run)
 
     def drop_scratch(self) -> None:
         storage.remove_tree(self._places.scratch)

@@ -73,7 +73,7 @@ def _plan_once(
                 log.warning("%s", outcome.reason)
             met = [input_faults.error_of(path, number) for path, number in faults.met.items()]
             for fault in filter(is_fault, met):
-                if not is_fault(error):  # what seems wrong may be what could not be seen
+                if not is_fault(error):  # which may only follow from the fault
                     raise fault from error
             raise
     described = describe(job, request) | _describe_work(work)

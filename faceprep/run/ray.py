@@ -124,12 +124,12 @@ def _connected(address: str) -> Iterator[None]:
         ) from error
     finally:
         if handler is not None:
-            signal.signal(signal.SIGTERM, handler)  # Ray has set its own
+            signal.signal(signal.SIGTERM, handler)  # Ray has replaced it
     with redirect_stdout(cast(Any, _WithoutRay(sys.stdout))):
         try:
             yield
         finally:
-            with redirect_stdout(io.StringIO()):  # it prints what it had held back
+            with redirect_stdout(io.StringIO()):  # Ray prints what it has buffered
                 ray.shutdown()
 
 
@@ -346,7 +346,7 @@ class _ActorPool:
         was_greeted = member.shard is not None
         try:
             answer = ray.get(member.news)
-        except ray.exceptions.RayError as error:  # of a worker that was killed, too
+        except ray.exceptions.RayError as error:  # also if a worker was killed
             self._members.remove(member)
             reason = f"a worker of the Ray cluster was lost: {_first_line(error)}"
             log.warning(reason)

@@ -290,7 +290,7 @@ def _put(source: str, root: str, folder: str, tops: Sequence[str]) -> None:
                     raise
     with open_folder(root, folder, tops, make=True) as fd, suppress(FileNotFoundError):
         for name in os.listdir(source):
-            with suppress(FileNotFoundError):  # whoever finishes the same commit was quicker
+            with suppress(FileNotFoundError):  # another process finished the same commit first
                 os.rename(f"{source}/{name}", name, dst_dir_fd=fd)
 
 

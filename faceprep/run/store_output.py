@@ -147,7 +147,7 @@ def _bring_state(place: _Place, job: Job, request: Request, store: StorePlaces) 
     """
     known, state = load_known_run(place.state), place.state_here(job)
     is_here = known is not None and is_folder(state) and _are_one(known, load_run(state))
-    if not is_here:  # as after a finished run, whose state is a file; the store has all of it
+    if not is_here:  # the state of a finished run is a file; the store holds it all
         storage.remove_tree(place.folder / "out")
     if known is not None:
         if not is_here:

@@ -118,7 +118,7 @@ class StorePlaces:
             with closing(map_ahead(_put, files.items(), _N_AT_ONCE, 4 * _N_AT_ONCE)) as puts:
                 n = sum(puts)
             self._check_lease()
-        except FaceprepError:  # another attempt may have been quicker, and removed its files
+        except FaceprepError:  # another attempt may have been faster and removed its files
             if store_writes.read_if_there(self.page(page.shard_id)) == data:
                 return
             raise
@@ -159,7 +159,7 @@ class StorePlaces:
         A share takes the lease of a whole run for that.
         """
         whole = f"{self.state}/lock"
-        if self.lock == whole:  # it has looked for others when it began
+        if self.lock == whole:  # it looked for others when it began
             yield
             return
         with store_writes.Lease(whole, self.holder):

@@ -105,7 +105,7 @@ class Worker:
             self._process.kill()
 
     def _send(self, message: object) -> None:
-        with suppress(BrokenPipeError, ConnectionResetError):  # it is dead: `take` finds out
+        with suppress(BrokenPipeError, ConnectionResetError):  # it is dead, and `take` reports it
             self.connection.send(message)
 
     def take(self) -> ShardReport | Death | None:
@@ -156,7 +156,7 @@ class Worker:
             return Death(late, item, TIMED_OUT)
         status = cast(int, process.returncode)
         if status == -signal.SIGKILL:
-            return Death(_describe_end(status), item, NO_MEMORY)  # as when memory runs out
+            return Death(_describe_end(status), item, NO_MEMORY)  # as if memory ran out
         return Death(_describe_end(status), item)
 
     def kill(self) -> None:

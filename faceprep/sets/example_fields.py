@@ -71,7 +71,7 @@ def _find(data: Buffer, start: int, stop: int, tag: int) -> list[Range]:
 def _read_field(data: Buffer, at: int, stop: int) -> tuple[int, int, int]:
     """Return the tag of the field at `at`, and the start and end of its value."""
     if at + 1 < stop and data[at] & _LONG_OR_KIND == _BYTES and data[at + 1] < 0x80:
-        tag, begin = data[at], at + 2  # the common case at a third of the cost
+        tag, begin = data[at], at + 2  # the common case, in a third of the time
         end = begin + data[at + 1]
     else:
         tag, begin, end = _read_long_field(data, at, stop)

@@ -119,7 +119,7 @@ def _announce(open_file: Callable[[int], ByteSource], places: Ints) -> None:
     for place, length in zip(places[:, 0].tolist(), lengths.tolist(), strict=True):
         if length:
             number, offset = unpack_place(place)
-            with suppress(SourceError):  # reading names it
+            with suppress(SourceError):  # the read itself reports it
                 open_file(number).announce(offset, min(length, _MOST))
 
 

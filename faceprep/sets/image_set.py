@@ -20,6 +20,8 @@ from faceprep.core.io.image_header import ImageHeader
 from faceprep.core.types import Buffer, Outcome
 from faceprep.sets.set_index import IndexWriter, SetIndex
 
+FILES = "files"
+"""Name of the fact of an index that lists the files of a set in several."""
 _NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
 
@@ -86,6 +88,11 @@ class ImageSet(ABC):
     @abstractmethod
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
         """Yield the images at `positions`, in this order; an Outcome for one that is lost."""
+
+    @property
+    def n_files(self) -> int:
+        """Return the number of files that hold the set: several for a set in shards."""
+        return len(self.index.facts.get(FILES, [self.path]))
 
     def __len__(self) -> int:
         return self.index.n

@@ -18,7 +18,8 @@ from typing import NamedTuple
 from faceprep.core.errors import OptionError
 
 _WORDS = re.compile(r"[^=,]+=\d+(,[^=,]+=\d+)*")
-_EXAMPLE = "such as live=0,spoof=1 or, with one group, re:^[^/]*/(live|spoof)/"
+LABEL_RULE = "--label-rule"
+_EXAMPLE = "a rule such as live=0,spoof=1 or, with one group, re:^[^/]*/(live|spoof)/"
 
 
 class Unlabelled(NamedTuple):
@@ -33,13 +34,14 @@ class LabelRule:
     """A rule that finds the classes of a path.
 
     `find` returns all classes that match. `classes` are the class names by number, where the rule
-    fixes them. With `by_folder`, all files of a folder have the same class.
+    fixes them. With `by_folder`, all files of a folder have the same class. Messages name `option`.
     """
 
     find: Callable[[str], set[str]]
     expected: str
     classes: tuple[str, ...] = ()
     by_folder: bool = False
+    option: str = LABEL_RULE
 
     def label(self, path: str) -> str | Unlabelled:
         """Return the name of the class of `path`, or the reason why it has none."""
@@ -53,15 +55,15 @@ class LabelRule:
         found = ", ".join(sorted(self.find(path)))
         if not found:
             return Unlabelled(
-                "no_label", f"{path}: expected {self.expected}, found none; change --label-rule"
+                "no_label", f"{path}: expected {self.expected}, found none; change {self.option}"
             )
         return Unlabelled(
-            "ambiguous_label", f"{path}: expected one class, found {found}; change --label-rule"
+            "ambiguous_label", f"{path}: expected one class, found {found}; change {self.option}"
         )
 
 
-def parse_rule(text: str) -> LabelRule:
-    """Parse a rule. Raises OptionError.
+def parse_rule(text: str, option: str = LABEL_RULE) -> LabelRule:
+    """Parse a rule, the value of `option`. Raises OptionError.
 
     >>> rule = parse_rule("live=0,spoof=1")
     >>> rule.label("Train/live/003/1.png"), rule.classes
@@ -72,23 +74,23 @@ def parse_rule(text: str) -> LabelRule:
     'ambiguous_label'
     """
     if text.startswith("re:"):
-        return _expression_rule(text[3:])
+        return _expression_rule(text[3:], option)
     if _WORDS.fullmatch(text):
-        return _word_rule(text)
+        return _word_rule(text, option)
     if "(" in text:
-        return _expression_rule(text)
-    raise OptionError("--label-rule is not a rule", expected=_EXAMPLE, found=repr(text))
+        return _expression_rule(text, option)
+    raise OptionError(option, expected=_EXAMPLE, found=repr(text))
 
 
-def _word_rule(text: str) -> LabelRule:
+def _word_rule(text: str, option: str) -> LabelRule:
     pairs = [pair.split("=") for pair in text.split(",")]
     numbers = {word.strip(): int(number) for word, number in pairs}
     if len(numbers) < len(pairs):
-        raise OptionError("--label-rule names a word twice", expected=_EXAMPLE, found=repr(text))
+        raise OptionError(f"{option} names a word twice", expected=_EXAMPLE, found=repr(text))
     wanted = sorted(set(numbers.values()))
     if wanted != list(range(len(wanted))):
         raise OptionError(
-            "--label-rule leaves out class numbers",
+            f"{option} leaves out class numbers",
             expected=f"all of 0 to {len(wanted) - 1}",
             found=", ".join(map(str, wanted)),
         )
@@ -99,19 +101,20 @@ def _word_rule(text: str) -> LabelRule:
     def find(path: str) -> set[str]:
         return {classes[numbers[folder]] for folder in path.split("/")[:-1] if folder in numbers}
 
-    return LabelRule(find, "a folder named " + " or ".join(numbers), classes, by_folder=True)
+    expected = "a folder named " + " or ".join(numbers)
+    return LabelRule(find, expected, classes, by_folder=True, option=option)
 
 
-def _expression_rule(text: str) -> LabelRule:
+def _expression_rule(text: str, option: str) -> LabelRule:
     try:
         expression = re.compile(text)
     except re.error as error:
         raise OptionError(
-            f"--label-rule is not a regular expression: {error}", found=repr(text)
+            f"{option} is not a regular expression: {error}", found=repr(text)
         ) from error
     if expression.groups != 1:
         raise OptionError(
-            "--label-rule must have one group, which finds the class",
+            f"{option} must have one group, which finds the class",
             expected=_EXAMPLE,
             found=f"{expression.groups} groups in {text!r}",
             remedy="Write groups that do not find the class as (?:...).",
@@ -120,4 +123,4 @@ def _expression_rule(text: str) -> LabelRule:
     def find(path: str) -> set[str]:
         return {match[1] for match in expression.finditer(path) if match[1]}
 
-    return LabelRule(find, f"a path that fits {text!r}")
+    return LabelRule(find, f"a path that fits {text!r}", option=option)

@@ -10,22 +10,28 @@ from faceprep.sets.set_writer import Capabilities, SetNames, SetWriter, are_labe
 
 def find_losses(names: SetNames, writer: type[SetWriter]) -> list[str]:
     """Name what a container cannot hold of this set; empty where it can hold all of it."""
-    can, losses = writer.can, []
-    is_same_kind = names.kind == writer.kind
+    can, is_other_kind = writer.can, names.kind != writer.kind
+    losses = _find_lost_names(names, writer, is_other_kind)
+    if names.n_unnamed and not can.unnamed:
+        losses.append("images without an identity")
+    if names.max_labels > 1 and not can.many_labels:
+        losses.append(f"all but one of {names.max_labels} labels of an image")
+    if names.own and is_other_kind:
+        losses.append(names.own)
+    return losses
+
+
+def _find_lost_names(names: SetNames, writer: type[SetWriter], is_other_kind: bool) -> list[str]:
+    """Name the lost names of images and identities; the same kind of container keeps its own."""
+    can, losses = writer.can, list[str]()
     if can.keys and can.text_keys:
         losses += _find_unwritable(names, writer)
-    elif not is_same_kind and not (can.keys and names.are_number_keys):
+    elif is_other_kind and not (can.keys and names.are_number_keys):
         losses.append("the names of the images")
     if not can.identities and len(names.identities):
         losses.append("the identities")
-    elif not is_same_kind and not can.identity_names and not are_labels(names.identities):
+    elif is_other_kind and not can.identity_names and not are_labels(names.identities):
         losses.append("the names of the identities")
-    if names.n_unnamed and not can.unnamed:
-        losses.append("images without an identity")
-    if not can.many_labels and names.max_labels > 1:
-        losses.append(f"all but one of {names.max_labels} labels of an image")
-    if names.own and not is_same_kind:
-        losses.append(names.own)
     return losses
 
 

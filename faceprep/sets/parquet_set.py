@@ -31,7 +31,7 @@ from faceprep.sets.distinct_keys import (
     read_keys,
 )
 from faceprep.sets.file_family import announce_reads, find_files, fingerprint_files, unpack_place
-from faceprep.sets.image_set import ImageSet, Sample
+from faceprep.sets.image_set import FILES, ImageSet, Sample
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.parquet_columns import columns_of, share_columns
 from faceprep.sets.parquet_index import NO_LABEL, at_row, is_row, read_parts
@@ -50,7 +50,7 @@ class ParquetSet(ImageSet):
 
     def __init__(self, path: str, index: SetIndex) -> None:
         super().__init__(path, index)
-        self._paths: list[str] = list(index.facts["files"])
+        self._paths: list[str] = list(index.facts[FILES])
         self._names = [Path(file).name for file in self._paths]
         self._files = OpenFiles(self._paths, ByteSource)
         self._rows = RowReader(self._paths, index.facts["column"])
@@ -76,7 +76,7 @@ class ParquetSet(ImageSet):
                     index.add(part.keys, index.number_identities(part.identities), part.places)
                     check.add(part.keys)
                     labels.write(part.labels.tobytes())
-        facts = {"files": [str(file) for file in files], "column": columns.image}
+        facts = {FILES: [str(file) for file in files], "column": columns.image}
         index.facts = facts | {FACT: check.choose()}
         index.fingerprint = fingerprint_files(files)
 

@@ -27,7 +27,7 @@ from faceprep.sets.file_family import (
     pack_place,
     unpack_place,
 )
-from faceprep.sets.image_set import ImageSet, Sample
+from faceprep.sets.image_set import FILES, ImageSet, Sample
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.protobuf import Malformed
 from faceprep.sets.recordio.records import IdentityNames
@@ -60,7 +60,7 @@ class TfrecordSet(ImageSet):
 
     def __init__(self, path: str, index: SetIndex) -> None:
         super().__init__(path, index)
-        self._paths: list[str] = list(index.facts["files"])
+        self._paths: list[str] = list(index.facts[FILES])
         self._names = [Path(file).name for file in self._paths]
         self._files = OpenFiles(self._paths, ByteSource)
         self._facts = _FactReader()
@@ -90,7 +90,7 @@ class TfrecordSet(ImageSet):
         for number, file in enumerate(files):
             with ByteSource(file) as source:
                 _index_file(source, number, facts, index, check)
-        index.facts = {"files": [str(file) for file in files], FACT: check.choose()}
+        index.facts = {FILES: [str(file) for file in files], FACT: check.choose()}
         index.fingerprint = fingerprint_files(files)
 
     def keys(self, start: int, stop: int) -> list[str]:

@@ -40,7 +40,7 @@ def keep_reviewed(plan: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise OutputError(
-            "this plan has verdicts of a person, which planning again would erase",
+            "a person has set verdicts in this plan, and planning again would erase them",
             path=plan,
             remedy=f"Carry it out with faceprep apply {plan} DST. Or plan into another output with "
             f"--verdicts {plan}, or here with --overwrite, which keeps {plan.name}.bak.",
@@ -53,7 +53,7 @@ def _is_reviewed(plan: Path) -> bool:
     try:
         header, found = read_plan(plan)
         decisions = list(found)
-    except SourceError:  # an edit may have broken it, and has to be kept all the same
+    except SourceError:  # an edit may have broken the plan, but must be kept
         return True
     if "digest" in header:
         return bool(header["digest"] != digest_of(decisions))

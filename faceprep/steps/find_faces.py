@@ -70,8 +70,8 @@ class FaceOptions(UsesDevice):
 
     detector: str = option(
         "retinaface",
-        "retinaface, mtcnn, centerface, insightface:PACK, the path of an SCRFD or RetinaFace "
-        ".onnx, or RetinaFace as an MXNet checkpoint: PREFIX,EPOCH.",
+        "Detect faces with retinaface, mtcnn, centerface, insightface:PACK, the path of an SCRFD "
+        "or RetinaFace .onnx, or RetinaFace as an MXNet checkpoint: PREFIX,EPOCH.",
         values=DETECTORS,
     )
     device: str = device_option("the detector")

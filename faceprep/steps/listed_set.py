@@ -178,7 +178,7 @@ def _group(images: ImageSet) -> ListedSet:
     if (numbers < 0).any():
         numbers[numbers < 0] = len(identities)
         identities.append(_ROOT)
-    if images.kind == FolderSet.kind:  # grouped already, but the root may stand anywhere
+    if images.kind == FolderSet.kind:  # already grouped, but images at the root may come anywhere
         firsts = np.flatnonzero(np.diff(numbers, prepend=-1))
         identities = [identities[number] for number in numbers[firsts].tolist()]
         numbers = np.cumsum(np.diff(numbers, prepend=-1) != 0) - 1
@@ -233,5 +233,5 @@ def fingerprint_of(root: Path, listing: Listing) -> str:
 def _size_and_time(path: str) -> tuple[int, int]:
     try:
         return storage.dated_size(path)
-    except SourceError:  # a link that leads nowhere
+    except SourceError:  # a dangling link
         return 0, 0

@@ -72,9 +72,7 @@ class PlacingOptions:
 
     def __post_init__(self) -> None:
         if self.mode not in PLACING_MODES:
-            raise OptionError(
-                "unknown mode", expected=", ".join(PLACING_MODES), found=repr(self.mode)
-            )
+            raise OptionError("--mode", expected=", ".join(PLACING_MODES), found=repr(self.mode))
 
     def writes_file(self, output: Path) -> bool:
         return is_container_name(output)

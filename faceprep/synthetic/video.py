@@ -128,7 +128,7 @@ def encode_video(
     """Encode upright RGB `frames`, all of one size with even sides; .mp4 .mov .mkv .webm .avi."""
     av = _pyav()
     file = io.BytesIO()
-    file.name = f"video{suffix}"  # from which PyAV takes the kind of file
+    file.name = f"video{suffix}"  # PyAV chooses the container by this name
     with av.open(file, "w") as container:
         stream: Any = None
         for pixels, time in zip(frames, times, strict=True):
@@ -173,7 +173,7 @@ def _turned(data: bytes, turn: tuple[int, int, int, int]) -> bytes:
     return data[:place] + struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30) + data[place + 36 :]
 
 
-# A tree as SiW lays it out
+# A tree in the layout of SiW
 
 SIW_SOUND = "Train/live/003/003-1-1-1-1"
 SIW_MISSING_VALUES = "Train/spoof/006/006-2-3-4-1"

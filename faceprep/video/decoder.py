@@ -108,12 +108,12 @@ class OpenVideo:
         """Yield decoded pictures; None stands for one that could not be decoded."""
         context = self.stream.codec_context
         for packet in packets_of(self.container, self.stream):
-            if packet.is_corrupt:  # the last of a file that is cut off: half a picture
+            if packet.is_corrupt:  # the last packet of a truncated file has half a picture
                 continue
             if packet.is_keyframe or not keys_only:
                 self._newest, self._n_sent = max(self._newest, packet.pts or 0), self._n_sent + 1
                 yield from self._try(packet)
-            if packet.is_keyframe and keys_only:  # open groups would come out in a wrong order
+            if packet.is_keyframe and keys_only:  # or frames of open groups would come out of order
                 yield from self._drain()
                 context.flush_buffers()
         yield from self._drain()
@@ -145,13 +145,13 @@ def decode_from(
     """Yield all decodable pictures in order, from the last key frame before `first` or earlier."""
     began_at = video.go_to(first, index)
     number, n_lost = -1, 0
-    doubtful = -1  # frames up to this number, and those after, build on a lost one
+    doubtful = -1  # the last frame so far that may build on a lost one
     for picture in video.pictures(keys_only):
         if picture is None:
             doubtful, n_lost = max(doubtful, video.reach(index)), n_lost + 1
             continue
         previous, found = number, index.number_of(picture.pts, number + 1, n_lost)
-        if found is None:  # a lost key frame spoils the order
+        if found is None:  # a lost key frame has upset the order
             continue
         number, n_lost = found, 0
         if previous < 0 and began_at and number > max(first, began_at):  # the seek went too far

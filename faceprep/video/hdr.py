@@ -93,7 +93,7 @@ class ColourConverter:
             brightest = np.maximum(np.maximum(red, green), np.maximum(blue, _DARKEST))
             share = _hable(brightest) / (_hable(np.float32(self._peak)) * brightest)
             linear *= share[..., None]
-        roots = np.sqrt(np.clip(linear, 0, 1, out=linear), out=linear)  # fine steps in the dark
+        roots = np.sqrt(np.clip(linear, 0, 1, out=linear), out=linear)  # so dark steps stay fine
         roots *= _N_VALUES - 1
         coded: Pixels = self._coded[(roots + np.float32(0.5)).astype(np.uint16)]
         return coded

@@ -71,7 +71,7 @@ class PictureConverter:
             picture.rotation,
         )
         recipe = self._recipes.get(kind)
-        if recipe is None:  # side data are read once: each access makes a cycle of references
+        if recipe is None:  # read side data once: each access makes a reference cycle
             recipe = self._recipes[kind] = self._plan(picture, kind)
         if recipe.scaler is not None:
             recipe.scaler.push(picture)

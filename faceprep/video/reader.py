@@ -153,7 +153,7 @@ class VideoReader:
             choice = replace(choice, kind="all")
         wanted = choice.numbers(times, self.index.keyframes)
         for run in _runs(wanted, self.index, keys_only):
-            first = max(run[0] - self._is_interlaced, 0)  # with the picture before
+            first = max(run[0] - self._is_interlaced, 0)  # needs the previous picture, too
             found_pictures = decode_from(self._opened, self.index, first, keys_only)
             decoded = deinterlace(found_pictures, self._converter.note)
             for number, found in _match(run, decoded):
@@ -230,7 +230,7 @@ def _index(opened: OpenVideo) -> tuple[VideoIndex, str]:
 
 def _how_cut_off(path: str, index: VideoIndex) -> str:
     if index.n_claimed and index.n_whole >= index.n_claimed:
-        return ""  # what is missing is not the pictures
+        return ""  # no picture is missing
     how = describe_cut(path)
     if not how and index.n_whole < index.n_claimed:
         return f"the file says that it has {index.n_claimed}"

@@ -142,7 +142,7 @@ def parse_frames(text: str, start: float | None = None, end: float | None = None
     5
     >>> parse_frames("uniform")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    faceprep.core.errors.OptionError: --frames: expected all, ... found 'uniform'
+    faceprep.core.errors.OptionError: invalid --frames: expected all, ... found 'uniform'
     """
     match = re.fullmatch(
         r"(every|uniform):([1-9][0-9]{0,8})|all|pair|pair:faces|keyframes", text, re.ASCII

@@ -84,7 +84,7 @@ def _follow_boxes(source: ByteSource) -> str:
         if size == 1:
             size = int.from_bytes(head[8:16], "big")
         has_index |= name == b"moov"
-        if size < 8:  # 0: up to the end of the file
+        if size < 8:  # 0 stands for the rest of the file
             break
         offset += size
         problem = _ends_early(source, offset)
@@ -113,7 +113,7 @@ def _follow_ebml(source: ByteSource) -> str:
             break
         length = 9 - size_head[0].bit_length()
         size = int.from_bytes(size_head[:length], "big") & ((1 << 7 * length) - 1)
-        if size == (1 << 7 * length) - 1:  # written as a stream: no one knew
+        if size == (1 << 7 * length) - 1:  # unknown, because the file was written as a stream
             break
         offset += id_length + length + size
         if problem := _ends_early(source, offset):

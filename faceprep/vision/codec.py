@@ -52,7 +52,7 @@ def decode_noted(data: Buffer, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, st
     problem = problem or header.damage
     if problem:
         raise Undecodable(problem)
-    if header.suffix == ".jpg":  # the most frequent format: nothing is left out
+    if header.suffix == ".jpg":  # the most frequent format, which needs no note
         return _decode_sound(data, header), ""
     notes = []
     if is_animation(header.suffix, data):

@@ -281,7 +281,7 @@ def _lay_over(whole: Thumbnails, view: Thumbnails, cut: _Cut) -> _Laid | None:
     start = _transform_of(cut)
     try:
         _, found = cv2.findTransformECC(*sides, start, cv2.MOTION_AFFINE, stop, mask, 3)
-    except cv2.error:  # no fit at all
+    except cv2.error:  # no transform fits
         return None
     return _Laid(_resample(view, found), np.asarray(found))
 

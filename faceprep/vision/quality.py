@@ -188,7 +188,7 @@ def bright_share(grey: Grey) -> float:
     return float(grey.histogram[BRIGHT:].sum())
 
 
-# Of the colours
+# Colour
 
 
 def laplacian_count_256(crop: Pixels) -> float:

@@ -36,7 +36,7 @@ def test_done(rec_set: Path, tmp_path: Path) -> None:
     done = faceprep("rec2folder", rec_set, tmp_path / "out", "--workers", 2)
     assert (done.returncode, done.stderr) == (0, ""), "no bar where stderr is no terminal"
     assert re.fullmatch(
-        r"30 of 30 inputs ok, 30 files in .*out \(00:00:\d\d\.\d, [\d,]+ a second\)\n", done.stdout
+        r"30 of 30 images ok, 30 files in .*out \(00:00:\d\d\.\d, [\d,]+ a second\)\n", done.stdout
     )
 
 
@@ -44,7 +44,7 @@ def test_files_of_an_output_that_is_no_folder(rec_set: Path, tmp_path: Path) -> 
     """They are named after it, or lie beside it."""
     faceprep("rec2folder", rec_set, tmp_path / "out")
     done = faceprep("manifest", tmp_path / "out", tmp_path / "a.tar", "--seed", 1, "--shards", 3)
-    assert re.match(r"30 of 30 inputs ok, 4 files for .*a\.tar \(", done.stdout), done.stdout
+    assert re.match(r"30 of 30 images ok, 4 files for .*a\.tar \(", done.stdout), done.stdout
     assert len(list(tmp_path.glob("a-*.tar"))) == 3 and (tmp_path / "a_classes.csv").exists()
 
 
@@ -80,7 +80,7 @@ def test_some_failed(damaged_set: Path, tmp_path: Path) -> None:
     again = faceprep("rec2folder", damaged_set, tmp_path / "out")
     assert again.returncode == 3
     assert re.fullmatch(
-        r"25 of 30 inputs ok, 25 files in .*out \(00:00:\d\d\.\d\)", again.stdout.splitlines()[0]
+        r"25 of 30 images ok, 25 files in .*out \(00:00:\d\d\.\d\)", again.stdout.splitlines()[0]
     )
     assert again.stdout.splitlines()[1] == "the others: 5 undecodable"
     assert again.stderr.splitlines() == [

@@ -105,4 +105,4 @@ def test_numbers_out_of_range(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["faceprep", *words])
     assert main() == 2
-    assert f"faceprep: {message}" in capsys.readouterr().err
+    assert f"faceprep: invalid {message}" in capsys.readouterr().err

@@ -43,7 +43,7 @@ def test_quiet_is_quiet_on_a_terminal(rec_set: Path, tmp_path: Path) -> None:
         SLOW + RUN, ["rec2folder", rec_set, tmp_path / "out", "--quiet"], {}
     )
     assert (status, shown) == (0, "")
-    assert stdout.startswith("30 of 30 inputs ok")
+    assert stdout.startswith("30 of 30 images ok")
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ def test_what_cannot_be() -> None:
     with pytest.raises(SourceError, match="1 of length zero"):
         plan_cleaning(folders({"a": np.zeros((1, 4))}))
     for angle in (0, -3, 181, float("nan")):
-        with pytest.raises(OptionError, match="bad angle"):
+        with pytest.raises(OptionError, match="invalid angle"):
             plan_cleaning(folders({"a": photos(person(1), 1, 1)}), angle)
 
 

@@ -63,8 +63,11 @@ def container(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> P
 
 
 def test_a_list_cannot_name_images_in_a_container(container: Path, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="are not files, so a list cannot name them"):
+    with pytest.raises(OptionError, match="are not files, so a list cannot name them") as refused:
         run(Manifest(seed=3), container, tmp_path / "out.csv")
+    assert f"faceprep convert {container} FOLDER." in str(refused.value)
+    run(Convert(), container, tmp_path / "unpacked")
+    assert not run(Manifest(seed=3), tmp_path / "unpacked", tmp_path / "out.csv").failed
 
 
 def test_dedupe_into_the_same_container(container: Path, tmp_path: Path) -> None:

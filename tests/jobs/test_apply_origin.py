@@ -134,6 +134,16 @@ def test_a_terminal_is_asked(strange: Path, tmp_path: Path, answer: bytes, statu
     assert (tmp_path / "out" / "7" / "1.jpg").exists() is (status == 0)
 
 
+@pytest.mark.parametrize("typed", ["m .", "m m", "m n"])
+def test_a_folder_without_a_plan_is_not_one(
+    typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "m").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SourceError, match="^m: not a plan: expected a plan.jsonl, found a folder"):
+        apply(*map(Path, typed.split()))
+
+
 @pytest.mark.parametrize(
     ("typed", "problem", "command"),
     [

@@ -99,11 +99,14 @@ def test_an_angle_of_ones_own(source: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"angle": 0.0}, "--angle: expected degrees, more than 0 and at most 180, found 0"),
+        (
+            {"angle": 0.0},
+            "^invalid --angle: expected degrees, more than 0 and at most 180, found 0",
+        ),
         ({"angle": 181.0}, "--angle"),
         ({"angle": float("nan")}, "--angle"),
-        ({"min_images": -1}, "--min-images: expected 0 or more, found -1"),
-        ({"mode": "move"}, "unknown mode"),
+        ({"min_images": -1}, "^invalid --min-images: expected 0 or more, found -1"),
+        ({"mode": "move"}, "^invalid --mode: expected"),
     ],
 )
 def test_options_that_cannot_be_meant(

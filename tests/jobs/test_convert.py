@@ -189,7 +189,7 @@ def test_options_that_make_no_sense(
 
 
 def test_unknown_suffixes_are_refused(rec_set: Path, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"no set is called 'a.mp4'"):
+    with pytest.raises(OptionError, match=r"'a.mp4' is not a set that convert writes"):
         convert(rec_set, tmp_path / "a.mp4")
     with pytest.raises(OptionError, match="a folder has no order"):
         convert(rec_set, tmp_path / "out", seed=1)

@@ -228,7 +228,7 @@ def test_refused_sources_outputs_and_options(crops: Path, tmp_path: Path) -> Non
         Dedupe(exact_only=True, embedder="insightface:buffalo_l")
     with pytest.raises(OptionError, match="unknown embedder|expected"):
         run(crops, tmp_path / "out", embedder="no-such")
-    with pytest.raises(OptionError, match="unknown mode"):
+    with pytest.raises(OptionError, match="^invalid --mode: expected"):
         Dedupe(mode="move")
 
 

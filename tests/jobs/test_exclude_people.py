@@ -169,11 +169,12 @@ def test_faces_that_all_look_like_one_person_are_refused(source: Path, tmp_path:
     """Such as photos that are not crops: everybody would go at exit 0."""
     for name in "xyz":
         paint(tmp_path / "alike" / name / "1.png", RED)
-    with pytest.raises(SourceError, match="most identities of OTHER look like one person"):
+    with pytest.raises(OptionError, match="most identities of OTHER look like one person"):
         exclude(source, tmp_path / "alike", tmp_path / "out")
-    with pytest.raises(SourceError, match=r"of SRC .* expected less than 50% .* found 100%"):
+    with pytest.raises(OptionError, match=r"of SRC .* expected less than 50% .* found 100%"):
         exclude(tmp_path / "alike", source, tmp_path / "other")
-    found = exclude(source, tmp_path / "alike", tmp_path / "third", threshold=0.95).details
+    assert not (tmp_path / "out").exists()
+    found = exclude(source, tmp_path / "alike", tmp_path / "out", threshold=0.95).details
     assert found["dropped_identities"] == 2
 
 

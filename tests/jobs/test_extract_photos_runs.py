@@ -96,9 +96,9 @@ def test_places_that_are_refused(photos: Path, tmp_path: Path) -> None:
         (["--detector", "nobody"], 2, "unknown detector 'nobody'"),
         (["--fallback", "nobody"], 2, "unknown detector 'nobody'"),
         (["--template", "arcface-100x90"], 2, "template 'arcface-100x90'"),
-        (["--min-score", "2"], 2, "--min-score: expected 0 to 1"),
-        (["--det-size", "9"], 2, "--det-size: expected 32 or more, found 9"),
-        (["--device", "gpu"], 2, "unknown device"),
+        (["--min-score", "2"], 2, "invalid --min-score: expected 0 to 1"),
+        (["--det-size", "9"], 2, "invalid --det-size: expected 32 or more, found 9"),
+        (["--device", "gpu"], 2, "invalid --device: expected"),
         (
             ["--detector", "needy"],
             1,

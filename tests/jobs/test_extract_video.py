@@ -321,16 +321,16 @@ def test_no_face_file_no_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"every": 0}, "^--every: expected"),
+        ({"every": 0}, "^invalid --every: expected"),
         ({"every": 2, "frames": "pair"}, "^--every and --frames exclude each other"),
         ({"frames": "some"}, "expected all, every:N"),
-        ({"format": "bmp"}, "^--format: expected png or jpg"),
+        ({"format": "bmp"}, "^invalid --format: expected png or jpg"),
         ({"quality": 0}, "1 to 100"),
         ({"margin": 9.0}, r"0\.1 to 5"),
         ({"face_fill": "guess"}, "neighbours or origin"),
         ({"start": 3.0, "end": 2.0}, "more than the start"),
-        ({"min_score": 3.0}, "^--min-score: expected 0 to 1"),
-        ({"min_face": -1}, "^--min-face: expected"),
+        ({"min_score": 3.0}, "^invalid --min-score: expected 0 to 1"),
+        ({"min_face": -1}, "^invalid --min-face: expected"),
         ({"template": "what"}, "unknown template"),
     ],
 )

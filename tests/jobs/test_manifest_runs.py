@@ -156,9 +156,9 @@ def test_manifests_of_one_name_share_a_map_of_the_same_classes_only(
         ({"shards": 0}, "--shards: expected 1 or more, found 0"),
         ({"min_images": 0}, "--min-images: expected 1 or more, found 0"),
         ({"val_fraction": -0.1}, "--val-fraction: expected 0 or more, found -0.1"),
-        ({"val_fraction": 1.0}, "--val-fraction: expected less than 1, found 1.0"),
+        ({"val_fraction": 1.0}, "--val-fraction: expected less than 1, found 1"),
         ({"val_fraction": float("nan")}, "--val-fraction: expected 0 or more, found nan"),
-        ({"label_rule": "x"}, "--label-rule is not a rule"),
+        ({"label_rule": "x"}, "invalid --label-rule: expected a rule such as"),
     ],
 )
 def test_options_that_cannot_be_meant(options: dict[str, Any], why: str) -> None:
@@ -174,7 +174,8 @@ def test_options_that_cannot_be_meant(options: dict[str, Any], why: str) -> None
             "a.foo",
             {},
             OptionError,
-            "'a.foo': expected .npz .tfrecord .parquet .csv .lst .tar, found the suffix '.foo'",
+            "'a.foo' is not a manifest: expected .npz .tfrecord .parquet .csv .lst .tar, found the "
+            "suffix '.foo'",
         ),
         ("a", {}, OptionError, "found no suffix"),
         (

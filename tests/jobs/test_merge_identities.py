@@ -214,13 +214,13 @@ def test_the_first_images_only(source: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"threshold": 1.5}, "--threshold: expected a similarity, -1 to 1, found 1.5"),
+        ({"threshold": 1.5}, "^invalid --threshold: expected a similarity, -1 to 1, found 1.5"),
         ({"threshold": float("nan")}, "--threshold"),
-        ({"far": 0.0}, "--far: expected a rate, more than 0 and less than 1, found 0"),
+        ({"far": 0.0}, "^invalid --far: expected a rate, more than 0 and less than 1, found 0"),
         ({"far": 0.1, "threshold": 0.9}, "--far and --threshold both set the threshold"),
         ({"far": 1e-6}, "too few pairs for a false-accept rate of 1e-06"),
-        ({"linkage": "average"}, "unknown linkage"),
-        ({"mode": "move"}, "unknown mode: expected copy, hardlink, symlink, found 'move'"),
+        ({"linkage": "average"}, "^invalid --linkage: expected"),
+        ({"mode": "move"}, "^invalid --mode: expected copy, hardlink, symlink, found 'move'"),
         ({"crops": "none"}, "none"),
         ({"embedder": "none"}, "none"),
         ({"second_opinion": "none"}, "none"),
@@ -231,6 +231,14 @@ def test_options_that_cannot_be_meant(
 ) -> None:
     with pytest.raises(OptionError, match=told):
         merge(source, tmp_path / "out", **options)
+
+
+def test_a_threshold_that_the_images_rule_out_leaves_nothing(source: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    with pytest.raises(OptionError, match="most identities would be one person"):
+        merge(source, output, threshold=-1.0)
+    assert not output.exists()
+    assert merge(source, output).details["merged"] == 3, "another threshold needs no --overwrite"
 
 
 def test_output_and_input_are_apart(source: Path, tmp_path: Path) -> None:

@@ -174,5 +174,5 @@ def test_unreadable_spot_costs_the_records_there(
     rows = (tmp_path / "out/failures.csv").read_text().splitlines()
     assert [row.split(",")[:2] for row in rows[1:]] == [["7", "unreadable"], ["8", "unreadable"]]
     assert "Input/output error" in rows[1]
-    assert capsys.readouterr().out.startswith("28 of 30 inputs ok, 28 files")
+    assert capsys.readouterr().out.startswith("28 of 30 images ok, 28 files")
     assert len([name for name in results(tmp_path / "out") if name.endswith(".jpg")]) == 28

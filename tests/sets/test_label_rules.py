@@ -53,22 +53,28 @@ def test_what_does_not(rule: str, path: str, status: str, reason: str) -> None:
     assert found.status == status
     assert found.reason.startswith(f"{path}: ")
     assert reason in found.reason
+    assert found.reason.endswith("change --label-rule")
+    named = parse_rule(rule, "--group-by").label(path)
+    assert isinstance(named, Unlabelled) and named.reason.endswith("change --group-by")
 
 
 @pytest.mark.parametrize(
     ("rule", "why"),
     [
-        ("", "is not a rule: expected such as live=0,spoof=1"),
-        ("live", "is not a rule"),
-        ("live=a,spoof=b", "is not a rule"),
-        ("live=0,spoof=2", "leaves out class numbers: expected all of 0 to 1, found 0, 2"),
-        ("live=1", "leaves out class numbers: expected all of 0 to 0, found 1"),
-        ("live=0,live=1", "names a word twice"),
-        ("re:live", "must have one group, .* found 0 groups"),
-        ("re:(a)(b)", "must have one group, .* found 2 groups"),
-        ("re:(a", "is not a regular expression: "),
+        ("", "^invalid --group-by: expected a rule such as live=0,spoof=1"),
+        ("live", "^invalid --group-by: expected a rule"),
+        ("live=a,spoof=b", "^invalid --group-by: expected a rule"),
+        (
+            "live=0,spoof=2",
+            "^--group-by leaves out class numbers: expected all of 0 to 1, found 0, 2",
+        ),
+        ("live=1", "^--group-by leaves out class numbers: expected all of 0 to 0, found 1"),
+        ("live=0,live=1", "^--group-by names a word twice"),
+        ("re:live", "^--group-by must have one group, .* found 0 groups"),
+        ("re:(a)(b)", "^--group-by must have one group, .* found 2 groups"),
+        ("re:(a", "^--group-by is not a regular expression: "),
     ],
 )
 def test_what_is_no_rule(rule: str, why: str) -> None:
-    with pytest.raises(OptionError, match=f"--label-rule {why}"):
-        parse_rule(rule)
+    with pytest.raises(OptionError, match=why):
+        parse_rule(rule, "--group-by")

@@ -51,7 +51,7 @@ def test_a_second_run_does_not_erase_verdicts(
     merge(source, tmp_path / "out")
     refuse(tmp_path / "out" / "plan.jsonl", "a")
     before = tree(tmp_path / "out")
-    expected = "--overwrite" if options else "verdicts of a person.*faceprep apply.*--verdicts"
+    expected = "--overwrite" if options else "a person has set verdicts.*faceprep apply.*--verdicts"
     with pytest.raises(Exception, match=expected):
         merge(source, tmp_path / "out", **options)
     assert tree(tmp_path / "out") == before
@@ -88,7 +88,7 @@ def test_a_review_that_was_killed_is_not_lost(source: Path, tmp_path: Path) -> N
 def test_a_plan_that_an_edit_broke_is_kept(source: Path, tmp_path: Path) -> None:
     merge(source, tmp_path / "out")
     edit(tmp_path / "out" / "plan.jsonl", '"action"', "action")
-    with pytest.raises(OutputError, match="verdicts of a person"):
+    with pytest.raises(OutputError, match="a person has set verdicts"):
         merge(source, tmp_path / "out")
 
 
@@ -107,7 +107,7 @@ def test_every_command_that_plans_keeps_verdicts(name: str, tmp_path: Path) -> N
     run_job(job, Request((tmp_path / "set",), output), SerialRunner())
     assert "digest" in read_plan(plan)[0]
     refuse(plan, next(read_plan(plan)[1]).subject)
-    with pytest.raises(OutputError, match="verdicts of a person"):
+    with pytest.raises(OutputError, match="a person has set verdicts"):
         run_job(job, Request((tmp_path / "set",), output), SerialRunner())
 
 

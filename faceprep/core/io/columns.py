@@ -204,4 +204,4 @@ def map_numbers(path: str | os.PathLike[str], dtype: npt.DTypeLike) -> Numbers:
     """Map the numbers in a file."""
     if not storage.size_of(path):
         return np.zeros(0, dtype)
-    return np.asarray(np.memmap(path, dtype, "r"))  # a slice of a memmap costs three times as much
+    return np.asarray(np.memmap(path, dtype, "r"))  # slicing a memmap takes three times as long

@@ -36,7 +36,7 @@ def csv_line(row: Sequence[object]) -> str:
     """
     line = ",".join(quoted(str(field)) for field in row)
     if not line:
-        line = '""' * len(row)  # an empty line would hold no field
+        line = '""' * len(row)  # an empty line would have no field at all
     return line + "\n"
 
 

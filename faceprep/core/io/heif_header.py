@@ -89,7 +89,7 @@ def measure_boxes(data: Buffer) -> int:
         size = int.from_bytes(data[at : at + 4], "big")
         if size == 1:
             size = int.from_bytes(data[at + 8 : at + 16], "big")
-        if size < 8:  # 0: up to the end of the file
+        if size < 8:  # 0 stands for the rest of the file
             return at
         at += size
     return at

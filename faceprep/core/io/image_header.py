@@ -148,7 +148,7 @@ def _walk_jpeg(data: Buffer) -> tuple[ImageHeader, int]:
         if marker == 0xFF:  # fill byte
             at += 1
             continue
-        if marker == 0x01 or 0xD0 <= marker <= 0xD7:  # without length
+        if marker == 0x01 or 0xD0 <= marker <= 0xD7:  # a marker without a length
             at += 2
             continue
         if marker in _FRAMES and at + 9 <= n:
@@ -168,7 +168,7 @@ def _read_png(data: Buffer) -> ImageHeader:
     return ImageHeader(".png", (height, width), damage)
 
 
-# Formats with their size at a known place
+# Formats that keep their size at a fixed position
 
 
 def _read_fields(suffix: str, data: Buffer) -> ImageHeader:

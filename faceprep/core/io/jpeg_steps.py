@@ -40,7 +40,7 @@ def _segments(data: Buffer) -> Iterator[tuple[int, bytes]]:
         marker = data[at + 1]
         if marker == 0xFF:  # fill byte
             at += 1
-        elif marker == 0x01 or 0xD0 <= marker <= 0xD7:  # without length
+        elif marker == 0x01 or 0xD0 <= marker <= 0xD7:  # a marker without a length
             at += 2
         else:
             stop = at + 2 + (data[at + 2] << 8 | data[at + 3])

@@ -106,7 +106,7 @@ def naming_errors(path: str | os.PathLike[str]) -> Iterator[None]:
             yield
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise SourceError(
-            f"cannot be read as Parquet: {str(error).splitlines()[0]}",
+            f"cannot be read as Parquet: {str(error).splitlines()[0].rstrip('.')}",
             path=path,
             remedy="Make the file again.",
         ) from error

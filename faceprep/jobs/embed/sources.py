@@ -267,23 +267,25 @@ def _read_faces(shard: Shard, table: Path, target: Template) -> Iterator[Load]:
 
 
 def _cut_faces(path: Path, rows: list[FaceRow], target: Template) -> list[FittedCrop | Outcome]:
-    """Yield the faces of one photo, aligned from its own pixels."""
-    pixels = load_image(path, rows[0].source)
+    """Return the faces of one photo, aligned from its own pixels."""
+    keys = [row.output or "" for row in rows]
+    photo, wanted = rows[0].source, rows[0].image_size
+    pixels = load_image(path, photo)
     if isinstance(pixels, Outcome):
-        return [pixels._replace(key=row.output or "") for row in rows]
-    if pixels.shape[:2] != rows[0].image_size:
-        then, now = ("{:,} × {:,}".format(*size) for size in (rows[0].image_size, pixels.shape))
-        reason = f"{rows[0].source}: expected {then} pixels as in the table, found {now}"
-        return [Outcome(row.output or "", "changed", reason) for row in rows]
+        return [pixels._replace(key=key) for key in keys]
+    if pixels.shape[:2] != wanted:
+        then, now = ("{:,} × {:,}".format(*size) for size in (wanted, pixels.shape))
+        reason = f"{photo}: expected {then} pixels as in the table, found {now}"
+        return [Outcome(key, "changed", reason) for key in keys]
     columns: list[Any] = [
         np.stack([getattr(row, name) for row in rows]) for name in ("box", "landmarks", "score")
     ]
-    faces = Faces(*columns)
     turns = [row.turn for row in rows]
-    cuts = zip(rows, *Cropper(target).fit(faces, pixels.shape[:2], turns), strict=True)
-    return [
-        Outcome(row.output or "", "degenerate_landmarks", fault)
-        if fault
-        else FittedCrop(row.output or "", cut_crop(pixels, transform, target))
-        for row, transform, fault in cuts
-    ]
+    fits = Cropper(target).fit(Faces(*columns), pixels.shape[:2], turns)
+    cut: list[FittedCrop | Outcome] = []
+    for key, transform, fault in zip(keys, *fits, strict=True):
+        if fault:
+            cut.append(Outcome(key, "degenerate_landmarks", fault))
+        else:
+            cut.append(FittedCrop(key, cut_crop(pixels, transform, target)))
+    return cut

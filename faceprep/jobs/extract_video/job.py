@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,24 +68,12 @@ class ExtractVideo(VideoOptions, Job):
         embedding = self.track_embedding()
         if embedding is not None:
             embedding.announce()
-        faces = {path: find_face_file(root / path) for root, path in found}
-        folders = name_folders({path: stem_of(path, face) for path, face in faces.items()})
-        digest = hashlib.sha256()
-        videos = []
-        for number, (root, path) in enumerate(found[: request.limit]):
-            face = faces[path]
-            face_path = os.path.relpath(face, root) if face else ""
-            video = Video(path, folders[path], face_path)
-            sizes = [storage.file_size(root / name) for name in filter(None, (path, face_path))]
-            digest.update(f"{json.dumps(video)} {sizes}".encode())
-            videos.append((number, root, video))
-        fingerprint = f"{len(videos):,} videos, names and sizes {digest.hexdigest()[:16]}"
+        videos, fingerprint = _describe_videos(found, request.limit)
         planner = Planner(self, self.piece_s, scratch)
-        plans: list[Plan] = []
-        with closing(
-            map_ahead(lambda each: planner.plan(*each), videos, my_cores(), _PLANS_AHEAD)
-        ) as planned:
-            plans.extend(planned)
+        numbered = [(number, root, video) for number, (root, video) in enumerate(videos)]
+        planned = map_ahead(lambda each: planner.plan(*each), numbered, my_cores(), _PLANS_AHEAD)
+        with closing(planned):
+            plans: list[Plan] = list(planned)
         pieces = Stage("frames", [shard for plan in plans for shard in plan.pieces])
         joining = Stage("videos", [plan.joining for plan in plans], unit="video")
         return Work(
@@ -122,3 +110,24 @@ class ExtractVideo(VideoOptions, Job):
                 len(notes),
                 f"{request.output}{ORIGINAL}/{_NOTES}",
             )
+
+
+def _describe_videos(
+    found: Sequence[tuple[Path, str]], limit: int | None
+) -> tuple[list[tuple[Path, Video]], str]:
+    """Return the first videos, each with its root, and the fingerprint of them.
+
+    A folder of crops gets its name among all videos, so that it does not depend on the limit.
+    """
+    faces = {path: find_face_file(root / path) for root, path in found}
+    folders = name_folders({path: stem_of(path, face) for path, face in faces.items()})
+    videos = []
+    digest = hashlib.sha256()
+    for root, path in found[:limit]:
+        face = faces[path]
+        face_path = os.path.relpath(face, root) if face else ""
+        video = Video(path, folders[path], face_path)
+        sizes = [storage.file_size(root / name) for name in filter(None, (path, face_path))]
+        digest.update(f"{json.dumps(video)} {sizes}".encode())
+        videos.append((root, video))
+    return videos, f"{len(videos):,} videos, names and sizes {digest.hexdigest()[:16]}"

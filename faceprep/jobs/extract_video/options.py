@@ -29,8 +29,8 @@ class VideoOptions(FaceOptions):
     )
     frames: str = option(
         "all",
-        "Take these frames: all, every:N, uniform:N, pair (6 and 6 + half of them), pair:faces "
-        "(the same of the frames with a face) or keyframes.",
+        "Take these frames: all, every:N, uniform:N, pair (frame 6, and frame 6 plus half the "
+        "number of frames), pair:faces (the same among the frames with a face) or keyframes.",
         values=Values(
             "FRAMES", known=("all", "every:", "uniform:", "pair", "pair:faces", "keyframes")
         ),

@@ -161,7 +161,7 @@ class _PieceWork:
             facts.first_missed = reader.missed[0] if reader.missed else 0
             facts.n_after_damage = reader.n_after_damage
             facts.converted = list(reader.notes)
-        except SourceError as error:  # decoded frames of a file that vanished are kept
+        except SourceError as error:  # the file vanished: keep the frames decoded so far
             facts.error = str(error)
         facts.by_status = dict(by_status)
 

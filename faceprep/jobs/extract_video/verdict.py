@@ -73,9 +73,13 @@ def join_video(options: VideoOptions, shard: Shard, sink: Sink) -> Iterator[Outc
         notes += cutter.originals.notes(facts.n_frames)
     yield from notes
     if notes:
-        lines = (csv_line((note.key, note.status, note.reason)) for note in notes)
-        with sink.open_part(NOTES_PART) as part:
-            part.write("".join(lines).encode("utf-8", "backslashreplace"))
+        _write_notes(notes, sink)
+
+
+def _write_notes(notes: Iterable[Outcome], sink: Sink) -> None:
+    lines = (csv_line((note.key, note.status, note.reason)) for note in notes)
+    with sink.open_part(NOTES_PART) as part:
+        part.write("".join(lines).encode("utf-8", "backslashreplace"))
 
 
 def add_up(pieces: Iterable[PieceFacts]) -> PieceFacts:
@@ -107,24 +111,21 @@ def _judge(path: str, facts: PieceFacts, pair_fault: str) -> Iterator[Outcome]:
         facts.cut_off, facts.n_missed, facts.first_missed, facts.n_after_damage
     )
     faceless = _faceless(facts, n)
-    if facts.cut_off:
-        status = "cut_off"
-    elif damage:
-        status = "damaged"
-    elif not n:
-        status = "no_frames"
-    elif faceless:
-        status = "no_face_in_video"
-    else:
-        status = _INCOMPLETE_PAIR
+    statuses = {  # the first that applies counts
+        "cut_off": facts.cut_off,
+        "damaged": damage,
+        "no_frames": not n,
+        "no_face_in_video": faceless,
+        _INCOMPLETE_PAIR: pair_fault,
+    }
+    status = next((name for name, applies in statuses.items() if applies), CONVERTED)
     kept = f"{n:,} frames were kept" if damage and n else ""
     reasons = [damage, faceless or pair_fault, kept, *facts.converted]
-    if damage or faceless or pair_fault:
-        yield Outcome(path, status, "; ".join(filter(None, reasons)), _VIDEO)
-    elif facts.converted:
-        what = "; ".join(facts.converted)
-        log.info("%s: %s", path, what)
-        yield Outcome(path, CONVERTED, what, _VIDEO)
+    reason = "; ".join(filter(None, reasons))
+    if status == CONVERTED and reason:
+        log.info("%s: %s", path, reason)
+    if reason:
+        yield Outcome(path, status, reason, _VIDEO)
 
 
 def _faceless(facts: PieceFacts, n: int) -> str:

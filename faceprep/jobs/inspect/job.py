@@ -24,6 +24,7 @@ from faceprep.sets.kinds import describe_kind
 from faceprep.sets.pairs_bin import container as pairs_bin
 from faceprep.sets.recordio import index as rec_index
 from faceprep.sets.recordio.entries import read_in_file_order
+from faceprep.sets.recordio.image_set import find_parts
 from faceprep.sets.recordio.index import RecPaths
 from faceprep.sets.recordio.records import Damage, IdentityNames, ImageRecord, RecordFile
 from faceprep.sets.recordio.survey import RecSurvey, survey_index
@@ -56,7 +57,7 @@ class Inspect(ListOptions, Look):
         """
         progress = progress or (lambda done, total: None)
         kind = describe_kind(path)
-        if kind == "rec":
+        if kind == "rec" and len(find_parts(path)) == 1:
             if path.suffix == ".idx":
                 path = path.with_suffix(".rec")
             return self._rec(path, progress)

@@ -50,9 +50,11 @@ def inspect_set(
             for fault in images.faults():
                 found.add_damage(fault.reason)
         max_labels = images.index.facts.get("max_labels", 1)
+        n_files = images.n_files
     without = counts.pop("", 0)
     found.identities = len(counts)
     found.details = {
+        "files": n_files,
         "per_identity": spread(list(counts.values())),
         "no_identity": without,
         "label_width": max_labels,

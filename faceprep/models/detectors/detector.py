@@ -172,18 +172,22 @@ class SizedDetector:
         first_faces = self._detect_plain([images[row] for row in sound])
         for row, faces in zip(sound, first_faces, strict=True):
             detections[row] = Detection(faces)
-        unsure = [row for row in sound if not self._is_sure(detections[row].faces)]
+        unsure = self._unsure(detections, sound)
         bordered_faces = self._detect_bordered([images[row] for row in unsure])
         for row, faces in zip(unsure, bordered_faces, strict=True):
             if self._is_sure(faces):
                 detections[row] = Detection(faces, is_bordered=True)
-        unsure = [row for row in unsure if not detections[row].is_bordered]
+        unsure = self._unsure(detections, unsure)
         shrunk = [row for row in unsure if self._is_only_shrunk(images[row])]
         doubled_faces = self._detect_doubled([images[row] for row in shrunk])
         for row, faces in zip(shrunk, doubled_faces, strict=True):
             if self._is_sure(faces):
                 detections[row] = Detection(faces, is_doubled=True)
         return detections
+
+    def _unsure(self, detections: Sequence[Detection], rows: Sequence[int]) -> list[int]:
+        """Return those of `rows` without a confident face so far."""
+        return [row for row in rows if not self._is_sure(detections[row].faces)]
 
     def _is_sure(self, faces: Faces) -> bool:
         return bool((faces.scores >= self._sure_score).any())

@@ -126,7 +126,7 @@ def download_pack(model: str) -> None:
     kind, _, pack = model.partition(":")
     if kind != "insightface" or not pack or _folder_of(pack).is_dir():
         return
-    onnxruntime()  # before the library loads it, with its telemetry
+    onnxruntime()  # switches its telemetry off, before the library loads it
     with loading("insightface", _REMEDY):
         from insightface.utils import storage as library
     folder, beside = _folder_of(pack), _home() / f".faceprep-{os.getpid()}"

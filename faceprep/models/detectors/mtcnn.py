@@ -228,7 +228,7 @@ def crop_boxes(image: Floats, boxes: Floats, side: int) -> Floats:
     corners = boxes.reshape(-1, 2, 2).astype(np.float64) * ((sides - 1) / sides)
     steps = np.linspace(0, 1, side)
     points = corners[:, :1] + steps[:, None] * (corners[:, 1:] - corners[:, :1])
-    points[(points < 0) | (points > sides - 1)] = -side  # out of reach of any pixel
+    points[(points < 0) | (points > sides - 1)] = -side  # too far from any pixel to count
     shape = (n, side, side)
     x = np.broadcast_to(points[:, None, :, 0], shape).reshape(n, -1).astype(np.float32)
     y = np.broadcast_to(points[:, :, None, 1], shape).reshape(n, -1).astype(np.float32)

@@ -39,9 +39,7 @@ class EmbedderSpec:
 
     def __post_init__(self) -> None:
         if self.color not in ("", "rgb", "bgr"):
-            raise OptionError(
-                "unknown order of colours", expected="rgb or bgr", found=repr(self.color)
-            )
+            raise OptionError("--color", expected="rgb or bgr", found=repr(self.color))
 
     @property
     def input_options(self) -> InputOptions:

@@ -36,7 +36,7 @@ def open_torchscript(runtime: Runtime, source: str) -> OpenModel:
             with torch.inference_mode():
                 output = module(torch.from_numpy(values).to(device))
                 return [output.float().cpu().numpy()]
-        except (RuntimeError, AttributeError) as error:  # the latter for what is not a tensor
+        except (RuntimeError, AttributeError) as error:  # the latter if not a tensor
             size = values.shape[2:]
             reason = str(error).strip().splitlines()[-1]
             raise SourceError(f"does not take crops of {size}: {reason}", path=path) from error

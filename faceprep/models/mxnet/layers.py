@@ -205,7 +205,7 @@ def _max_pool(op: Operation, x: Value, windows: dict[str, tuple[int, ...]], edge
     pads, ends = edges
     last = tuple(map(sum, zip(pads, ends, strict=True)))
     sides = zip(last, windows["kernel_shape"], strict=True)
-    if any(pad >= side for pad, side in sides):  # more than ONNX Runtime pads by itself
+    if any(pad >= side for pad, side in sides):  # ONNX Runtime itself pads by less
         x = _pad(op, x, pads, last, _LOWEST)
         pads = last = (0,) * len(pads)
     return op.graph.add("MaxPool", [x], x.rank, pads=pads + last, **windows)

@@ -142,7 +142,7 @@ class Accountant:
 
     def _of_videos(self, tally: Tally, pictures: InputPictures) -> Section:
         table = self._out / FRAMES_TABLE
-        if not table.is_file():  # not finished, or by a version without the table
+        if not table.is_file():  # the run is unfinished, or older than the table
             return videos.videos_section(tally.videos.values())
         lost = videos.load_lost_frames(table, tally.videos)
         return videos.videos_section(lost.videos.values(), lost, pictures)
@@ -191,9 +191,8 @@ class Accountant:
         scores = self._extras.scores or (out if _is_scores(out) else None)
         if scores is not None:
             columns = faces.load_scores(scores)
-            if columns.identities and not any(
-                tally.images_of or tally.inputs_of for tally in tallies
-            ):
+            are_shown = any(tally.images_of or tally.inputs_of for tally in tallies)
+            if columns.identities and not are_shown:
                 yield runs.identities_section(columns.identities)
             yield faces.crops_section(columns)
             return
@@ -212,14 +211,13 @@ class Accountant:
         kept = _load_likeness(plan) or summary.get("likeness")
         given = self._extras.embeddings or (None if kept else _embeddings_of(out, self._runs))
         embeddings = _load_sound(given) if given else None
-        measured = measure(embeddings, _MOST_COMPARED) if embeddings else kept
+        measured, model, usual = kept, Model(), summary.get("moved_from")
+        if embeddings:
+            measured, model = measure(embeddings, _MOST_COMPARED), embeddings.model
+            usual = model.threshold
         if measured:
-            model = embeddings.model if embeddings else Model()
-            usual = model.threshold if embeddings else summary.get("moved_from")
-            threshold, origin = (
-                summary.get("threshold", usual),
-                str(summary.get("threshold_origin", model.origin)),
-            )
+            threshold = summary.get("threshold", usual)
+            origin = str(summary.get("threshold_origin", model.origin))
             yield likeness.similarity_section(measured, threshold, origin)
         if embeddings and len(set(embeddings.identities)) <= _MOST_IDENTITIES:
             yield identity_section(measure_identities(embeddings))

@@ -92,7 +92,7 @@ class _Tracer:
 def _inputs(run: Run) -> Iterator[tuple[Path, str | None]]:
     """Yield the sources of a run, each with the id of the run that made it, if one did."""
     inputs = run.record.get("inputs")
-    if not isinstance(inputs, list):  # a version without ids
+    if not isinstance(inputs, list):  # written by a version without ids
         inputs = [{"path": str(source), "run": None} for source in run.sources]
     for each in inputs:
         if isinstance(each, dict) and isinstance(each.get("path"), str):
@@ -107,7 +107,7 @@ def _behind_plan(path: Path, run_id: str | None) -> tuple[Path, str | None]:
         judged, _ = read_plan(path)
         source = Path(str(judged["source"]))
         return source, run_id_of(source)
-    except (FaceprepError, KeyError):  # not a plan any more
+    except (FaceprepError, KeyError):  # no longer a plan
         return path, None
 
 
@@ -138,12 +138,7 @@ def figures_of(run: Run, output: Path) -> str:
         job = restore_job(run.record, output)
         figures = job.details(output)
         return job.sentence(figures) if figures else ""
-    except (
-        FaceprepError,
-        KeyError,
-        TypeError,
-        ValueError,
-    ):  # another version, or a file that was removed
+    except (FaceprepError, KeyError, TypeError, ValueError):  # another version's, or incomplete
         return ""
 
 

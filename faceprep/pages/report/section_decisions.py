@@ -164,7 +164,7 @@ def _side(
 def _picture(decision: Decision, gallery: Gallery, role: str, name: str) -> Picture | None:
     try:
         thumbnail = make_thumbnail(gallery.path_of(decision, role, name), _SIDE)
-    except FaceprepError:  # an image that is gone, or an extra that is missing
+    except FaceprepError:  # an image is gone, or an extra is missing
         return None
     if isinstance(thumbnail, Outcome):
         return None

@@ -52,7 +52,7 @@ def serve(
             ident=None,
             connection_limit=_MOST_CONNECTIONS,
             channel_timeout=_TIMEOUT_S,
-            asyncore_use_poll=True,  # select takes no descriptor from 1,024 on
+            asyncore_use_poll=True,  # select() takes no descriptor above 1,023
         )
     try:
         with _saving(session, app):

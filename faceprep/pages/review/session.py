@@ -240,7 +240,7 @@ def open_session(plan: Path, journal: bool = True) -> Iterator[Session]:
         session = Session(plan)
         if journal and session.journal.exists():
             verdicts = read_verdicts(session.journal, cut=True)
-            data = format_verdicts(verdicts)  # without an incomplete line at the end
+            data = format_verdicts(verdicts)  # drops an incomplete last line
             storage.write_file(session.journal, data)
             session.adopt(verdicts, strict=True)
             session.save()

@@ -80,7 +80,7 @@ class Thumbnails:
             try:
                 size, time = storage.dated_size(image)
             except SourceError:
-                return make_thumbnail(image)  # gives the reason
+                return make_thumbnail(image)  # returns the outcome with the reason
             identifier += f"\0{size}\0{time}"
         key = hashlib.sha256(identifier.encode("utf-8", "surrogateescape")).hexdigest()[:40]
         with self._locks[int(key, 16) % _N_LOCKS]:  # two threads never write the same file

@@ -66,11 +66,11 @@ def format_of(path: Path) -> Format:
     except KeyError:
         found = f"the suffix {path.suffix!r}" if path.suffix else "no suffix"
         raise OptionError(
-            f"no manifest is called {path.name!r}", expected=" ".join(FORMATS), found=found
+            f"{path.name!r} is not a manifest", expected=" ".join(FORMATS), found=found
         ) from None
 
 
-# Lists: every image that the plan lets through is in them
+# Lists, which name every image that the plan admits
 
 
 def _each(part: Part) -> Iterator[Outcome]:

@@ -41,7 +41,7 @@ class Machine:
             raise self.damaged(f"{len(self.data) - self.at:,} bytes after the end")
         return self.stack[0]
 
-    # What can be wrong
+    # Errors
 
     def damaged(self, found: str) -> SourceError:
         """Return the error for a damaged pickle, or a file that is not one."""

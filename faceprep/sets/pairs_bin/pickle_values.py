@@ -85,7 +85,7 @@ def bytes_of(data: bytes | memoryview, coding: int) -> bytes:
         return bytes(data)
     if coding == Coding.STRING_ESCAPE:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an escape that no Python writes is kept as it stands
+            warnings.simplefilter("ignore")  # an unknown escape stays as it is
             return codecs.escape_decode(bytes(data))[0]
     text = str(data, "utf-8" if coding == Coding.UTF8 else "raw-unicode-escape")
     return text.encode("latin-1")

@@ -172,7 +172,7 @@ def _appends(machine: Machine) -> None:
     _extend(machine, machine.pop_mark())
 
 
-# Steps for data that no verification set has, read so that a message can say what the file holds
+# Steps for data that no verification set has, so that an error can say what the file holds
 
 
 def _other(kind: str) -> _Step:
@@ -241,7 +241,7 @@ def _memoize(machine: Machine) -> None:
     _remember(machine, len(machine.memo))
 
 
-# Steps for names, and the calls that are never made
+# Steps for names, and for calls, which are never made
 
 
 def _name_lines(machine: Machine) -> None:

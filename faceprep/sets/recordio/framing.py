@@ -69,9 +69,8 @@ def frame_image(labels: Sequence[float], image: bytes, id: int, as_array: bool =
         head = HEADER.pack(0, labels[0], id, 0)
     else:
         head = HEADER.pack(len(labels), 0.0, id, 0) + struct.pack(f"<{len(labels)}f", *labels)
-    if _holds_magic(head) or _holds_magic(
-        image
-    ):  # one over the seam is not aligned: `head` is a multiple of 4 long
+    # `head` is a multiple of 4 long, so a magic number across the seam would not be aligned.
+    if _holds_magic(head) or _holds_magic(image):
         return frame(head + image)
     return _frame_whole(head, image)
 

@@ -18,7 +18,7 @@ from faceprep.core.arrays import Floats, Ints
 from faceprep.core.io.image_bytes import undecodable
 from faceprep.core.paths import is_folder
 from faceprep.core.types import Outcome
-from faceprep.sets.image_set import ImageSet, Sample
+from faceprep.sets.image_set import FILES, ImageSet, Sample
 from faceprep.sets.recordio import index as rec_index
 from faceprep.sets.recordio.index import RecPaths
 from faceprep.sets.recordio.labels import read_labels
@@ -68,7 +68,7 @@ class RecSet(ImageSet):
 
     def __init__(self, path: str, index: SetIndex) -> None:
         super().__init__(path, index)
-        self._parts: list[str] = list(index.facts["parts"])
+        self._parts: list[str] = list(index.facts[FILES])
         self._starts: list[int] = list(index.facts["starts"])
         self._files: dict[int, RecordFile] = {}
 
@@ -82,7 +82,7 @@ class RecSet(ImageSet):
             starts.append(len(index))
             faults += _index_part(paths, index)
         names = [str(paths.rec) for paths in parts]
-        index.facts |= {"parts": names, "starts": starts, "faults": faults}
+        index.facts |= {FILES: names, "starts": starts, "faults": faults}
         index.fingerprint = " ".join(paths.fingerprint for paths in parts)
 
     @property

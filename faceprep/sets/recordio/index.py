@@ -70,8 +70,9 @@ def find_rec(source: Path, ignore_idx: bool = False) -> RecPaths:
         if "train.rec" in names:
             names = ["train.rec"]
         if len(names) != 1:
+            problem = "several .rec files in this folder" if names else "no .rec in this folder"
             raise SourceError(
-                "no single .rec in this folder",
+                problem,
                 path=source,
                 expected="train.rec, or one .rec file",
                 found=", ".join(names) or "none",
@@ -154,7 +155,7 @@ def _numbers_of_many(text: bytes) -> Entries:
     import numpy as np
 
     numbers = np.fromstring(text, np.int64, sep=" ")
-    if len(numbers) and numbers.max() == _LARGEST:  # what NumPy makes of larger numbers
+    if len(numbers) and numbers.max() == _LARGEST:  # NumPy turns larger numbers into this one
         raise OverflowError
     return array("q", numbers.tobytes())
 

@@ -219,9 +219,8 @@ class RecordFile:
                 break
             magic, word, flag, label, id, _ = WHOLE_HEAD.unpack_from(window, at)
             start_of_image, stop = at + WHOLE_HEAD.size + 4 * flag, at + 8 + word
-            if (
-                magic != MAGIC or not start_of_image < stop <= size
-            ):  # far beyond it unless the record is in one part
+            # A record in several parts has flag bits that put its end far outside the window.
+            if magic != MAGIC or not start_of_image < stop <= size:
                 break
             flags.append(flag)
             labels.append(_unpack_labels(window, at + WHOLE_HEAD.size, flag) if flag else (label,))

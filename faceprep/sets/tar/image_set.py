@@ -31,7 +31,7 @@ from faceprep.core.storage import ByteSource
 from faceprep.core.types import Outcome
 from faceprep.sets.class_map import name_for
 from faceprep.sets.file_family import announce_reads
-from faceprep.sets.image_set import ImageSet, Sample
+from faceprep.sets.image_set import FILES, ImageSet, Sample
 from faceprep.sets.members import SkippedFiles
 from faceprep.sets.set_index import IndexWriter, SetIndex
 from faceprep.sets.tar.contents import SampleFiles, read_files, read_labels
@@ -70,7 +70,7 @@ class TarSet(ImageSet):
 
     def __init__(self, path: str, index: SetIndex) -> None:
         super().__init__(path, index)
-        self._shards: list[str] = list(index.facts["shards"])
+        self._shards: list[str] = list(index.facts[FILES])
         self._names = [Path(shard).name for shard in self._shards]
         self._window, self._end = _Window(), 0
         self._open: dict[int, ByteSource] = {}
@@ -87,7 +87,7 @@ class TarSet(ImageSet):
         if found.n_repeated:
             log.warning("%s: %s keys occur more than once in a file", path, f"{found.n_repeated:,}")
         index.facts = {
-            "shards": [str(shard) for shard in shards],
+            FILES: [str(shard) for shard in shards],
             "is_numbered": found.across_files,
             "separator": found.separator,
             "max_labels": max(indexer.max_labels for indexer in indexers),

@@ -93,7 +93,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(video: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize("text", ["0", "-1", "ten", "1.5", "", "99999999"])
 def test_other_values_are_refused(text: str) -> None:
     with pytest.raises(
-        OptionError, match="^--detect-every: expected auto or 1 to 1,000,000 frames"
+        OptionError, match="^invalid --detect-every: expected auto or 1 to 1,000,000 frames"
     ):
         ExtractVideo(detect_every=text)
 

@@ -36,6 +36,21 @@ def test_images_in_a_container_are_counted(suffix: str, rec_set: Path, tmp_path:
     assert found["per_identity"] == {"min": 5, "median": 5, "max": 5}
 
 
+@pytest.mark.parametrize("suffix", [".tar", ".tfrecord", ".parquet"])
+def test_one_file_of_several_stands_for_all(suffix: str, rec_set: Path, tmp_path: Path) -> None:
+    run_job(Convert(shards=3), Request((rec_set,), tmp_path / f"a{suffix}"), SerialRunner())
+    found = Inspect().look(tmp_path / f"a-00001-of-00003{suffix}")
+    assert (found.images, found.details["files"]) == (30, 3)
+    assert "\n  files           3\n" in str(found)
+
+
+def test_a_rec_in_several_files(rec_set: Path, tmp_path: Path) -> None:
+    run_job(Convert(shards=3), Request((rec_set,), tmp_path / "out" / "a.rec"), SerialRunner())
+    found = inspect(tmp_path / "out")
+    assert (found["kind"], found["images"], found["identities"]) == ("rec", 30, 6)
+    assert (found["files"], found["damaged"]) == (3, 0)
+
+
 def test_a_zip_of_a_folder(face_folder: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         for path in sorted(face_folder.rglob("*.jpg")):

@@ -88,7 +88,7 @@ async function draw() {
     warn("The details of this decision cannot be read. Is the server still running?");
   }
   if (list.shown[here] !== number) return;
-  const facts = Object.entries(detail.facts).map(([name, value]) => `${name} ${typeof value === "number" ? Number(value.toPrecision(5)) : value}`);
+  const facts = Object.entries(detail.facts).map(([name, value]) => `${name}: ${typeof value === "number" ? Number(value.toPrecision(5)) : value}`);
   ui("reason").textContent = [detail.reason, ...facts].filter(Boolean).join(" · ");
   drawStrips(detail.strips);
 }
@@ -97,7 +97,7 @@ async function draw() {
 function scoreOf(number) {
   const [score, found] = [plan.score[number], plan.thresholds[decisions.actionOf(number)]];
   if (score === null) return "";
-  return `score ${Number(score.toPrecision(4))}, threshold ${found.at_least ? "at least" : "at most"} ${Number(found.value.toPrecision(4))}`;
+  return `score ${Number(score.toPrecision(4))} · threshold: ${found.at_least ? "at least" : "at most"} ${Number(found.value.toPrecision(4))}`;
 }
 
 const TITLES = {
@@ -121,10 +121,11 @@ function drawVerdict(number) {
 function drawDone() {
   const { a, r, u } = decisions.counts;
   ui("done").hidden = u > 0 || !decisions.n;
+  ui("carry-out").hidden = !ui("done").hidden;
   ui("done-text").textContent = `Done: nothing is undecided. ${a.toLocaleString("en")} accepted, ${r.toLocaleString("en")} refused.`;
   const n = plan.mode === "static" ? store.countChanged() : 0;
   ui("save").textContent = n ? `Save verdicts as a file (${n.toLocaleString("en")})` : "Save verdicts as a file";
-  ui("done-next").textContent = n ? "Save the verdicts as a file, then adopt it where the plan is:" : "Carry it out:";
+  ui("done-next").textContent = n ? "Save the verdicts as a file, then import it where the plan is:" : "Carry it out:";
   ui("done-command").textContent = n ? plan.adopt : plan.next;
 }
 
@@ -324,7 +325,7 @@ ui("rows").addEventListener("click", () => toggleList(false));
 ui("filters").addEventListener("submit", (event) => event.preventDefault());
 ui("filters").addEventListener("change", () => queue(filter));
 ui("by-text").addEventListener("input", () => queue(filter));
-ui("save").addEventListener("click", () => say(`Saved as a file: ${count(store.save(), "verdict")}. Adopt it with ${plan.adopt}`));
+ui("save").addEventListener("click", () => say(`Saved as a file: ${count(store.save(), "verdict")}. Import it with ${plan.adopt}`));
 ui("copy").addEventListener("click", async () => {
   await navigator.clipboard?.writeText(ui("done-command").textContent).then(() => say("Copied"), () => say("This browser does not let the page copy", true));
 });
