@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -17,6 +18,7 @@ from faceprep.core import paths
 from faceprep.core.errors import FaceprepError, SourceError
 from faceprep.core.os_errors import as_error
 from faceprep.core.types import Outcome
+from faceprep.core.urls import is_remote
 
 _MOST_FAULTS = 10_000
 """Faults that are noted at most, so that the record of a run stays small."""
@@ -79,6 +81,20 @@ def refuse() -> Iterator[None]:
         yield
     for path, number in faults.met.items():
         raise error_of(path, number)
+
+
+def have_passed(met: Iterable[str]) -> bool:
+    """Return whether one of these paths, which could not be looked at or listed, now can be."""
+    return not all(map(_is_met, met))
+
+
+def _is_met(path: str) -> bool:
+    try:
+        if stat.S_ISDIR(paths.look_at(path).mode) and not is_remote(path):
+            os.scandir(path).close()
+    except OSError:
+        return True
+    return False
 
 
 def error_of(path: str, number: int) -> FaceprepError:
