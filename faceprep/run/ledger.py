@@ -52,7 +52,8 @@ class ShardSink:
     def __init__(self, places: Places, shard_id: str) -> None:
         self._places, self._id = places, shard_id
         self.attempt = new_attempt(shard_id)
-        self._staging = Staging(places.root, places.staging(self.attempt), places.tops)
+        here = places.staging(self.attempt)
+        self._staging = Staging(places.root, here, places.tops, places.check_names)
         self._n_parts = 0
         # without a home: the hot path, no call in between
         self.write = self._write_beside if places.home else self._staging.write
