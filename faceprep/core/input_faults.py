@@ -16,7 +16,7 @@ from contextvars import ContextVar
 
 from faceprep.core import paths
 from faceprep.core.errors import FaceprepError, SourceError
-from faceprep.core.os_errors import as_error
+from faceprep.core.os_errors import as_error, is_fault
 from faceprep.core.types import Outcome
 from faceprep.core.urls import is_remote
 
@@ -123,6 +123,13 @@ def replay(path: str | os.PathLike[str]) -> None:
     watching = _watch.get()
     if watching is not None:
         watching.replay(path)
+
+
+def note_error(path: str, error: FaceprepError) -> None:
+    """Note that an input could not be opened or read, unless the input itself is at fault."""
+    watching = _watch.get()
+    if watching is not None and is_fault(error):
+        watching.note(path, getattr(error.__cause__, "errno", None))
 
 
 def lose_folder(outcome: Outcome, number: int | None) -> bool:

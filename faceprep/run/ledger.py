@@ -100,7 +100,8 @@ class ShardSink:
         name_of = count_name if any(map(_UNIT, outcomes)) else _STATUS
         by_status = dict(sorted(Counter(map(name_of, outcomes)).items()))
         n_outputs = len(self._staging.names) - self._n_parts
-        retry = passing_faults.are_met() and count_failures(by_status) > 0
+        has_lost = count_failures(by_status) > 0 or passing_faults.has_losses()
+        retry = passing_faults.are_met() and has_lost
         report = ShardReport(self._id, len(outcomes), by_status, n_outputs, retry=retry)
         counts = {
             "shard": self._id,
