@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
-from typing import Any
+from typing import Any, ClassVar
 
 from faceprep.core.text import on_one_line, shorten
 from faceprep.core.urls import url_of
@@ -87,8 +87,17 @@ class OutputError(FaceprepError):
     """An output that cannot be written: no space, no permission, or already there."""
 
 
-class NameTooLong(OutputError):
-    """An output whose name is longer than the file system allows."""
+class BadName(OutputError):
+    """An output whose name the file system or the object store does not take."""
+
+    status: ClassVar[str] = "bad_name"
+    """Status of the item that would have it."""
+
+
+class NameTooLong(BadName):
+    """An output whose name is longer than its place allows."""
+
+    status: ClassVar[str] = "long_name"
 
 
 class OptionError(FaceprepError):

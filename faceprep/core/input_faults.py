@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 from faceprep.core import paths
 from faceprep.core.errors import FaceprepError, SourceError
-from faceprep.core.os_errors import as_error
+from faceprep.core.os_errors import as_error, is_fault
 from faceprep.core.types import Outcome
+from faceprep.core.urls import is_remote
 
 _MOST_FAULTS = 10_000
 """Faults that are noted at most, so that the record of a run stays small."""
@@ -81,6 +83,20 @@ def refuse() -> Iterator[None]:
         raise error_of(path, number)
 
 
+def have_passed(met: Iterable[str]) -> bool:
+    """Return whether one of these paths, which could not be looked at or listed, now can be."""
+    return not all(map(_is_met, met))
+
+
+def _is_met(path: str) -> bool:
+    try:
+        if stat.S_ISDIR(paths.look_at(path).mode) and not is_remote(path):
+            os.scandir(path).close()
+    except OSError:
+        return True
+    return False
+
+
 def error_of(path: str, number: int) -> FaceprepError:
     """Return the error of a path that could not be looked at."""
     cause = OSError(number, os.strerror(number))
@@ -107,6 +123,13 @@ def replay(path: str | os.PathLike[str]) -> None:
     watching = _watch.get()
     if watching is not None:
         watching.replay(path)
+
+
+def note_error(path: str, error: FaceprepError) -> None:
+    """Note that an input could not be opened or read, unless the input itself is at fault."""
+    watching = _watch.get()
+    if watching is not None and is_fault(error):
+        watching.note(path, getattr(error.__cause__, "errno", None))
 
 
 def lose_folder(outcome: Outcome, number: int | None) -> bool:

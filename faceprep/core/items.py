@@ -21,7 +21,7 @@ from faceprep.core.passing_faults import note_memory
 from faceprep.core.scratch import map_shared, share_memory
 from faceprep.core.types import Outcome
 
-CRASHED, TIMED_OUT, LONG_NAME, NO_MEMORY = "crashed", "timed_out", "long_name", "no_memory"
+CRASHED, TIMED_OUT, NO_MEMORY = "crashed", "timed_out", "no_memory"
 _MOST_FAULTS = 64
 """Items that a shard may lose in this way: beyond them, something else must be wrong."""
 _BOARD = "FACEPREP_BOARD"

@@ -11,17 +11,29 @@ from itertools import islice
 from pathlib import Path
 
 from faceprep.core import passing_faults, stores
-from faceprep.core.errors import FaceprepError, NameTooLong, OptionError, OutputError, SourceError
+from faceprep.core.errors import (
+    BadName,
+    FaceprepError,
+    NameTooLong,
+    OptionError,
+    OutputError,
+    SourceError,
+)
 from faceprep.core.store_errors import StoreError
 from faceprep.core.suggest import did_you_mean
 from faceprep.core.urls import find_foreign_name, is_remote
 
 NAME_A_FILE = "Name a file."
-_NO_FAULTS = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
 _MOST_NAMES = 10_000
 """The most names in a folder that are compared with a misspelt one."""
 _NO_FAULTS = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
 """Error numbers that report what is at a path. They do not mean that the disk failed."""
+_NAME_ERRORS: dict[int, type[OutputError]] = {
+    errno.ENAMETOOLONG: NameTooLong,
+    errno.EILSEQ: BadName,
+    errno.EINVAL: BadName,
+}
+"""Errors of writing that are about the name: exFAT takes no colon, other systems only UTF-8."""
 _REMEDIES = {
     errno.ENOSPC: "Free some space, then start the same command again to resume.",
     errno.EDQUOT: "Your quota is used up: free some space, then start the same command again.",
@@ -45,8 +57,8 @@ def as_error(
 ) -> FaceprepError:
     """Return `error` as one line: what could not be done, where, why, and what to do."""
     passing_faults.note_errno(error.errno)
-    if error.errno == errno.ENAMETOOLONG and kind is OutputError:
-        kind = NameTooLong
+    if kind is OutputError:
+        kind = _NAME_ERRORS.get(error.errno or 0, kind)
     if isinstance(error, StoreError):
         return kind(f"cannot {doing}: {error.reason}", path=path, remedy=error.remedy)
     reason = os.strerror(error.errno) if error.errno else " ".join(str(error).split())

@@ -9,6 +9,7 @@ import errno
 
 _LASTING = (errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EINVAL)
 _met: set[int] = set()
+_losses: list[str] = []
 
 
 def note_errno(number: int | None) -> None:
@@ -25,6 +26,17 @@ def note_memory() -> None:
 def forget() -> None:
     """Forget what was met; a shard begins."""
     _met.clear()
+    _losses.clear()
+
+
+def note_loss(name: str) -> None:
+    """Note that an input was lost, although a later stage reports it."""
+    _losses.append(name)
+
+
+def has_losses() -> bool:
+    """Return whether an input was lost that a later stage reports."""
+    return bool(_losses)
 
 
 def are_met() -> bool:

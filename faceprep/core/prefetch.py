@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from contextvars import copy_context
+from functools import partial
 from typing import Any, TypeVar
 
 from faceprep.core.items import is_careful
@@ -44,7 +46,8 @@ def map_ahead(
 
     One more thread fetches the items. At most `most` + 2 items are fetched before their results
     are used. An error in `work` or in `items` is raised after the results before it. Closing the
-    generator waits for its threads. A shard that needs care is worked on in this thread.
+    generator waits for its threads. They see the context variables of the caller. A shard that
+    needs care is worked on in this thread.
 
     >>> list(map_ahead(abs, [-1, 2, -3], n_threads=2, most=3))
     [1, 2, 3]
@@ -53,13 +56,14 @@ def map_ahead(
         yield from map(work, items)
         return
     source = iter(items)
+    fetch: Callable[[], Any] = partial(next, source, _END)
     fetcher, pool = ThreadPoolExecutor(1), ThreadPoolExecutor(n_threads)
     waiting: deque[Future[R]] = deque()
     try:  # Ctrl-C must leave no thread behind
-        fetched: Future[Any] = fetcher.submit(next, source, _END)
+        fetched: Future[Any] = fetcher.submit(copy_context().run, fetch)
         while fetched.exception() is None and fetched.result() is not _END:
-            waiting.append(pool.submit(work, fetched.result()))
-            fetched = fetcher.submit(next, source, _END)
+            waiting.append(pool.submit(copy_context().run, work, fetched.result()))
+            fetched = fetcher.submit(copy_context().run, fetch)
             if len(waiting) > most:
                 yield waiting.popleft().result()
         while waiting:

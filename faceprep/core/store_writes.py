@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import secrets
 import threading
 import time
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from faceprep.core import storage, stores
-from faceprep.core.errors import OutputError
+from faceprep.core.errors import BadName, NameTooLong, OutputError
 from faceprep.core.os_errors import guard
 from faceprep.core.store_conditions import PUT_IF
 from faceprep.core.store_errors import StoreError, missing_bucket
@@ -30,6 +31,7 @@ LEASE_S = 30.0
 _N_AT_ONCE = 8
 _LONGEST = 1024
 """Bytes in the name of an object, without its bucket, that every store takes."""
+_UNFIT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def can_put(url: str) -> bool:
@@ -38,13 +40,20 @@ def can_put(url: str) -> bool:
 
 
 def check_name(url: str) -> None:
-    """Refuse a name that is too long for an object. Raises OutputError."""
-    if len(url_of(url).split("/", 3)[-1].encode("utf-8", "surrogateescape")) > _LONGEST:
-        raise OutputError(
-            "the name is too long for an object",
+    """Refuse a name that not every store takes for an object. Raises BadName."""
+    name = url_of(url).split("/", 3)[-1]
+    n_bytes = len(name.encode("utf-8", "surrogateescape"))
+    if n_bytes > _LONGEST:
+        raise NameTooLong(
+            f"the name is too long for an object: {n_bytes:,} bytes, at most {_LONGEST:,}",
             path=url,
-            expected=f"{_LONGEST:,} bytes at the most",
             remedy="Choose an output with a shorter name, or give the input a shorter one.",
+        )
+    if _UNFIT.search(name):
+        raise BadName(
+            "the name does not fit an object: it has control characters or is not UTF-8",
+            path=url,
+            remedy="Give the input another name.",
         )
 
 

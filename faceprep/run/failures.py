@@ -10,8 +10,10 @@ from faceprep.core import storage
 from faceprep.core.io.csv import csv_line
 from faceprep.core.types import Outcome, Shard, ShardReport, count_failures
 from faceprep.run.ledger import Ledger
-from faceprep.run.places import Places
+from faceprep.run.places import Places, names_in
 from faceprep.tables.ledger import FAILURES
+
+_HEAD = ("input", "status", "reason")
 
 
 def write_failures(
@@ -41,7 +43,7 @@ def _write(
 ) -> None:
     rows = chain((each[:3] for each in lost), _failures(Ledger(places), reports, shards))
     with storage.AtomicFile(places.failures) as file:
-        for row in chain([("input", "status", "reason")], rows):
+        for row in chain([_HEAD], rows):
             file.write(csv_line(row).encode("utf-8", "backslashreplace"))
     if places.all_failures:
         _gather_failures(places.all_failures)
@@ -67,8 +69,7 @@ def _has_failures(report: ShardReport) -> bool:
 
 def _gather_failures(target: Path) -> None:
     """Join the failures of all runs in the folder."""
-    lists = [
-        storage.read_bytes(path).partition(b"\n")
-        for path in sorted(target.parent.glob(f"*/{FAILURES}"))
-    ]
-    storage.write_file(target, b"".join([*lists[0][:2], *(rows for _, _, rows in lists)]))
+    paths = [target.parent / name / FAILURES for name in names_in(target.parent)]
+    lists = [storage.read_bytes(path) for path in paths if storage.size_of(path) is not None]
+    rows = [each.partition(b"\n")[2] for each in lists]
+    storage.write_file(target, b"".join([csv_line(_HEAD).encode(), *rows]))

@@ -52,7 +52,8 @@ class ShardSink:
     def __init__(self, places: Places, shard_id: str) -> None:
         self._places, self._id = places, shard_id
         self.attempt = new_attempt(shard_id)
-        self._staging = Staging(places.root, places.staging(self.attempt), places.tops)
+        here = places.staging(self.attempt)
+        self._staging = Staging(places.root, here, places.tops, places.check_names)
         self._n_parts = 0
         # the hot path: without a home, no call lies in between
         self.write = self._write_beside if places.home else self._staging.write
@@ -99,7 +100,8 @@ class ShardSink:
         name_of = count_name if any(map(_UNIT, outcomes)) else _STATUS
         by_status = dict(sorted(Counter(map(name_of, outcomes)).items()))
         n_outputs = len(self._staging.names) - self._n_parts
-        retry = passing_faults.are_met() and count_failures(by_status) > 0
+        has_lost = count_failures(by_status) > 0 or passing_faults.has_losses()
+        retry = passing_faults.are_met() and has_lost
         report = ShardReport(self._id, len(outcomes), by_status, n_outputs, retry=retry)
         counts = {
             "shard": self._id,

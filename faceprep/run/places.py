@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from faceprep.core import storage
+from faceprep.core import output_tree, storage, store_writes
 from faceprep.core.paths import exists, is_folder, is_present
 from faceprep.core.state_file import STATE
 from faceprep.run.staging import BESIDE
@@ -85,6 +85,13 @@ class Places:
         if inner == name:
             return f"{self.store.root}/{name}"
         return f"{self.store.state}/{inner}"
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """Refuse names that outputs cannot have. Raises OutputError."""
+        output_tree.check_names(names)
+        if self.store is not None:
+            for name in names:
+                store_writes.check_name(self.place_of(name))
 
     def has(self, name: str) -> bool:
         """Return whether something is in the place of an output."""

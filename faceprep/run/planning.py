@@ -52,11 +52,10 @@ def plan(
 ) -> Planned:
     """Plan a run, with the faults `replayed` of an earlier one. Raises FaceprepError.
 
-    Where a fault is met, plan once more, since it may have passed: what cannot be read at all is
-    then found again.
+    Where a fault was met that has passed since, plan once more.
     """
     planned = _plan_once(job, request, scratch, replayed)
-    if replayed is None and UNREAD in planned.described:
+    if replayed is None and input_faults.have_passed(planned.described.get(UNREAD, {})):
         return _plan_once(job, request, scratch, None)
     return planned
 

@@ -26,14 +26,14 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TextIO, cast
 
 from faceprep import __version__
-from faceprep.core.errors import FaceprepError, OptionError, SourceError, missing
+from faceprep.core.errors import FaceprepError, SourceError, missing
 from faceprep.core.paths import exists
 from faceprep.core.types import ITEM_TIMEOUT_S, CarryOut, Shard, ShardReport, ShardWork
 from faceprep.run.processes import ProcessRunner
+from faceprep.run.ray_address import AT_HAND, LOCAL, check_address, choose_address
 from faceprep.run.shard_task import crashed
 
 log = logging.getLogger("faceprep")
-_CONNECT_S = 5.0
 _LOOK_S = 1.0
 _START_S = 120.0
 """Seconds within which the first worker must have started."""
@@ -70,12 +70,12 @@ class RayRunner:
 
     def __post_init__(self) -> None:
         try:
-            import ray.exceptions  # noqa: F401
+            import ray.exceptions
         except ImportError as error:
             problem = f"--runner ray needs the package {error.name}"
             raise missing(error, problem, "pip install 'faceprep[ray]'") from error
-        if self.address:
-            _refuse_unreachable(self.address)
+        if not ray.is_initialized():
+            check_address(self.address)
 
     @contextmanager
     def start(self, work: ShardWork) -> Iterator[CarryOut]:
@@ -86,22 +86,6 @@ class RayRunner:
                 yield pool.carry_out
             finally:
                 pool.close()
-
-
-def _refuse_unreachable(address: str) -> None:
-    """Raise OptionError unless something listens at an address; Ray would try for minutes."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or "/" in host:
-        raise OptionError(
-            "--ray-address", expected="HOST:PORT, as `ray start --head` prints it", found=address
-        )
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S).close()
-    except (OSError, OverflowError) as error:
-        raise OptionError(
-            f"--ray-address: no Ray cluster at {address}: {error}",
-            remedy="Start one with `ray start --head`, or leave out --ray-address.",
-        ) from error
 
 
 @contextmanager
@@ -152,12 +136,15 @@ class _WithoutRay:
 def _connect(address: str, options: dict[str, Any]) -> None:
     import ray
 
-    try:
-        ray.init(address or "auto", **options)
-    except ConnectionError:
-        if address:
-            raise
-        ray.init("local", include_dashboard=False, object_store_memory=_OBJECT_STORE, **options)
+    chosen = choose_address(address)
+    if chosen != LOCAL:
+        try:
+            ray.init(chosen, **options)
+            return
+        except ConnectionError:
+            if chosen != AT_HAND:
+                raise
+    ray.init(LOCAL, include_dashboard=False, object_store_memory=_OBJECT_STORE, **options)
 
 
 class _Worker:

@@ -8,7 +8,7 @@ import traceback
 from dataclasses import dataclass
 
 from faceprep.core import items, locks, passing_faults
-from faceprep.core.errors import FaceprepError, NameTooLong
+from faceprep.core.errors import BadName, FaceprepError
 from faceprep.core.job import Job
 from faceprep.core.os_errors import name_faults
 from faceprep.core.types import Shard, ShardReport
@@ -55,8 +55,8 @@ class ShardTask:
         while True:
             try:
                 report = self._attempt(shard)
-            except NameTooLong as error:
-                if not items.blame(items.LONG_NAME, error.problem):
+            except BadName as error:
+                if not items.blame(error.status, error.problem):
                     raise
             except MemoryError:
                 if not items.blame(items.NO_MEMORY, "memory ran out"):

@@ -21,14 +21,14 @@ import errno
 import json
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from faceprep.core.errors import OutputError
 from faceprep.core.os_errors import as_error, guard
-from faceprep.core.output_tree import check_distinct, check_name, check_names, open_folder
+from faceprep.core.output_tree import check_distinct, check_names, open_folder
 from faceprep.core.paths import exists, is_folder
 from faceprep.core.staged_file import StagedFile, write_all
 from faceprep.core.storage import (
@@ -44,6 +44,7 @@ from faceprep.core.storage import (
 from faceprep.core.types import COPY, SYMLINK, Buffer
 
 BESIDE = ".faceprep/beside"
+CheckNames = Callable[[Sequence[str]], None]
 _PAGE = "commit"
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
@@ -69,11 +70,14 @@ class Staging:
 
     `state`, on the same file system, is the folder of the attempt. `names` are the files in the
     order of writing, relative to `root`, and `sizes` their bytes. They are lists of plain values,
-    which go to the ledger twice as fast as a list of pairs.
+    which go to the ledger twice as fast as a list of pairs. `check` refuses names.
     """
 
-    def __init__(self, root: Path, state: Path, tops: Sequence[str] = ()) -> None:
+    def __init__(
+        self, root: Path, state: Path, tops: Sequence[str] = (), check: CheckNames = check_names
+    ) -> None:
         self._root, self._state, self._tops = os.fspath(root), os.fspath(state), tops
+        self._check_names = check
         self._places = _staging_places(self._root, self._state, tops)
         make_folder(state)
         self.names: list[str] = []
@@ -94,7 +98,7 @@ class Staging:
         self, names: Sequence[str], contents: Sequence[Buffer], time: int | None = None
     ) -> None:
         """Stage several small files at less cost per file; `time` is that of all."""
-        check_names(names)
+        self._check_names(names)
         for name, data in zip(names, contents, strict=True):
             folder, _, base = name.rpartition("/")
             try:
@@ -122,7 +126,7 @@ class Staging:
             self.write(name, data, time)
             return
         size, _ = dated_size(path)
-        check_name(name)
+        self._check_names([name])
         folder, _, base = name.rpartition("/")
         with guard("link to", f"{self._root}/{name}"):
             if folder != self._folder:
@@ -163,7 +167,7 @@ class Staging:
 
     def open(self, name: str, durable: bool = True) -> BinaryIO:
         """Stage a large file; it may stay open until the commit."""
-        check_name(name)
+        self._check_names([name])
         folder, _, base = name.rpartition("/")
         with guard("write", f"{self._root}/{name}"):
             here = self._make(folder)

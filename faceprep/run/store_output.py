@@ -122,6 +122,8 @@ def _as_user_knows(place: _Place) -> Iterator[None]:
         remedy = "Start the same command again to resume."
         raise Interrupted("stopped", path=place.url, remedy=remedy) from None
     except FaceprepError as error:
+        if error.summary is not None:
+            error.summary = replace(error.summary, output=place.url)
         if error.path is None or not error.path.startswith(here):
             raise
         fields = {name: getattr(error, name) for name in ("where", "expected", "found", "remedy")}

@@ -111,8 +111,6 @@ class StorePlaces:
 
         Raises OutputError where another run has taken over.
         """
-        for url in files:
-            store_writes.check_name(url)
         try:
             self._check_lease()
             with closing(map_ahead(_put, files.items(), _N_AT_ONCE, 4 * _N_AT_ONCE)) as puts:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from faceprep.core.errors import SourceError
 from faceprep.core.names import sort_files
 from faceprep.core.paths import is_folder
 from faceprep.core.storage import ByteSource
+from faceprep.sets.open_files import OpenFiles
 
 _MEMBER = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<n>\d{5})(?P<suffix>\.\w+)", re.DOTALL)
 _OFFSET_BITS = 44
@@ -100,27 +101,27 @@ def unpack_place(place: int) -> tuple[int, int]:
 
 
 def announce_reads(
-    open_file: Callable[[int], ByteSource], places: Ints, positions: Sequence[int]
+    files: OpenFiles[ByteSource], places: Ints, positions: Sequence[int]
 ) -> Iterator[Sequence[int]]:
     """Yield blocks of `positions`, after the bytes of a block have been announced to the system.
 
     `places` (n, 2) has packed places and lengths, negative ones for what is read otherwise. Nothing
-    is announced for a range of images, which lie one after another.
+    is announced for a range of images, which lie one after another, nor to an object store.
     """
     for start in range(0, len(positions), _ANNOUNCED):
         block = positions[start : start + _ANNOUNCED]
-        if not isinstance(block, range):
-            _announce(open_file, places[np.sort(np.asarray(block, np.int64))])
+        if not (isinstance(block, range) or files.are_remote):
+            _announce(files, places[np.sort(np.asarray(block, np.int64))])
         yield block
 
 
-def _announce(open_file: Callable[[int], ByteSource], places: Ints) -> None:
+def _announce(files: OpenFiles[ByteSource], places: Ints) -> None:
     lengths = np.where(places[:, 1] < 0, 0, places[:, 1] & _OFFSETS)
     for place, length in zip(places[:, 0].tolist(), lengths.tolist(), strict=True):
         if length:
             number, offset = unpack_place(place)
             with suppress(SourceError):  # the read itself reports it
-                open_file(number).announce(offset, min(length, _MOST))
+                files.open(number).announce(offset, min(length, _MOST))
 
 
 def fingerprint_files(files: Sequence[Path]) -> str:

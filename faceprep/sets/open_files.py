@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
+from faceprep.core.urls import is_remote
+
 _MOST_OPEN = 64
 
 
@@ -21,6 +23,8 @@ class OpenFiles(Generic[File]):
     def __init__(self, paths: Sequence[str], open_file: Callable[[str], File]) -> None:
         self._paths, self._open_file = paths, open_file
         self._files: dict[int, File] = {}
+        self.are_remote = any(map(is_remote, paths))
+        """Whether they are objects of a store."""
 
     def open(self, number: int) -> File:
         """Return the file, open. Raises SourceError."""

@@ -91,7 +91,7 @@ class ParquetSet(ImageSet):
         return read_key(self.index, position)
 
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
-        for block in announce_reads(self._files.open, self.index.places, positions):
+        for block in announce_reads(self._files, self.index.places, positions):
             yield from map(self._read_one, block)
 
     def _read_one(self, position: int) -> Sample | Outcome:

@@ -101,7 +101,7 @@ class TfrecordSet(ImageSet):
 
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
         places = self.index.places
-        for block in announce_reads(self._files.open, places, positions):
+        for block in announce_reads(self._files, places, positions):
             for position in block:
                 number, offset = unpack_place(places.item(position, 0))
                 yield self._read_one(position, number, offset, places.item(position, 1))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from faceprep.core import input_faults
 from faceprep.core.prefetch import map_ahead
 
 
@@ -18,6 +20,20 @@ def test_the_order_is_that_of_the_items(items: list[int], n_threads: int, most: 
     assert list(map_ahead(lambda item: item * 2, items, n_threads, most)) == [
         item * 2 for item in items
     ]
+
+
+def test_faults_that_threads_meet_are_noted(tmp_path: Path) -> None:
+    missing = [tmp_path / "a", tmp_path / "b"]
+
+    def look(path: Path) -> int:
+        try:
+            return input_faults.look_at(path).n_bytes
+        except FileNotFoundError:
+            return -1
+
+    with input_faults.watch() as faults:
+        assert list(map_ahead(look, missing, n_threads=2, most=1)) == [-1, -1]
+    assert list(faults.met) == [str(path) for path in missing]
 
 
 def test_the_order_holds_where_the_first_takes_longest() -> None:

@@ -5,6 +5,7 @@ real videos.
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import random
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 
 from faceprep import ExtractVideo, ProcessRunner, Request, SerialRunner, run_job
+from faceprep.core import storage
 from faceprep.core.errors import Interrupted
 from faceprep.synthetic.video import VideoStyle, face_box, write_siw_like
 from faceprep.video.siw_boxes import face_lines
@@ -55,6 +57,30 @@ def everything(output: Path) -> dict[str, bytes | None]:
     return {
         f"{folder.name}/{name}": data for folder in both for name, data in results(folder).items()
     }
+
+
+@pytest.mark.parametrize("n_opened", [1, 2])
+def test_a_video_that_could_not_be_opened_is_tried_again(
+    n_opened: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fails once the run is planned."""
+    (tmp_path / "in").mkdir()
+    video = film(tmp_path / "in" / "a.mp4", "r.b" * 5)
+    extract(video.parent, tmp_path / "whole")
+    real, opened = storage.open_regular, list[str]()
+
+    def refuse(path: str | os.PathLike[str]) -> int:
+        if str(path) == str(video):
+            opened.append(str(path))
+            if len(opened) > n_opened:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "open_regular", refuse)
+        assert extract(video.parent, tmp_path / "out").failed
+    extract(video.parent, tmp_path / "out")
+    assert results(tmp_path / "out") == results(tmp_path / "whole")
 
 
 def test_the_same_bytes_whoever_carries_it_out(

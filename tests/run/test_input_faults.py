@@ -121,6 +121,33 @@ def test_a_link_is_followed_once_it_leads_somewhere(
     assert run(job, images, output).details["done_before"] > 0
 
 
+@contextmanager
+def counting_plans(job: Job) -> Iterator[list[Request]]:
+    """Yield the requests that are planned."""
+    real, requests = type(job).plan, list[Request]()
+
+    def plan(self: Any, request: Request, scratch: Path) -> Work:
+        requests.append(request)
+        return real(self, request, scratch)
+
+    with mock.patch.object(type(job), "plan", plan):
+        yield requests
+
+
+def test_a_lasting_fault_does_not_make_planning_run_twice(images: Path, tmp_path: Path) -> None:
+    (images / "b" / "none.png").symlink_to(tmp_path / "away.png")
+    (images / "z" / "none").symlink_to(tmp_path / "away")
+    with counting_plans(Convert()) as plans, locked(images / "locked", errno.EACCES):
+        told = run(Convert(), images, tmp_path / "out")
+    assert (told.ok, told.failed, len(plans)) == (9, 3, 1)
+
+
+def test_planning_runs_again_once_a_fault_has_passed(images: Path, tmp_path: Path) -> None:
+    with counting_plans(Convert()) as plans, unseen(Convert(), images / "b" / "1.png"):
+        told = run(Convert(), images, tmp_path / "out")
+    assert (told.ok, told.failed, len(plans)) == (12, 0, 2)
+
+
 def test_a_link_to_a_folder_that_is_away_is_named(images: Path, tmp_path: Path) -> None:
     (images / "b").rename(tmp_path / "b")
     (images / "b").symlink_to(tmp_path / "away")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -214,6 +215,26 @@ def test_a_name_that_is_too_long_for_its_output(tmp_path: Path) -> None:
     assert summary.by_status == {"long_name": 1, "ok": N}
     ((key, status, reason),) = failures(request.output)
     assert (len(key), status) == (255, "long_name") and "File name too long" in reason
+
+
+def test_a_name_that_the_file_system_does_not_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+
+    def on_exfat(path: Any, flags: int, *rest: Any, **others: Any) -> int:
+        if flags & os.O_CREAT and ":" in str(path):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return real(path, flags, *rest, **others)
+
+    source = fill(tmp_path / "source", {})
+    (source / "a:b").write_text("sound")
+    monkeypatch.setattr(os, "open", on_exfat)
+    request = Request((source,), tmp_path / "out")
+    summary = run_job(Suffixed(), request, SerialRunner())
+    assert summary.by_status == {"bad_name": 1, "ok": N}
+    ((key, status, reason),) = failures(request.output)
+    assert (key, status) == ("a:b", "bad_name") and "Invalid argument" in reason
 
 
 class Suffixed(Copies):

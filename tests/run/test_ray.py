@@ -7,8 +7,10 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import fields
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from faceprep import Request, SerialRunner, run_job
 from faceprep.core import registry
 from faceprep.core.errors import OptionError
 from faceprep.core.job import Job
+from faceprep.run import ray_address
 from tests.command import faceprep
 from tests.fakes import Lines, results
 from tests.object_store import running_store
@@ -104,6 +107,54 @@ def test_an_address_where_nothing_listens(tmp_path: Path) -> None:
     done = faceprep(*words, cwd=tmp_path)
     assert done.returncode == 2 and "--ray-address needs --runner ray" in done.stderr
     assert not (tmp_path / "out.parquet").exists()
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """Listen and never answer, as a frozen cluster does."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_an_address_that_does_not_answer(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from faceprep import RayRunner
+
+    monkeypatch.setattr(ray_address, "_CONNECT_S", 0.2)
+    address = f"127.0.0.1:{silent_port}"
+    with pytest.raises(OptionError, match=f"--ray-address: no Ray cluster at {address}: no answer"):
+        RayRunner(1, address=address)
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(OptionError, match=f"RAY_ADDRESS: no Ray cluster at {address}: no answer"):
+        RayRunner(1)
+
+
+def test_an_address_of_another_program() -> None:
+    from faceprep import RayRunner
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            """Stay silent."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        with pytest.raises(OptionError, match="another program answers"):
+            RayRunner(1, address=f"127.0.0.1:{server.server_port}")
+
+
+@pytest.mark.parametrize("port", ["1", "99999", "x", ""])
+def test_the_address_of_a_cluster_that_is_gone(
+    port: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Ray would try to reach it for minutes."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    assert ray_address.choose_address("") == ray_address.AT_HAND
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text(f"127.0.0.1:{port}\n")
+    assert ray_address.choose_address("") == ray_address.LOCAL
+    (line,) = caplog.messages
+    assert line.startswith(f"no Ray cluster at 127.0.0.1:{port}, which {tmp_path}")
+    assert line.endswith("starting one on this machine")
 
 
 def test_a_missing_package(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -123,6 +125,32 @@ def test_outputs_that_cannot_be(output: str, line: str, store: Store, rec_set: P
     assert line in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not store.objects()
+
+
+def test_a_name_that_no_store_takes_costs_its_item(
+    store: Store, face_folder: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(face_folder, source)
+    deep = source.joinpath(*["y" * 200] * 6)
+    deep.mkdir(parents=True)
+    for name in (b"0/\xff.jpg", b"0/a\nb.jpg", os.fsencode(deep.relative_to(source)) + b"/0.jpg"):
+        shutil.copy(source / "0" / "0.jpg", os.fsencode(source) + b"/" + name)
+    done = store.run("convert", source, "s3://faces/out/folder", "--json")
+    assert done.returncode == 3, done.stderr
+    told = json.loads(done.stdout)
+    assert told["by_status"] == {"bad_name": 2, "long_name": 1, "ok": 12}
+    failures = store.ask("GET", "/out/folder/failures.csv")[1].decode(errors="surrogateescape")
+    assert failures.count("the name does not fit an object") == 2
+    assert "the name is too long for an object: 1,222 bytes, at most 1,024" in failures
+
+
+def test_a_run_that_stops_names_the_output_in_the_store(store: Store, rec_set: Path) -> None:
+    store.fault = lambda method, path, _: DENY if method == "PUT" and "train-00002" in path else ""
+    done = store.run(*convert(rec_set, "--json"))
+    assert done.returncode == 1
+    told = json.loads(done.stdout)
+    assert told["output"] == OUT and "the store refuses access" in told["error"]
 
 
 def test_a_store_that_refuses(store: Store, rec_set: Path) -> None:

@@ -14,7 +14,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
-from faceprep.core import items, storage
+from faceprep.core import items, passing_faults, storage
 from faceprep.core.arrays import Doubles, Octets
 from faceprep.core.cpu import my_cores
 from faceprep.core.errors import SourceError
@@ -162,6 +162,7 @@ class _PieceWork:
             facts.n_after_damage = reader.n_after_damage
             facts.converted = list(reader.notes)
         except SourceError as error:  # the file vanished: keep the frames decoded so far
+            passing_faults.note_loss(self._video.path)
             facts.error = str(error)
         facts.by_status = dict(by_status)
 

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from faceprep.core import storage
+from faceprep.core import input_faults, storage
 from faceprep.core.errors import SourceError
+from faceprep.core.os_errors import guard
 from faceprep.core.shards import cut_at, whole_stage
 from faceprep.core.types import Shard
 from faceprep.jobs.extract_video.options import VideoOptions
@@ -56,13 +57,17 @@ class Planner:
         """
         name = f"{number:06d}"
         spans: Sequence[Span] = ()
+        path = str(root / video.path)
         try:
-            spans, n_wanted = self._cut(root / video.path, name)
-        except SourceError:
+            with guard("open", path, SourceError):
+                input_faults.replay(path)
+            spans, n_wanted = self._cut(path, name)
+        except SourceError as error:
+            input_faults.note_error(path, error)
             n_wanted = 1
         if len(spans) > 1:
             known = known_index(Piece(video, spans[0], name), self._scratch)
-            turn = find_video_turn(self._options, str(root / video.path), known)
+            turn = find_video_turn(self._options, path, known)
             parts = [Piece(video, span, name, turn) for span in spans]
             sizes = [span.n_wanted for span in spans]
         else:
@@ -78,12 +83,12 @@ class Planner:
         joining = whole_stage(f"{name}-video", root, 1, work)
         return Plan(shards, joining, *self._estimate(n_wanted, root, video))
 
-    def _cut(self, path: Path, name: str) -> tuple[Sequence[Span], int]:
+    def _cut(self, path: str, name: str) -> tuple[Sequence[Span], int]:
         """Return the pieces of a long video, none of a short one, and the wanted frames in all."""
-        outline = read_outline(str(path))
+        outline = read_outline(path)
         if outline.seconds < _MIN_PIECES * self._piece_s:
             return (), outline.count_wanted(self._choice)
-        index, cut_off = index_video(str(path))
+        index, cut_off = index_video(path)
         spans = cut_video(index, self._choice, self._piece_s, self._options.segment())
         storage.write_file(self._scratch / name, pack_index(index, cut_off), durable=False)
         return spans, max(sum(span.n_wanted for span in spans), 1)

@@ -33,6 +33,7 @@ from faceprep.sets.class_map import name_for
 from faceprep.sets.file_family import announce_reads
 from faceprep.sets.image_set import FILES, ImageSet, Sample
 from faceprep.sets.members import SkippedFiles
+from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.set_index import IndexWriter, SetIndex
 from faceprep.sets.tar.contents import SampleFiles, read_files, read_labels
 from faceprep.sets.tar.repeated import KeySums, read_repeated
@@ -44,7 +45,6 @@ _BELOW = (1 << SHIFT) - 1
 _MOST_SHARDS = 1 << 63 - SHIFT
 _BATCH = 1 << 14
 _LARGEST_SAMPLE = 1 << 30
-_MOST_OPEN = 64
 _AHEAD = 256 << 10  # stays in the processor's cache
 _GAP = 4 << 10
 _FAMILY = re.compile(r"(?s)(.*)-(\d+)-of-(\d+)\.tar")
@@ -73,7 +73,7 @@ class TarSet(ImageSet):
         self._shards: list[str] = list(index.facts[FILES])
         self._names = [Path(shard).name for shard in self._shards]
         self._window, self._end = _Window(), 0
-        self._open: dict[int, ByteSource] = {}
+        self._files = OpenFiles(self._shards, ByteSource)
 
     @classmethod
     def build_index(cls, path: Path, index: IndexWriter) -> None:
@@ -123,7 +123,7 @@ class TarSet(ImageSet):
         return ""
 
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
-        for block in announce_reads(self._source, self.index.places, positions):
+        for block in announce_reads(self._files, self.index.places, positions):
             first, last = block[0], block[-1] + 1
             if isinstance(block, range) and block.step == 1:
                 keys = self.keys(first, last)
@@ -165,24 +165,15 @@ class TarSet(ImageSet):
         at = offset - window.start
         if shard == window.shard and 0 <= at <= len(window.data) - length:
             return window.data, at
-        source = self._source(shard)
+        source = self._files.open(shard)
         if shard != window.shard or not 0 <= offset - end <= _GAP or length >= _AHEAD:
             self._window = _Window(shard, offset)
             return source.read_at(offset, length), 0
         self._window = _Window(shard, offset, source.read_at(offset, _AHEAD))
         return self._window.data, 0
 
-    def _source(self, shard: int) -> ByteSource:
-        if shard not in self._open:
-            while len(self._open) >= _MOST_OPEN:
-                self._open.pop(next(iter(self._open))).close()
-            self._open[shard] = ByteSource(self._shards[shard])
-        return self._open[shard]
-
     def close(self) -> None:
-        for source in self._open.values():
-            source.close()
-        self._open.clear()
+        self._files.close()
 
 
 def _sample(key: str, identity: str, files: SampleFiles, place: str) -> Sample | Outcome:
