@@ -26,7 +26,7 @@ from faceprep.sets import split as selection
 from faceprep.sets.class_map import CLASSES_CSV
 from faceprep.sets.containers import index_set
 from faceprep.sets.image_set import ImageSet
-from faceprep.sets.label_rules import parse_rule
+from faceprep.sets.label_rules import GROUP_BY, LABEL_RULE, parse_rule
 from faceprep.sets.listing import Listing, find_twins, is_text, list_set, refuse_names
 from faceprep.sets.manifests import embedding_join as embedding_rows
 from faceprep.sets.manifests import partition as manifest_cuts
@@ -52,7 +52,6 @@ _TYPICAL = 8 << 10
 """Bytes of an image where nothing else is known."""
 
 log = logging.getLogger("faceprep")
-_GROUP_BY = "--group-by"
 
 
 @dataclass(frozen=True)
@@ -269,7 +268,7 @@ class Manifest(NamingOptions, Job):
     def _groups(self, listing: Listing) -> Ints | None:
         """Return the group of each image, where whole groups go to one side of the split."""
         if self.group_by is not None:
-            return selection.label_by_rule(listing, parse_rule(self.group_by, _GROUP_BY))[0]
+            return selection.label_by_rule(listing, parse_rule(self.group_by, GROUP_BY))[0]
         if self.split_by != "identity":
             return None
         if self.label_rule and self.val_fraction:

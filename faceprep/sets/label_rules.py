@@ -18,7 +18,7 @@ from typing import NamedTuple
 from faceprep.core.errors import OptionError
 
 _WORDS = re.compile(r"[^=,]+=\d+(,[^=,]+=\d+)*")
-LABEL_RULE = "--label-rule"
+LABEL_RULE, GROUP_BY = "--label-rule", "--group-by"
 _EXAMPLE = "a rule such as live=0,spoof=1 or, with one group, re:^[^/]*/(live|spoof)/"
 
 
