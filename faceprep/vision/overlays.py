@@ -185,18 +185,19 @@ def is_regular(cut: Doubles, whole: Frame, view: Frame) -> bool:
     """Return whether one of two images is the other without equal strips on some sides.
 
     Two photos of a series, a moment apart, can be shifted and scaled as well, but hardly so. Strips
-    are equal in pixels or in shares. They may be as narrow as the error of the border where one was
-    left out. Borders count as a part of either image, or not, because some belong to the scene.
+    are equal in pixels or in shares. On all sides, they may be as narrow as the error of a border
+    that was left out. Borders count as a part of either image, or not, because some belong to the
+    scene.
     """
     is_framed = bool(whole.border.any() or view.border.any())
-    least = 0.0 if is_framed else _LEAST_CUT
     cuts = [cut]
     if is_framed:
         cuts = [_with_borders(cut, w, v) for w in _borders(whole) for v in _borders(view)]
     both = np.array([*cuts, *map(_invert, cuts)])[:, None]
     sides = _patterns(round(whole.aspect, 3))
     shares = (both * sides).sum(axis=2) / (sides * sides).sum(axis=1)
-    shares = np.clip(shares, least, _LARGEST_CUT)
+    is_narrow = is_framed & (sides > 0).all(axis=1)
+    shares = np.clip(shares, np.where(is_narrow, 0, _LEAST_CUT), _LARGEST_CUT)
     apart = np.abs(both - shares[..., None] * sides).max(axis=2)
     return bool(apart.min() <= _INEXACT)
 
