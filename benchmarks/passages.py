@@ -122,15 +122,19 @@ def checkpoints(results: Results) -> str:
 
 
 def turned(results: Results) -> str:
-    """Return how many photos a run turns wrongly."""
+    """Return how many photos and frames get a wrong turn."""
     counts = {
-        column: sum(results.number(f"turns > photos > {row} > {column}") for row in _TURNS)
+        column: sum(
+            results.number(f"turns > {images} > {row} > {column}")
+            for images in ("photos", "orl", "siw_like", "video")
+            for row in _TURNS
+        )
         for column in ("wrong", "images")
     }
     return (
         "* A rotated photo may be taken for an upright one, above all one that is upside down. "
-        f"This happened to\n  {counts['wrong']:g} of {counts['images']:g} photos in a benchmark "
-        "([turns](benchmarks.md#turns)).\n"
+        f"This happened to\n  {counts['wrong']:g} of {counts['images']:,g} photos and frames in a "
+        "benchmark ([turns](benchmarks.md#turns)).\n"
     )
 
 

@@ -117,6 +117,18 @@ def test_any_encoding_is_read(tmp_path: Path, way: str, rows: int) -> None:
     ]
 
 
+def test_a_row_group_of_20_mb_and_a_small_one_are_read(tmp_path: Path) -> None:
+    """Above 16 MB a row group is read through a buffer, below at once."""
+    images = [{"bytes": b"%d" % i * 500_000, "path": ""} for i in range(10, 30)]
+    images += [{"bytes": b"%d" % i, "path": ""} for i in range(30, 40)]
+    file = tmp_path / "a.parquet"
+    table = table_of(images, [0] * len(images))  # type: ignore[arg-type]
+    pq.write_table(table, file, row_group_size=20, **WAYS["snappy"])
+    order = [19, 25, 0, 29, 7]
+    found = [each.data for each in read_set(file, order) if isinstance(each, Sample)]
+    assert found == [images[position]["bytes"] for position in order]
+
+
 @given(
     images=st.lists(st.none() | st.binary(min_size=1, max_size=40), min_size=1, max_size=40),
     rows=st.integers(1, 40),

@@ -20,7 +20,7 @@ LEAST = 16
 
 
 class PlainHeaders:
-    """The blocks of one window, and where the next header is if a block is a header.
+    """The blocks of one window that look like headers, and where the next header is if one is.
 
     `sizes` (n,) are the sizes that the blocks state, -1 where a block is not of the usual kinds. A
     window of less than `n_least` blocks is left to its reader: none is of the usual kinds.
@@ -29,16 +29,21 @@ class PlainHeaders:
     def __init__(self, block: bytes, n_least: int = LEAST) -> None:
         rows = rows_of(block)
         n = len(rows)
-        self._block = block
+        self._n = n if n >= n_least else 0
+        here = np.flatnonzero(rows[: self._n, MAGIC.start] == _MAGIC)
+        sizes = read_plain_sizes(rows[:, SIZE][here])
         self.sizes: Ints = np.full(n, -1, np.int64)
-        self._types, self._following = bytes(n), list[int]()
-        if n >= n_least:
-            here = np.flatnonzero(rows[:, MAGIC.start] == _MAGIC)
-            sizes = self.sizes[here] = read_plain_sizes(rows[:, SIZE][here])
-            types, following = np.zeros(n, np.uint8), np.zeros(n, np.int64)
-            types[here] = np.where(sizes >= 0, rows[here, TYPE], 0)
-            following[here] = here + 1 + (sizes + BLOCK - 1) // BLOCK
-            self._types, self._following = types.tobytes(), following.tolist()
+        self.sizes[here] = sizes
+        kinds = np.where(sizes >= 0, rows[here, TYPE], 0)
+        self._here, self._next = here, here + 1 + (sizes + BLOCK - 1) // BLOCK
+        is_linked = np.append(self._next[:-1] == here[1:], False)[: len(here)]
+        self._is_usual, self._is_pax = kinds == _REGULAR, kinds == PAX
+        has_member = is_linked & np.append(self._is_usual[1:], False)[: len(here)]
+        pax = np.flatnonzero(self._is_pax & has_member)
+        records = ((here[pax] + 1) * BLOCK).tolist(), (here[pax + 1] * BLOCK).tolist()
+        self._is_usual[pax] = [is_silent(block, *bounds) for bounds in zip(*records, strict=True)]
+        self._stops = np.flatnonzero(~(self._is_usual & is_linked))
+        """Where a run of usual headers, each of which leads to the next, comes to its end."""
 
     def follow(self, at: int, headers: list[int], silent: list[int]) -> int:
         """Append the headers from block `at` on to `headers`, up to one of another kind.
@@ -46,20 +51,19 @@ class PlainHeaders:
         The positions of pax headers go to `silent`; the member of each follows it. Return where
         the next header is, by its block.
         """
-        types, following, n = self._types, self._following, len(self._types)
-        add = headers.append
-        while at < n:
-            if types[at] == PAX:
-                member = following[at]
-                if member >= n or types[member] != _REGULAR:
-                    break
-                if not is_silent(self._block, (at + 1) * BLOCK, member * BLOCK):
-                    break
-                silent.append(len(headers))
-            elif types[at] != _REGULAR:
+        here = self._here
+        while at < self._n:
+            first = int(here.searchsorted(at))
+            if first == len(here) or here[first] != at:
                 break
-            add(at)
-            at = following[at]
+            last = int(self._stops[self._stops.searchsorted(first)])
+            is_usual = bool(self._is_usual[last])
+            taken = slice(first, last + is_usual)
+            silent += (np.flatnonzero(self._is_pax[taken]) + len(headers)).tolist()
+            headers += here[taken].tolist()
+            at = int(self._next[last] if is_usual else here[last])
+            if not is_usual:
+                break
         return at
 
 
