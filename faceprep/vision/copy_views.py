@@ -1,17 +1,16 @@
 """Views of an image in which its mirrored, cut, bordered and written-on copies look the same.
 
 A large thumbnail (48 × 48) leaves out a flat border. Its views are the whole, the mirror image, and
-the whole without a twentieth or a fortieth on some sides. A copy that was cut is the whole of one
-of these views. Hashes of views find candidates; a coarse comparison sorts most of them out. The
-rest is laid over the view by a small shift and scaling, which the enhanced correlation coefficient
-finds (Evangelidis and Psarakis, "Parametric image alignment using enhanced correlation coefficient
-maximization", 2008), and compared. Text covers some blocks: without the worst three in ten, the
-others of a true copy agree almost perfectly.
+the whole without a twentieth or a fortieth on some sides. A copy that was cut resembles one of these
+views. Hashes of views find candidates; a coarse comparison sorts most of them out. The
+rest is laid over the view by an exact shift and scale (`overlays`) and compared if equal strips
+remain on some sides. Text covers some blocks: without the worst three in ten, the others of a true
+copy agree almost perfectly.
 
-Of 10,000 distinct images none passes for another: AT&T's photos and aligned crops, blends of two
-people each, and pieces of photos (`benchmarks/dedupe_false_pairs.py`). Of changed copies of AT&T's
-photos, 96 % or more pass. Of aligned crops that are cut or framed, 70 to 81 % pass, so photos are
-better compared before faces are cut out.
+Agreement alone does not decide about a cut. Two of AT&T's photos, taken a moment apart, agree as
+well as a photo and its cut copy (0.999), but lie over each other unevenly. The limits were chosen
+on 67 photos, and on 67 aligned crops of them, with 30 changed copies of each. Among pairs of
+distinct images with equal strips, the agreement was at most 0.987.
 """
 
 from __future__ import annotations
