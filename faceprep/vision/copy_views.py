@@ -1,11 +1,11 @@
 """Views of an image in which its mirrored, cut, bordered and written-on copies look the same.
 
 A large thumbnail (48 × 48) leaves out a flat border. Its views are the whole, the mirror image, and
-the whole without a twentieth or a fortieth on some sides. A copy that was cut resembles one of these
-views. Hashes of views find candidates; a coarse comparison sorts most of them out. The
-rest is laid over the view by an exact shift and scale (`overlays`) and compared if equal strips
-remain on some sides. Text covers some blocks: without the worst three in ten, the others of a true
-copy agree almost perfectly.
+the whole without a twentieth or a fortieth on some sides. A copy that was cut resembles one of
+these views. Hashes of views find candidates; a coarse comparison sorts most of them out. The rest
+is laid over the view by an exact shift and scale (`overlays`) and compared if equal strips remain
+on some sides. Text covers some blocks: without the worst three in ten, the others of a true copy
+agree almost perfectly.
 
 Agreement alone does not decide about a cut. Two of AT&T's photos, taken a moment apart, agree as
 well as a photo and its cut copy (0.999), but lie over each other unevenly. The limits were chosen
