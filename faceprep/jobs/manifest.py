@@ -130,12 +130,12 @@ class Manifest(NamingOptions, Job):
         if self.seed is None:
             raise OptionError("the images are shuffled", remedy="Give a --seed.")
         check_ranges(self)
-        if not (share := self.val_fraction) < 1:
-            raise OptionError("--val-fraction", expected="less than 1", found=f"{share:g}")
-        if self.label_rule is not None:
-            parse_rule(self.label_rule)
-        if self.group_by is not None:
-            parse_rule(self.group_by, _GROUP_BY)
+        if not self.val_fraction < 1:
+            found = f"{self.val_fraction:g}"
+            raise OptionError("--val-fraction", expected="less than 1", found=found)
+        for rule, name in ((self.label_rule, LABEL_RULE), (self.group_by, GROUP_BY)):
+            if rule is not None:
+                parse_rule(rule, name)
 
     # Before
 

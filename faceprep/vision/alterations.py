@@ -17,7 +17,7 @@ import numpy as np
 
 from faceprep.core.arrays import Bools, Floats, Pixels, Thumbnails
 from faceprep.core.opencv import opencv
-from faceprep.vision.copy_views import Overlay
+from faceprep.vision.overlays import Overlay
 from faceprep.vision.part_summary import leave_out_border, make_thumbnail
 
 WRITTEN_ON, CUT, CLIPPED = 40, 8, 4

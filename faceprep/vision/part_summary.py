@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,34 +19,49 @@ _FLAT, _ODD_SHARE, _EDGE, _EDGE_SHARE = 12, 0.02, 20, 0.6
 """Grey levels, and shares of the pixels of a line, by which a border and its edge are known."""
 
 
+Border = tuple[int, int, int, int]
+"""Pixels at the left, top, right and bottom."""
+NO_BORDER: Border = (0, 0, 0, 0)
+
+
 class PartSummary(NamedTuple):
     """The features of one image by which copies of parts are recognised, and the best is kept.
 
-    `large` is (48, 48) uint8 grey, without a flat border if `is_trimmed`. `quality` counts the
-    pixels that are really used, in steps. `clipped` is in thousandths of the pixels.
+    `large` is (48, 48) uint8 grey, without a flat border, whose pixels at the left, top, right and
+    bottom are `border`. `quality` counts the pixels that are really used, in steps. `clipped` is in
+    thousandths of the pixels.
     """
 
     large: Thumbnails
-    is_trimmed: bool
+    border: Border
     quality: int
     clipped: int
 
 
 def summarize_parts(image: Pixels) -> PartSummary:
     """Summarize an RGB image of any size and shape."""
-    inner = leave_out_border(image)
+    grey = _grey(image)
+    border = _find_border(grey)
+    inner = _leave_out(grey, border)
     return PartSummary(
-        make_thumbnail(inner, LARGE),
-        inner.shape != image.shape[:2],
-        measure_quality(inner),
-        measure_clipping(inner),
+        make_thumbnail(inner, LARGE), border, measure_quality(inner), measure_clipping(inner)
     )
 
 
 def leave_out_border(image: Pixels) -> npt.NDArray[np.uint8]:
     """Return the grey levels of an RGB image without a flat border."""
-    grey = np.asarray(opencv().cvtColor(image, opencv().COLOR_RGB2GRAY), np.uint8)
-    return np.ascontiguousarray(_trim(grey))
+    grey = _grey(image)
+    return _leave_out(grey, _find_border(grey))
+
+
+def _grey(image: Pixels) -> npt.NDArray[np.uint8]:
+    return np.asarray(opencv().cvtColor(image, opencv().COLOR_RGB2GRAY), np.uint8)
+
+
+def _leave_out(grey: npt.NDArray[np.uint8], border: Border) -> npt.NDArray[np.uint8]:
+    left, top, right, bottom = border
+    height, width = grey.shape
+    return np.ascontiguousarray(grey[top : height - bottom, left : width - right])
 
 
 def make_thumbnail(grey: npt.NDArray[np.uint8], side: int) -> Thumbnails:
@@ -59,25 +75,46 @@ def make_thumbnail(grey: npt.NDArray[np.uint8], side: int) -> Thumbnails:
     return np.asarray(stretched, np.uint8)
 
 
-def _trim(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Leave out flat borders that end in a sharp edge, up to a quarter of each side."""
-    top, bottom = _border(grey), _border(grey[::-1])
-    left, right = _border(grey.T), _border(grey.T[::-1])
+def _find_border(grey: npt.NDArray[np.uint8]) -> Border:
+    """Return the width of a flat border that ends in a sharp edge, up to a quarter of each side.
+
+    A frame of one width around the image is looked for first: the sides of a dark photo in a black
+    frame are flat further on.
+    """
+    sides = grey.T, grey, grey.T[::-1], grey[::-1]
+    widths = [_flat_lines(lines) for lines in sides]
+    frame = min(widths)
+    if frame and _ends_sharply(sides, [frame] * 4):
+        widths = [frame] * 4
+    else:
+        widths = [
+            width if width and _ends_sharply([lines], [width]) else 0
+            for lines, width in zip(sides, widths, strict=True)
+        ]
+    left, top, right, bottom = (width + 1 if width else 0 for width in widths)
     height, width = grey.shape
-    inner = grey[top : height - bottom, left : width - right]
-    if min(inner.shape) < SIDE // 2:
-        return grey
-    return inner
+    if min(width - left - right, height - top - bottom) < SIDE // 2:
+        return NO_BORDER
+    return left, top, right, bottom
 
 
-def _border(lines: npt.NDArray[np.uint8]) -> int:
-    """Return the number of flat lines at the start, and one more for the blurred edge."""
+def _flat_lines(lines: npt.NDArray[np.uint8]) -> int:
+    """Return the number of flat lines at the start; 0 if a quarter of them is flat."""
     level = float(np.median(lines[0]))
     most = len(lines) // 4
     n = 0
     while n <= most and (np.abs(lines[n] - level) > _FLAT).mean() <= _ODD_SHARE:
         n += 1
-    if n == 0 or n > most:
-        return 0
-    after = np.abs(lines[n + 1] - level)
-    return n + 1 if (after > _EDGE).mean() > _EDGE_SHARE else 0
+    return n if n <= most else 0
+
+
+def _ends_sharply(sides: Sequence[npt.NDArray[np.uint8]], widths: Sequence[int]) -> bool:
+    """Return whether most pixels behind borders of these widths differ from them.
+
+    One more line is left out, because the edge is blurred.
+    """
+    after = [
+        np.abs(lines[width + 1] - float(np.median(lines[0])))
+        for lines, width in zip(sides, widths, strict=True)
+    ]
+    return bool((np.concatenate(after) > _EDGE).mean() > _EDGE_SHARE)

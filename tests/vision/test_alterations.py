@@ -9,7 +9,8 @@ from faceprep.core.arrays import Pixels
 from faceprep.synthetic import draw_face
 from faceprep.vision.alterations import CUT, is_written_on, lost_by_cut, may_be_written_on
 from faceprep.vision.codec import decode
-from faceprep.vision.copy_views import Overlay, Views, hash_views
+from faceprep.vision.copy_views import Views, view_images
+from faceprep.vision.overlays import Overlay
 from faceprep.vision.part_summary import summarize_parts
 from tests.real import DATA, needs_data
 
@@ -19,7 +20,8 @@ FACE = draw_face(1, 1, 160)[0]
 def overlay(*images: Pixels) -> tuple[Views, Overlay]:
     found = [summarize_parts(image) for image in images]
     larges = np.stack([each.large for each in found])
-    views = Views(larges, hash_views(larges), np.array([each.is_trimmed for each in found]))
+    heights, widths = np.array([image.shape[:2] for image in images]).T
+    views = view_images(larges, np.array([each.border for each in found]), heights, widths)
     return views, views.overlay(0, 1)
 
 

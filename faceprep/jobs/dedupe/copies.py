@@ -36,7 +36,7 @@ from faceprep.jobs.dedupe.signatures import ROW, Signatures
 from faceprep.vision import perceptual_hash as hashes
 from faceprep.vision.encodings import UNKNOWN, measure_coarseness, steps_of
 from faceprep.vision.load_image import load_image_bytes
-from faceprep.vision.part_summary import LARGE, summarize_parts
+from faceprep.vision.part_summary import LARGE, NO_BORDER, summarize_parts
 
 EXACT, NEAR, AGAINST, CONFLICTS, DAMAGED = "exact", "near", "against", "conflicts", "damaged"
 _PNG_COLOUR, _PNG_PALETTE = 25, 3
@@ -118,7 +118,7 @@ def _row(number: int, data: Buffer, name: str) -> _Signed | Outcome:
         is_full,
         small.detail,
         small.is_faint,
-        parts.is_trimmed,
+        parts.border,
         parts.quality,
         parts.clipped,
         measure_coarseness(steps_of(data)),
@@ -138,7 +138,7 @@ def _header_row(number: int, data: Buffer, name: str) -> _Signed | Outcome:
         return header
     digest = _digest(data)
     size = header.size or (0, 0)
-    row = (number, digest, digest[0], *size, len(data), False, 0, False, False, 0, 0, UNKNOWN)
+    row = (number, digest, digest[0], *size, len(data), False, 0, False, NO_BORDER, 0, 0, UNKNOWN)
     return _Signed(row)
 
 

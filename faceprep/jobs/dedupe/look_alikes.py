@@ -25,7 +25,7 @@ from faceprep.identity.duplicates import (
 from faceprep.jobs.dedupe.originals import rank_by_quality
 from faceprep.jobs.dedupe.signatures import Signatures
 from faceprep.vision import perceptual_hash as hashes
-from faceprep.vision.copy_views import PartMatch, Views, hash_views
+from faceprep.vision.copy_views import PartMatch, Views, view_images
 
 
 class ImageTable(NamedTuple):
@@ -49,7 +49,7 @@ def table_of(signatures: Signatures, identities: Ints) -> ImageTable:
     contents = np.empty(len(rows), np.int64)
     contents[by_digest] = is_new.cumsum() - 1
     order = rank_by_quality(rows, np.zeros(len(rows), np.int64))
-    views = Views(signatures.larges, hash_views(signatures.larges), rows["is_trimmed"])
+    views = view_images(signatures.larges, rows["border"], rows["height"], rows["width"])
     columns = [rows["hash"].astype(np.uint64)[:, None]]
     if len(signatures.larges):
         columns.append(views.hashes)

@@ -25,8 +25,9 @@ from faceprep.vision.alterations import (
     lost_by_cut,
     may_be_written_on,
 )
-from faceprep.vision.copy_views import Overlay, Views
+from faceprep.vision.copy_views import Views
 from faceprep.vision.encodings import UNKNOWN, Encoded, is_encoded_from
+from faceprep.vision.overlays import Overlay
 
 Load = Callable[[int], Encoded | None]
 """A function from the number of an image in the source to the image; None if it is lost."""
@@ -46,7 +47,8 @@ def rank_by_quality(rows: npt.NDArray[np.void], costs: Ints) -> Ints:
     area = rows["height"].astype(np.int64) * rows["width"]
     places, n_bytes = np.arange(len(rows)), -rows["n_bytes"]
     ties = places, n_bytes, -rows["detail"], -area
-    quality = rows["quality"] + _COLOUR * rows["is_full"] - _BORDER * rows["is_trimmed"] - costs
+    is_framed = rows["border"].any(axis=1)
+    quality = rows["quality"] + _COLOUR * rows["is_full"] - _BORDER * is_framed - costs
     return np.lexsort((*ties, ~rows["is_full"], -quality))
 
 

@@ -32,16 +32,16 @@ ROW = np.dtype(
         ("is_full", "?"),
         ("detail", "<i4"),
         ("is_faint", "?"),
-        ("is_trimmed", "?"),
+        ("border", "<i4", (4,)),
         ("quality", "<i4"),
         ("clipped", "<i4"),
         ("coarseness", "<i4"),
     ]
 )
 """Place in its set; SHA-256 of the bytes; perceptual hash; pixels; bytes; whether it is in full
-colour; detail in steps; whether there is too little contrast to compare; whether a border was left
-out; used pixels in steps; thousandths of the pixels that are clipped; the sum of the steps to which
-encoding rounded it."""
+colour; detail in steps; whether there is too little contrast to compare; pixels of a border at the
+left, top, right and bottom; used pixels in steps; thousandths of the pixels that are clipped; the
+sum of the steps to which encoding rounded it."""
 _ROWS, _NAMES = ".rows", ".names"
 _THUMBS, _LARGES = (".thumbs", SIDE), (".larges", LARGE)
 _IN_MEMORY = 1 << 30
