@@ -21,6 +21,7 @@ from faceprep.core.os_errors import missing_source
 from faceprep.core.scratch import scratch_folder
 from faceprep.core.text import join_lines
 from faceprep.core.types import OK
+from faceprep.pages.left_out import warning_of_left_out
 from faceprep.pages.report.account import Account, Accountant, Extras, Progress
 from faceprep.pages.report.answer import ANSWER
 from faceprep.pages.report.card import card_path, refuse_own_card, write_card
@@ -130,7 +131,7 @@ class Report(Look):
         target = self._target(places)
         if self.card:
             self._check_cards([card_path(out) for out in places])
-        with scratch_folder() as scratch, ExitStack() as stack:
+        with scratch_folder() as scratch, warning_of_left_out(target), ExitStack() as stack:
             readers = [
                 stack.enter_context(self._reader(out, runs, scratch / str(number)))
                 for number, (out, runs) in enumerate(zip(places, found, strict=True))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
 import pickle
 import re
 from collections.abc import Callable
@@ -194,15 +193,15 @@ def test_align(tmp_path: Path, flat_detectors: None, name: str) -> None:
 def test_report(
     tmp_path: Path, flat_detectors: None, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    """A crop that cannot be shown is named with --verbose."""
+    """A crop that cannot be shown is named."""
     save(tmp_path / "src" / "ann" / "photo.png", Flat(40, 50))
     out = tmp_path / "out"
     run_job(ExtractPhotos(detector="flat"), Request((tmp_path / "src",), out), SerialRunner())
     (crop,) = (out / "ann").iterdir()
     spoil(crop, name)
-    with caplog.at_level(logging.DEBUG, "faceprep"):
-        Report().look(out)
-    assert set(caplog.messages) == {f"not shown: ann/{crop.name}: {UNSOUND[name][2]}"}
+    Report().look(out)
+    sentence = f"ann/{crop.name}: {UNSOUND[name][2]}"
+    assert caplog.messages == [f"{out / 'report.html'}: 1 image is left out: {sentence}"]
 
 
 @pytest.mark.parametrize("name", UNSOUND)
@@ -213,11 +212,15 @@ def test_review(folder: Path, tmp_path: Path, name: str) -> None:
     assert loaded == Outcome(name, status, f"{name}: {sentence}")
 
 
-def test_review_without_a_server(folder: Path, tmp_path: Path) -> None:
-    """The page has a gap in place of each unsound image."""
+def test_review_without_a_server(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The page has a gap in place of each unsound image, and a warning counts them."""
     plan = save_plan(tmp_path / "plan.jsonl", folder, [Decision("merge", "p0", "p1", 0.7)])
     reviewed = Review(static=tmp_path / "page").serve(plan, lambda address: None)
-    assert reviewed.note == f"4 pictures in {tmp_path / 'page'}"
+    assert reviewed.note == f"open {tmp_path / 'page' / 'index.html'} (4 pictures)"
+    (warning,) = [message for message in caplog.messages if "left out" in message]
+    assert warning.startswith(f"{tmp_path / 'page'}: 5 images are left out: p0/gone.jpg: ")
 
 
 # Commands that read containers

@@ -144,23 +144,27 @@ class Refiner:
         agree = (second.scores >= _SURE) & (_distance(before, second.landmarks) < _MAX_DIFFERENCE)
         work.is_seen[rows] |= agree
         decided = agree & (_lean(mean) < _MAX_LEAN)
-        steady = self._steady(work, rows[decided], mean[decided])
-        work.decide(rows[decided], _moved(steady, _FROM_ONET), ONET)
+        work.decide(rows[decided], _moved(mean[decided], _FROM_ONET), ONET)
+        self._steady(work, rows[decided], mean[decided])
 
-    def _steady(self, work: _Work, rows: Rows, mean: Doubles) -> Doubles:
-        """Return the `mean` (n, 5, 2) of two looks; that of more looks for small faces."""
+    def _steady(self, work: _Work, rows: Rows, mean: Doubles) -> None:
+        """Replace the `mean` (n, 5, 2) of two looks by that of more looks where faces are small.
+
+        A look that is unsure, or far from the mean of the two, does not count.
+        """
         sides = _FIRST[1] / _enlargements(mean)
         small = np.flatnonzero((sides >= _TINY_SIDE) & (sides < _SMALL_SIDE))
         if not len(small):
-            return mean
-        looks = [mean[small], mean[small]]
+            return
+        before = mean[small]
+        total, n_looks = 2 * before, np.full((len(small), 1, 1), 2.0)
         for number, centre in enumerate(_SHIFTED):
-            squares = squares_of_landmarks(mean[small], centre, _SHIFTED_SIDE)
+            squares = squares_of_landmarks(before, centre, _SHIFTED_SIDE)
             look = self._onet.look(*work.of(rows[small]), squares, is_mirrored=number % 2 == 1)
-            looks.append(look.landmarks)
-        steady = mean.copy()
-        steady[small] = np.mean(looks, axis=0)
-        return steady
+            agree = (look.scores >= _SURE) & (_distance(before, look.landmarks) < _MAX_DIFFERENCE)
+            total[agree] += look.landmarks[agree]
+            n_looks[agree] += 1
+        work.decide(rows[small], _moved(total / n_looks, _FROM_ONET), ONET)
 
     def _look_again(self, work: _Work, rows: Rows) -> None:
         """Look with RetinaFace at what O-Net leaves undecided.

@@ -16,6 +16,7 @@ from faceprep.core.arrays import Pixels
 from faceprep.core.errors import FaceprepError, MissingExtra
 from faceprep.core.spread import spread_places
 from faceprep.core.types import Outcome
+from faceprep.pages.left_out import note_left_out
 from faceprep.pages.report.run_state import Run
 from faceprep.sets.containers import SET, index_set, kind_of
 from faceprep.sets.folder import FolderSet
@@ -53,11 +54,10 @@ class Crops(ABC):
         """Read the pixels of a crop; None if it is unreadable or would lie outside the output."""
         try:
             pixels = self.load(path)
-        except MissingExtra as error:  # without OpenCV, the page has no pictures
-            log.debug("not shown: %s", error)
+        except MissingExtra:  # without OpenCV, the page has no pictures
             return None
         if isinstance(pixels, Outcome):
-            log.debug("not shown: %s", pixels.reason)
+            note_left_out(pixels)
             return None
         return pixels
 

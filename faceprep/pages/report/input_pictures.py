@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,8 +9,10 @@ from pathlib import Path
 from faceprep.core import storage
 from faceprep.core.arrays import Pixels
 from faceprep.core.errors import FaceprepError
+from faceprep.core.io.image_bytes import UNREADABLE
 from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome
+from faceprep.pages.left_out import note_left_out
 from faceprep.pages.report.crops import Crops, FolderCrops, SetCrops, images_of, open_set
 from faceprep.pages.report.run_state import Run
 from faceprep.pages.report.sections import Picture
@@ -21,7 +22,6 @@ from faceprep.video.sampling import FrameChoice
 from faceprep.vision import codec
 from faceprep.vision.marks import draw_faces
 
-log = logging.getLogger("faceprep")
 SMALL, LARGE = 96, 320
 _MOST_FRAMES = 8
 _MOST_VIDEO_BYTES = 512 << 20
@@ -69,7 +69,7 @@ class InputPictures:
                 return self._frame(name, int(number))
             return self._image(key)
         except FaceprepError as error:  # an extra is missing, or the source has changed
-            log.debug("not shown: %s", error)
+            note_left_out(error)
             return None
 
     def _image(self, key: str) -> Pixels | None:
@@ -77,6 +77,8 @@ class InputPictures:
             pixels = place.load(key)
             if not isinstance(pixels, Outcome):
                 return pixels
+            if pixels.status == UNREADABLE:  # other damage is an outcome of the run itself
+                note_left_out(pixels)
         return None
 
     def _open(self) -> Sequence[Crops]:

@@ -13,6 +13,7 @@ from typing import Any
 from faceprep.core.errors import FaceprepError
 from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, DROP, MERGE, MOVE, UNDECIDED, Decision, Outcome
+from faceprep.pages.left_out import note_left_out
 from faceprep.pages.report.sections import Comparison, Picture, Section, Side
 from faceprep.pages.review.gallery import AGAINST, FOR, INTO, LEAD, SUBJECT, Gallery, Strip
 from faceprep.pages.review.thumbnails import make_thumbnail
@@ -164,8 +165,10 @@ def _side(
 def _picture(decision: Decision, gallery: Gallery, role: str, name: str) -> Picture | None:
     try:
         thumbnail = make_thumbnail(gallery.path_of(decision, role, name), _SIDE)
-    except FaceprepError:  # an image is gone, or an extra is missing
+    except FaceprepError as error:  # an image is gone, or an extra is missing
+        note_left_out(error)
         return None
     if isinstance(thumbnail, Outcome):
+        note_left_out(thumbnail)
         return None
     return Picture(name, thumbnail)

@@ -25,6 +25,7 @@ from faceprep.core.cpu import n_cores
 from faceprep.core.errors import OutputError, SourceError
 from faceprep.core.prefetch import map_ahead
 from faceprep.core.types import Decision, Outcome
+from faceprep.pages.left_out import note_left_out, warning_of_left_out
 from faceprep.pages.review.gallery import Gallery
 from faceprep.pages.review.page_files import page_files
 from faceprep.pages.review.serialize import PAGE, describe_decision, write_plan_script
@@ -50,7 +51,8 @@ def write_static(session: Session, folder: Path, scratch: Path) -> int:
     temporary = folder.with_name(f".{folder.name}.tmp")
     storage.remove_tree(temporary)
     try:
-        n = _write(session, temporary, scratch)
+        with warning_of_left_out(folder):
+            n = _write(session, temporary, scratch)
         storage.move(temporary, folder)
     except BaseException:
         with suppress(OutputError):  # a thread may still write there; the next run removes it
@@ -75,6 +77,7 @@ def _write(session: Session, folder: Path, scratch: Path) -> int:
     def draw(item: tuple[str | ImageInSet, str]) -> bool:
         thumbnail = make_thumbnail(item[0])
         if isinstance(thumbnail, Outcome):
+            note_left_out(thumbnail)
             return False  # the page then shows a gap
         write(item[1], thumbnail)
         return True
@@ -118,7 +121,8 @@ def _thumbnail_namer(
     def name_of(role: str, _: int, name: str) -> str:
         try:
             path = gallery.path_of(decision, role, name)
-        except SourceError:
+        except SourceError as error:
+            note_left_out(error)
             return ""
         if path not in pictures:
             identifier = identify(path).encode("utf-8", "surrogateescape")

@@ -1,0 +1,39 @@
+"""Images that a page leaves out because they cannot be read. One warning names the first ones."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+from faceprep.core.errors import FaceprepError, MissingExtra
+from faceprep.core.text import count_noun
+from faceprep.core.types import Outcome
+
+log = logging.getLogger("faceprep")
+_N_NAMED = 3
+_reasons: ContextVar[dict[str, None] | None] = ContextVar("_reasons", default=None)
+
+
+@contextmanager
+def warning_of_left_out(page: Path) -> Iterator[None]:
+    """Warn at the end of the block of the images that are missing on `page`."""
+    reasons: dict[str, None] = {}
+    token = _reasons.set(reasons)
+    try:
+        yield
+    finally:
+        _reasons.reset(token)
+    if reasons:
+        named = list(reasons)[:_N_NAMED] + ["…"] * (len(reasons) > _N_NAMED)
+        count = count_noun(len(reasons), "image is", "images are")
+        log.warning("%s: %s left out: %s", page, count, "; ".join(named))
+
+
+def note_left_out(found: Outcome | FaceprepError) -> None:
+    """Note why an image is left out. Without OpenCV, a page has no images, which is no fault."""
+    reasons = _reasons.get()
+    if reasons is not None and not isinstance(found, MissingExtra):
+        reasons[found.reason if isinstance(found, Outcome) else str(found)] = None
