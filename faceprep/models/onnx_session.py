@@ -77,7 +77,7 @@ class Runtime:
 
     >>> Runtime("gpu")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    faceprep.core.errors.OptionError: unknown device: expected auto, ... found 'gpu'
+    faceprep.core.errors.OptionError: invalid --device: expected auto, ... found 'gpu'
     """
 
     device: str = "auto"

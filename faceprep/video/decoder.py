@@ -202,7 +202,7 @@ def _open(path: str) -> Any:
         try:
             return av.open(file, options=dict(_DEMUXERS), metadata_errors="replace")
         except av.FFmpegError as error:
-            raise _refusal(path, error) from error
+            raise _refusal(path, error.strerror, error) from error
 
 
 def _has_checksums(path: str) -> bool:
@@ -212,7 +212,7 @@ def _has_checksums(path: str) -> bool:
         return any(are_slices_sound(bytes(each)) for each in itertools.islice(packets, _N_LEARNED))
 
 
-def _refusal(path: str, error: Any) -> Exception:
+def _refusal(path: str, problem: str, cause: Exception | None = None) -> Exception:
     """Return the error of a file that FFmpeg does not open; an OSError is one of the disk."""
     if not storage.size_of(path):
         return SourceError("an empty file, no video", path=path)
@@ -220,9 +220,9 @@ def _refusal(path: str, error: Any) -> Exception:
         return SourceError("not a video", path=path, expected=CONTAINERS)
     if cut := describe_cut(path):
         return SourceError(f"cut off: {cut}", path=path, remedy="Copy the file again.")
-    if isinstance(error, OSError):
-        return os_errors.as_error(SourceError, "read", path, error)
-    return SourceError(f"cannot be read as a video: {error.strerror}", path=path)
+    if isinstance(cause, OSError):
+        return os_errors.as_error(SourceError, "read", path, cause)
+    return SourceError(f"cannot be read as a video: {problem}", path=path)
 
 
 def _video_stream(container: Any, path: str) -> Any:

@@ -188,7 +188,7 @@ def test_what_is_no_share(text: str, tmp_path: Path) -> None:
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 2
-    assert done.stderr == f"faceprep: --shard: expected I/N, such as 1/4, found {text!r}\n"
+    assert done.stderr == f"faceprep: invalid --shard: expected I/N, such as 1/4, found {text!r}\n"
 
 
 @pytest.mark.parametrize(

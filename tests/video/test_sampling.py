@@ -85,7 +85,7 @@ _NONSENSE = [
 def test_nonsense_is_refused(text: str) -> None:
     with pytest.raises(
         OptionError,
-        match="^--frames: expected all, every:N, uniform:N, pair, pair:faces or keyframes",
+        match="^invalid --frames: expected all, every:N, uniform:N, pair, pair:faces or keyframes",
     ):
         parse_frames(text)
 
@@ -94,7 +94,7 @@ def test_nonsense_is_refused(text: str) -> None:
     ("start", "end"), [(-1, None), (math.nan, None), (None, -2), (None, math.inf), (3, 3), (4, 2)]
 )
 def test_spans_that_hold_nothing_are_refused(start: float | None, end: float | None) -> None:
-    with pytest.raises(OptionError, match="^--start|^--end"):
+    with pytest.raises(OptionError, match="^invalid --start|^invalid --end"):
         parse_frames("all", start, end)
 
 
