@@ -106,11 +106,12 @@ def announce_reads(
     """Yield blocks of `positions`, after the bytes of a block have been announced to the system.
 
     `places` (n, 2) has packed places and lengths, negative ones for what is read otherwise. Nothing
-    is announced for a range of images, which lie one after another, nor to an object store.
+    is announced for a range of images, which lie one after another, for a single one, which is read
+    at once, nor to an object store.
     """
     for start in range(0, len(positions), _ANNOUNCED):
         block = positions[start : start + _ANNOUNCED]
-        if not (isinstance(block, range) or files.are_remote):
+        if len(block) > 1 and not (isinstance(block, range) or files.are_remote):
             _announce(files, places[np.sort(np.asarray(block, np.int64))])
         yield block
 

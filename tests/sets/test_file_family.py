@@ -41,6 +41,10 @@ def test_reads_in_random_order_are_announced(paths: list[str]) -> None:
     assert announced(paths, range(3)) == []
 
 
+def test_a_single_image_is_read_without_an_announcement(paths: list[str]) -> None:
+    assert announced(paths, [2]) == []
+
+
 def test_a_store_is_not_asked_for_an_announcement() -> None:
     urls = [f"s3://nobody/{number}.tar" for number in range(3)]
     assert announced(urls, [2, 0, 1]) == []
