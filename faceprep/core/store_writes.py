@@ -40,7 +40,7 @@ def can_put(url: str) -> bool:
 
 
 def check_name(url: str) -> None:
-    """Refuse a name that not every store takes for an object. Raises BadName."""
+    """Refuse a name that some store does not accept for an object. Raises BadName."""
     name = url_of(url).split("/", 3)[-1]
     n_bytes = len(name.encode("utf-8", "surrogateescape"))
     if n_bytes > _LONGEST:

@@ -33,7 +33,7 @@ def warning_of_left_out(page: Path) -> Iterator[None]:
 
 
 def note_left_out(found: Outcome | FaceprepError) -> None:
-    """Note why an image is left out. Without OpenCV, a page has no images, which is no fault."""
+    """Note why an image is left out. A missing package, such as OpenCV, is not noted."""
     reasons = _reasons.get()
     if reasons is not None and not isinstance(found, MissingExtra):
         reasons[found.reason if isinstance(found, Outcome) else str(found)] = None

@@ -1,6 +1,6 @@
-"""Addresses of Ray clusters, which are asked for a sign of life before Ray is.
+"""Addresses of Ray clusters, checked before Ray connects to them.
 
-Ray itself would try for minutes to reach an address that is dead, frozen, or another program's.
+Ray itself tries for minutes to reach an address that is dead, frozen, or another program's.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from faceprep.sets.parquet_columns import BYTES, PATH
 _MOST_ROWS = 64
 _MOST_BYTES = 64 << 20
 _WHOLE, _BUFFER = 16 << 20, 1 << 20
-"""Most bytes of a row group that is read at once; the bytes that are read at once of others."""
+"""Row groups of at most this many bytes are read whole; others in buffers of this many."""
 _CHANGED = "the file is another than when it was indexed"
 
 

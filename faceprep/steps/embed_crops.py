@@ -37,7 +37,7 @@ log = logging.getLogger("faceprep")
 ROWS, KEYS = ".f32", ".keys"
 _BATCH = 64
 _IN_MEMORY = 1 << 30
-"""Bytes of vectors from which on they are mapped from one file."""
+"""Vectors of more bytes than this are mapped from one file."""
 
 
 # A shard

@@ -44,7 +44,7 @@ SUFFIXES = (".npz", ".parquet", ".csv")
 _IDENTITIES, _MODEL, _ROOT, _PREFIX = "identities", "model", "root", "prefix"
 _ROWS = 1 << 14
 _IN_MEMORY = 1 << 28
-"""Bytes of vectors from which on an .npz is mapped where it can be."""
+"""An .npz with more bytes of vectors than this is memory-mapped if possible."""
 
 
 @dataclass(frozen=True, slots=True)

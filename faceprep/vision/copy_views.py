@@ -213,7 +213,7 @@ def _judge(
 ) -> PartMatch | None:
     """Return the match of two pictures that lie over each other after a cut; None if they differ.
 
-    `kind` describes the match and says from which agreement on it is one.
+    `kind` is the description of a match, and the minimum agreement for one.
     """
     how, enough = kind
     shown = shown_by_both(cut)

@@ -23,11 +23,11 @@ _MOST_ROUNDS, _FOUND, _MOST_STEP, _MOST_CUT = 12, 3e-4, 0.025, 0.3
 """Rounds of the search; the shares of a side by which its last round moves, any round moves at
 most, and an overlay differs at most."""
 _ODD = 2.5
-"""Robust standard deviations from which on the weight of a pixel falls."""
+"""Pixels that differ by more robust standard deviations than this count for less."""
 _MARGIN = 3
 """Pixels of a large thumbnail that are left out at each side."""
 _EVERY = 4
-"""One pixel in so many is enough for the standard deviation."""
+"""Every fourth pixel is enough to estimate the standard deviation."""
 
 
 class Overlay(NamedTuple):

@@ -45,7 +45,7 @@ sum of the steps to which encoding rounded it."""
 _ROWS, _NAMES = ".rows", ".names"
 _THUMBS, _LARGES = (".thumbs", SIDE), (".larges", LARGE)
 _IN_MEMORY = 1 << 30
-"""Bytes of thumbnails from which on they are mapped from one file."""
+"""Thumbnails of more bytes than this are mapped from one file."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ _LARGEST_SIZE = 640
 _MIN_SCORE, _SURE = 0.5, 0.8
 """Score below which there is no face, and below which a wider look follows."""
 _LARGE_FACE, _LARGE_STRIDES = 64.0, (16,)
-"""Longer side in pixels of the look from which only these strides answer for a face."""
+"""Minimum longer side of a face, in pixels of the look, at which only these strides answer."""
 _SAME_FACE = 0.35
 """Minimum overlap of an answer with the box that is expected."""
 _MAX_SHARE = 0.6

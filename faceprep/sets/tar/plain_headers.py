@@ -43,7 +43,7 @@ class PlainHeaders:
         records = ((here[pax] + 1) * BLOCK).tolist(), (here[pax + 1] * BLOCK).tolist()
         self._is_usual[pax] = [is_silent(block, *bounds) for bounds in zip(*records, strict=True)]
         self._stops = np.flatnonzero(~(self._is_usual & is_linked))
-        """Where a run of usual headers, each of which leads to the next, comes to its end."""
+        """Where each run of usual headers ends. In a run, each header leads to the next."""
 
     def follow(self, at: int, headers: list[int], silent: list[int]) -> int:
         """Append the headers from block `at` on to `headers`, up to one of another kind.
