@@ -38,4 +38,4 @@ fi
 if [ $# -gt 0 ]; then
     exec .venv-test/bin/python -m pytest "$@"
 fi
-.venv-test/bin/python -m pytest -n 2 # lint, format, types and import contracts are tests: tests/architecture
+.venv-test/bin/python -m pytest -n 2 --dist worksteal # lint, format, types and import contracts are tests: tests/architecture
