@@ -15,10 +15,10 @@ from hypothesis import settings
 
 from faceprep.synthetic import write_folder, write_insightface_rec
 
-settings.register_profile(
-    "busy", deadline=None
-)  # a machine at work on something else fails no test
-settings.load_profile("busy")
+# a machine at work on something else fails no test
+settings.register_profile("quick", deadline=None, max_examples=50)
+settings.register_profile("thorough", deadline=None, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 def pytest_configure() -> None:
