@@ -10,7 +10,7 @@ make_environment() {
     [ -x .venv-test/bin/faceprep ] || "$python" -m venv .venv-test
     # mkdocs and moto_server are missing from the environment of an earlier version
     if [ ! -x .venv-test/bin/faceprep ] || [ ! -x .venv-test/bin/mkdocs ] || [ ! -x .venv-test/bin/moto_server ]; then
-        .venv-test/bin/pip install --quiet --editable '.[dev]'
+        .venv-test/bin/pip install --quiet --no-compile --editable '.[dev]'
     fi
 }
 
@@ -19,7 +19,7 @@ make_reference() { # real MXNet, which needs an old NumPy
         echo "tests/run.sh: MXNet 1.9.1 needs Python 3.11; the tests against it are skipped" >&2
     elif ! .venv-mxnet/bin/python -c 'import mxnet' 2>/dev/null; then
         "$python" -m venv .venv-mxnet
-        .venv-mxnet/bin/pip install --quiet mxnet==1.9.1 numpy==1.23.5
+        .venv-mxnet/bin/pip install --quiet --no-compile mxnet==1.9.1 numpy==1.23.5
     fi
 }
 
