@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from itertools import islice
 from pathlib import Path
@@ -81,21 +81,41 @@ def _plan_once(
     return Planned(work, described, list(faults.lost.values()))
 
 
-def is_repaired(
-    job: Job, request: Request, scratch: Path, before: Mapping[str, Any], now: Mapping[str, Any]
-) -> bool:
-    """Return whether the input has changed only where it could not be looked at `before`.
+def replay(
+    job: Job, request: Request, scratch: Path, before: Mapping[str, Any], now: Planned
+) -> Planned | None:
+    """Return the plan of the run `before` if it differs from `now` only where inputs were repaired.
 
-    It is planned once more, with the faults of that time.
+    It is planned once more, with the faults of that time. None stands for no difference as well.
     """
-    replayed = before.get(UNREAD)
-    if not isinstance(replayed, dict) or before.get("fingerprint") == now["fingerprint"]:
-        return False
+    replayed, names = before.get(UNREAD), ("fingerprint", "shards")
+    if not isinstance(replayed, dict) or _are_equal(before, now.described, names):
+        return None
     here = scratch / "before the repair"
     storage.make_folder(here)
-    then = plan(job, request, here, replayed).described
+    then = plan(job, request, here, replayed)
     storage.remove_tree(here)
-    return all(before.get(name) == then[name] for name in ("fingerprint", "shards"))
+    return then if _are_equal(before, then.described, names) else None
+
+
+def _are_equal(a: Mapping[str, Any], b: Mapping[str, Any], names: Sequence[str]) -> bool:
+    return all(a.get(name) == b[name] for name in names)
+
+
+def stale_shards(then: Planned, now: Planned) -> list[str] | None:
+    """Return the ids of the shards that `now` cuts in another way, and of all stages after them.
+
+    Shards of the same cut are the same only if the inputs are. None: all shards may have others.
+    """
+    if not _are_equal(then.described, now.described, ["fingerprint"]):
+        is_same_cut = _are_equal(then.described, now.described, ["shards"])
+        return [] if is_same_cut else None
+    cuts = set(map(_describe_cut, _shards_of(now.work)))
+    stale: list[str] = []
+    for stage in then.work.stages:
+        follows = bool(stale)
+        stale += [shard.id for shard in stage.shards if follows or _describe_cut(shard) not in cuts]
+    return stale
 
 
 def places_before(places: Places, before: Mapping[str, Any] | None, command: str) -> Places:
@@ -142,7 +162,7 @@ def add_lineage(described: Mapping[str, Any], request: Request) -> dict[str, Any
 
 
 def _describe_work(work: Work) -> dict[str, Any]:
-    shards = [shard for stage in work.stages for shard in stage.shards]
+    shards = list(_shards_of(work))
     cuts = "\n".join(map(_describe_cut, shards))
     return {
         "fingerprint": work.fingerprint,
@@ -160,6 +180,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     return full_path(value) if isinstance(value, Path) else value
+
+
+def _shards_of(work: Work) -> Iterator[Shard]:
+    return (shard for stage in work.stages for shard in stage.shards)
 
 
 def _describe_cut(shard: Shard) -> str:
