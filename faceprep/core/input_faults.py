@@ -96,11 +96,13 @@ def have_passed(met: Iterable[str]) -> bool:
 def _is_met(fault: str) -> bool:
     path = fault.removeprefix(_OPEN)
     try:
-        is_listed = stat.S_ISDIR(paths.look_at(path).mode)
-        if is_listed and not is_remote(path):
+        mode = paths.look_at(path).mode
+        if is_remote(path):
+            return False
+        if stat.S_ISDIR(mode):
             os.scandir(path).close()
-        elif path != fault and not is_remote(path):
-            os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+        elif path != fault and stat.S_ISREG(mode):
+            os.close(os.open(path, os.O_RDONLY))
     except OSError:
         return True
     return False

@@ -16,8 +16,9 @@ from faceprep.core import input_faults, registry, storage
 from faceprep.core.errors import FaceprepError
 from faceprep.core.job import Job
 from faceprep.core.os_errors import is_fault
-from faceprep.core.paths import full_path
-from faceprep.core.state_file import STATE, run_id_of
+from faceprep.core.paths import full_path, real_path
+from faceprep.core.signatures import sign
+from faceprep.core.state_file import MADE_FROM, SIGNATURE, STATE, run_id_of
 from faceprep.core.types import Outcome, Request, Shard, Work
 from faceprep.run.places import Places
 
@@ -76,6 +77,7 @@ def _plan_once(
                     raise fault from error
             raise
     described = describe(job, request) | _describe_work(work)
+    described[MADE_FROM] = [full_path(path) for path in work.made_from or request.sources]
     if faults.met:
         described[UNREAD] = dict(faults.met)
     return Planned(work, described, list(faults.lost.values()))
@@ -151,13 +153,17 @@ def keep_files(described: dict[str, Any], before: Mapping[str, Any] | None) -> N
 
 
 def add_lineage(described: Mapping[str, Any], request: Request) -> dict[str, Any]:
-    """Add the name of this run to its description, and the run that made each of its inputs."""
+    """Add the name of this run to its description, and the run that made each of its inputs.
+
+    A signature shows that the output was made from these sets by this user.
+    """
     text = json.dumps(described, sort_keys=True)
     sources = [Path(full_path(source)) for source in request.sources]
     return {
         **described,
         "id": hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16],
         "inputs": [{"path": str(source), "run": run_id_of(source)} for source in sources],
+        SIGNATURE: sign([real_path(request.output), *described[MADE_FROM]]),
     }
 
 
