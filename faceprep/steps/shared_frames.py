@@ -13,7 +13,7 @@ from faceprep.core import storage
 from faceprep.core.arrays import Ints
 from faceprep.core.names import identity_of
 from faceprep.core.types import ACCEPTED, DROP, MERGE, MOVE, UNDECIDED, Decision
-from faceprep.tables.faces import FACES_TABLE, read_faces
+from faceprep.tables.faces import FACES_TABLE, read_face_tables
 
 _PHOTO = (1 << 24) - 1
 """The frame number that stands for a photo."""
@@ -114,7 +114,7 @@ def _find_frames(table: Path, names: set[str]) -> dict[str, Ints]:
 
 def _number_faces(table: Path) -> Iterator[tuple[int, str]]:
     """Yield the photo or frame of each face, as a number, and its crop."""
-    for rows in read_faces(table, ["source", "frame", "output"]):
+    for rows in read_face_tables(table, ["source", "frame", "output"]):
         columns = (rows[name].to_pylist() for name in rows.column_names)
         for source, frame, output in zip(*columns, strict=True):
             if output is not None:

@@ -202,7 +202,7 @@ def _runs(path: Path) -> Iterator[Run]:
     """
     seen: set[str] = set()
     outputs = array("q")
-    tables = faces_table.read_faces(path, ("source", "frame", "output"))
+    tables = faces_table.read_face_tables(path, ("source", "frame", "output"))
     rows = (
         row
         for table in tables
