@@ -105,11 +105,11 @@ class Report(Look):
 
     output: Path | None = option(
         None,
-        "Write the HTML page here, and the numbers beside it.  [default: OUT/report.html]",
-        values=Values("FILE"),
+        "Write the HTML page here, and the numbers beside it.",
+        values=Values("FILE", default="OUT/report.html"),
     )
     scores: Path | None = option(
-        None, "Use this table of score.  [default: a sample is measured]", values=Values("TABLE")
+        None, "Use this table of score.", values=Values("TABLE", default="a sample is measured")
     )
     embeddings: Path | None = option(
         None, "Use these embeddings to show similarity.", values=Values("FILE")

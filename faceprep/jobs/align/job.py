@@ -59,7 +59,10 @@ class Align(ListOptions, Job):
     siblings: ClassVar[tuple[str, ...]] = ("_multi",)
 
     faces: Path | None = option(
-        None, "Read the faces from this faces.parquet of an extract command.", required=True
+        None,
+        "Read the faces from this faces.parquet of an extract command.",
+        required=True,
+        values=Values("TABLE"),
     )
     template: str = option(
         "arcface-112",

@@ -28,6 +28,7 @@ from faceprep.sets.ijb import is_ijb
 from faceprep.sets.pairs_bin.image_set import BinSet
 from faceprep.steps.embed_options import (
     DEFAULT_EMBEDDER,
+    EMBEDDER_HEADING,
     EMBEDDER_HELP,
     EmbedOptions,
     EmbedSettings,
@@ -118,6 +119,8 @@ class Verification:
 @dataclass(frozen=True)
 class _Embedders:
     """The option that names the embedders."""
+
+    heading: ClassVar[str] = EMBEDDER_HEADING
 
     embedder: tuple[str, ...] = option(
         (DEFAULT_EMBEDDER,), f"{EMBEDDER_HELP} May be repeated.", values=EMBEDDERS
