@@ -60,10 +60,11 @@ def hold_shared_moves(decisions: Sequence[Decision], source: str) -> list[Decisi
     the decisions changes nothing. `source` as in `hold_shared_frames`. Raises SourceError.
     """
     table = Path(source) / FACES_TABLE
-    places = {d.subject: d.into for d in decisions if d.action == MOVE and d.verdict == ACCEPTED}
-    if not places or storage.size_of(table) is None:
+    accepted = [each for each in decisions if each.verdict == ACCEPTED]
+    moved = {each.subject: each.into for each in accepted if each.action == MOVE}
+    if not moved or storage.size_of(table) is None:
         return list(decisions)
-    places |= {d.subject: "" for d in decisions if d.action == DROP and d.verdict == ACCEPTED}
+    places = moved | {each.subject: "" for each in accepted if each.action == DROP}
     photos = _find_photos_of(table, {image for image, into in places.items() if into})
     why: dict[str, str] = {}
     while met := dict(_find_met(photos, places)):
