@@ -14,6 +14,7 @@ OTHER_NAMES = {
     "Faces": "faceprep.core.faces:Faces",
     "FrameRow": "faceprep.tables.frames:FrameRow",
     "Job": "faceprep.core.job:Job",
+    "Judgement": "faceprep.identity.metrics.verification:Judgement",
     "Model": "faceprep.core.embeddings:Model",
     "Outcome": "faceprep.core.types:Outcome",
     "PairSet": "faceprep.core.types:PairSet",

@@ -272,7 +272,11 @@ class Share:
 
 @dataclass(frozen=True)
 class Request:
-    """The arguments of a run, besides the job's own options."""
+    """The arguments of a run, besides the job's own options.
+
+    `sources` and `output` are the paths of the command line. `limit`, `overwrite`, `max_failures`
+    and `item_timeout` are its options.
+    """
 
     sources: tuple[Path, ...]
     output: Path
