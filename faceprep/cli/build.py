@@ -68,8 +68,8 @@ class _Command(click.Command):
         sections: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
+            heading = param.heading if isinstance(param, JobOption) else GLOBAL_OPTIONS
             if record and isinstance(param, click.Option):  # the usage line has the arguments
-                heading = getattr(param, "heading", GLOBAL_OPTIONS)
                 sections.setdefault(heading, []).append(record)
         for heading, records in sections.items():
             with formatter.section(heading):
