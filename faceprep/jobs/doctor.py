@@ -127,6 +127,8 @@ class Diagnosis:
             lines += _describe_lack(lack)
         if self.broken:
             lines += ["broken", *(f"  {line}" for line in self.broken)]
+        elif self.exit_status:
+            lines.append("the base install is sound, but the object store cannot be used")
         else:
             lines.append("the base install is sound")
         return join_lines(lines)

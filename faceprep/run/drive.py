@@ -123,7 +123,8 @@ class Drive:
         n_done = sum(len(shard) for shard in own) - sum(len(shard) for shard in todo)
         self._progress.watch(lambda: heartbeat.count_done(self._places.signs))
         self._progress.start(stage, n_done, stage.unit or self._state.work.unit)
-        log.debug("%s: %d shards, %d of them done", stage.name, len(own), len(own) - len(todo))
+        n_shards = count_noun(len(own), "shard")
+        log.debug("%s: %s, %d of them done", stage.name, n_shards, len(own) - len(todo))
         try:
             with closing(carry_out(todo)) as reports:
                 for report in reports:
@@ -137,8 +138,9 @@ class Drive:
             report = rescue(self._places, report.shard_id) or report
         self._state.reports[report.shard_id] = report
         self._by_status.update(report.by_status)
-        files, counts = report.n_outputs, dict(report.by_status)
-        log.debug("shard %s: %d files, %s", report.shard_id, files, counts)
+        counts = [f"{n:,} {status}" for status, n in report.by_status.items()]
+        line = ", ".join([count_noun(report.n_outputs, "file"), *counts])
+        log.debug("shard %s: %s", report.shard_id, line)
         self._progress.step(report)
         self._stop_at_too_many_failures()
 

@@ -20,7 +20,7 @@ from faceprep.core.paths import is_folder
 from faceprep.core.types import OK, Outcome
 from faceprep.jobs.verify.bins import judge_bin
 from faceprep.jobs.verify.ijb import judge_ijb, judge_saved_ijb
-from faceprep.jobs.verify.result import Judged, PairScores, Progress
+from faceprep.jobs.verify.result import Judged, PairScores, Progress, log_notes
 from faceprep.jobs.verify.sets import Draw, judge_embeddings, judge_set
 from faceprep.jobs.verify.table import show
 from faceprep.sets.containers import kind_of
@@ -211,7 +211,7 @@ class Verify(EmbedSettings, _Embedders, ListOptions, Look):
         started = time.perf_counter()
         progress = progress or (lambda done, total: None)
         found = Verification(flip=self._options(self.embedder[0]).is_flipped)
-        n_done = 0
+        n_done, logged = 0, set[str]()
         for path, name, embedder in self._list_work(paths, found):
             step = partial(_add_progress, progress, n_done)
             try:
@@ -221,6 +221,7 @@ class Verify(EmbedSettings, _Embedders, ListOptions, Look):
                 if len(paths) == 1:
                     raise
                 judged = Judged([], 1, [Outcome(str(path), _BROKEN, str(error))])
+            log_notes(judged.results, logged)
             n_done += judged.n_embedded
             found.add(judged, self._name_of(path, embedder))
             for outcome in judged.left_out[:_N_TOLD]:
