@@ -167,21 +167,19 @@ options: `--min-score` is `min_score`. `run_job` runs it as the command line doe
 `FaceprepError` where the command line prints one line:
 
 ```python
-from pathlib import Path
-
 from faceprep import ExtractPhotos, ProcessRunner, Request, read_faces, run_job
 
 if __name__ == "__main__":  # each process imports this file
-    request = Request((Path("photos"),), Path("faces"))
-    summary = run_job(ExtractPhotos(select="largest"), request, ProcessRunner(4))
+    job, request = ExtractPhotos(select="largest"), Request("photos", "faces")
+    summary = run_job(job, request, ProcessRunner(4))
     print(summary.ok, summary.failed)
     for face in read_faces("faces/faces.parquet"):
         print(face.output, face.score)
 ```
 
 `Inspect`, `Verify`, `Report`, `Models` and `Doctor` write no set. Their method `look` returns the
-result, as in `Inspect().look(Path("train.rec"))`. `print` shows it as the command does, and
-`as_json()` returns the object of `--json`.
+result, as in `Inspect().look("train.rec")`. `print` shows it as the command does, and `as_json()`
+returns the object of `--json`. Options that name a file take a `pathlib.Path`.
 
 ## Commands
 

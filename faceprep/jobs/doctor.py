@@ -67,7 +67,7 @@ class StoreState:
             return self.problem
         writes = "outputs are not written to stores of this kind"
         if self.takes_outputs:
-            writes = "writing was not tried; it needs puts on a condition (If-None-Match, If-Match)"
+            writes = "writing was not tried; it needs conditional writes (If-None-Match, If-Match)"
         return f"{self.url}: {self.found}; {writes}"
 
 

@@ -91,7 +91,9 @@ class Review(Service):
 
     def serve(self, plan: Path, announce: Callable[[str], None]) -> Reviewed:
         """Serve or write the page; `announce` receives its address. Raises FaceprepError."""
-        storage.refuse_store(plan)
+        storage.refuse_store(
+            plan, "is in an object store, and review writes beside it", "Copy it to a disk first."
+        )
         refuse_output(plan, "faceprep review {plan}")
         taken = self.import_ is not None and self.import_.resolve() == journal_of(plan.resolve())
         with open_session(plan, journal=not taken) as session, scratch_folder() as scratch:

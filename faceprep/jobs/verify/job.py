@@ -18,6 +18,7 @@ from faceprep.core.options import Values, check_ranges, option
 from faceprep.core.output_tree import refuse_overlap
 from faceprep.core.paths import is_folder
 from faceprep.core.types import OK, Outcome
+from faceprep.core.urls import as_paths
 from faceprep.jobs.verify.bins import judge_bin
 from faceprep.jobs.verify.ijb import judge_ijb, judge_saved_ijb
 from faceprep.jobs.verify.result import Judged, PairScores, Progress, log_notes
@@ -199,12 +200,15 @@ class Verify(EmbedSettings, _Embedders, ListOptions, Look):
         shared = {each.name: getattr(self, each.name) for each in fields(EmbedSettings)}
         return EmbedOptions(embedder, **shared)
 
-    def look(self, paths: Sequence[Path], progress: Progress | None = None) -> Verification:
+    def look(
+        self, paths: str | Path | Sequence[str | Path], progress: Progress | None = None
+    ) -> Verification:
         """Judge each of `paths` by each embedder.
 
         A broken set is named, and raises SourceError if it is the only one. Raises OutputError
         where the table of scores would lie in one of them.
         """
+        paths = as_paths(paths)
         if self.scores is not None:
             for path in paths:
                 refuse_overlap(path, self.scores)
