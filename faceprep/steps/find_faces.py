@@ -11,7 +11,7 @@ import functools
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +67,8 @@ class Crop(NamedTuple):
 @dataclass(frozen=True)
 class FaceOptions(UsesDevice):
     """The options of the commands that detect faces."""
+
+    heading: ClassVar[str] = "Face options"
 
     detector: str = option(
         "retinaface",
