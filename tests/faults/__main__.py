@@ -5,6 +5,7 @@ python -m tests.faults --reads                         at every read instead
 python -m tests.faults rec2folder apply --sample 50    50 points of each of two cases
 python -m tests.faults apply --point kill@37           one point again
 python -m tests.faults --runner processes              with worker processes
+python -m tests.faults convert-tar --runner ray --reads --sample 5    on a Ray cluster
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import click
 
-from tests.faults.cases import CASES
+from tests.faults.cases import CASES, RUNNERS
 from tests.faults.harness import SCENES, Trial, open_harness
 from tests.faults.injection import compiler
 from tests.faults.points import Point, choose_points
@@ -34,9 +35,7 @@ _IN_MEMORY = Path("/dev/shm")
     "--sample", type=click.IntRange(1), help="Try so many points of each case.  [default: all]"
 )
 @click.option("--turn", default=0, help="Take other points of the sample.", show_default=True)
-@click.option(
-    "--runner", type=click.Choice(["serial", "processes"]), default="serial", show_default=True
-)
+@click.option("--runner", type=click.Choice(RUNNERS), default="serial", show_default=True)
 @click.option(
     "--reads",
     "scenes",

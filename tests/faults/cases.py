@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+RUNNERS = ("serial", "processes", "ray")
+
 
 @dataclass(frozen=True)
 class Case:

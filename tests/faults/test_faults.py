@@ -77,6 +77,13 @@ def test_command_stands_the_read_faults_of_the_day(number: int, harness: Harness
     stand(trial, choose_points(trial.points, N_READ_POINTS, round_), f"{name} --reads")
 
 
+@pytest.mark.slow
+@pytest.mark.skipif("FAULTS_RAY" not in os.environ, reason="each start makes a Ray cluster")
+def test_a_command_on_ray_stands_the_read_faults_of_the_day(harness: Harness) -> None:
+    trial = Trial(harness, CASES["convert-tar"], "ray", SCENES[TURN % len(SCENES)])
+    stand(trial, choose_points(trial.points, 2, TURN), "convert-tar --runner ray --reads")
+
+
 def test_every_planted_fault_is_expected() -> None:
     assert set(PLANTED) == set(COMMANDS) - {"sound", "reading"}
 
