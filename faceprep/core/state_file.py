@@ -26,7 +26,7 @@ from faceprep.core import os_errors, storage
 from faceprep.core.errors import FaceprepError, SourceError
 from faceprep.core.io.json_line import parse_json
 from faceprep.core.output_tree import is_inside
-from faceprep.core.paths import is_folder, is_present, real_path
+from faceprep.core.paths import is_folder, is_present
 from faceprep.core.signatures import is_signed
 
 STATE = ".faceprep"
@@ -241,16 +241,13 @@ def run_id_of(path: Path) -> str | None:
 def sets_behind(path: Path) -> list[str]:
     """Return the sets that `path` was made from by a run of this user, as full paths.
 
-    Returns none for what another user made, or another machine, or for what has been moved.
+    Returns none for what was made by another user, or on another machine.
     """
     run = run_of(path)
     sets = run.get(MADE_FROM)
     if not isinstance(sets, list) or not all(isinstance(each, str) for each in sets):
         return []
-    outputs = [real_path(path), real_path(path.parent)]
-    if any(is_signed([output, *sets], run.get(SIGNATURE)) for output in outputs):
-        return sets
-    return []
+    return sets if is_signed([str(run.get("id")), *sets], run.get(SIGNATURE)) else []
 
 
 def run_of(path: Path) -> dict[str, Any]:

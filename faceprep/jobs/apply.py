@@ -66,7 +66,7 @@ class Apply(PlacingOptions, Job):
     untouched, each where the plan puts it; its suffix selects the container. undo.jsonl is a plan
     that reverses this one. A plan whose set has changed since is refused. A plan that restores
     images from another set than its own was made from has to be confirmed, and so has one about a
-    set that was moved, or made by another user.
+    set that another user made.
 
     Details:
 

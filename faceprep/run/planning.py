@@ -16,7 +16,7 @@ from faceprep.core import input_faults, registry, storage
 from faceprep.core.errors import FaceprepError
 from faceprep.core.job import Job
 from faceprep.core.os_errors import is_fault
-from faceprep.core.paths import full_path, real_path
+from faceprep.core.paths import full_path
 from faceprep.core.signatures import sign
 from faceprep.core.state_file import MADE_FROM, SIGNATURE, STATE, run_id_of
 from faceprep.core.types import Outcome, Request, Shard, Work
@@ -159,11 +159,12 @@ def add_lineage(described: Mapping[str, Any], request: Request) -> dict[str, Any
     """
     text = json.dumps(described, sort_keys=True)
     sources = [Path(full_path(source)) for source in request.sources]
+    run_id = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     return {
         **described,
-        "id": hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16],
+        "id": run_id,
         "inputs": [{"path": str(source), "run": run_id_of(source)} for source in sources],
-        SIGNATURE: sign([real_path(request.output), *described[MADE_FROM]]),
+        SIGNATURE: sign([run_id, *described[MADE_FROM]]),
     }
 
 

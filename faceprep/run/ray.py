@@ -103,7 +103,7 @@ def _connected(address: str) -> Iterator[None]:
         with _BareErrors():
             _connect(address, options)
     except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
-        reason = str(error).partition("\n")[0]
+        reason = _first_line(error).rstrip(".")
         raise FaceprepError(
             f"cannot connect to Ray: {reason}", remedy="Check the cluster with `ray status`."
         ) from error

@@ -21,10 +21,11 @@ from pathlib import Path
 
 import click
 
-from tests.faults.cases import CASES, RUNNERS
-from tests.faults.harness import SCENES, Trial, open_harness
+from tests.faults.cases import CASES, RUNNERS, SCENES
+from tests.faults.harness import Trial, open_harness
 from tests.faults.injection import compiler
-from tests.faults.points import Point, choose_points
+from tests.faults.points import Point
+from tests.turns import choose_points
 
 _IN_MEMORY = Path("/dev/shm")
 
@@ -63,6 +64,8 @@ def main(
     chosen = [name for name in names or CASES if runner == "serial" or CASES[name].is_run]
     n_tried = n_found = 0
     for name, scene in product(chosen, scenes):
+        if scene and scene not in CASES[name].scenes:
+            continue
         n = sample or CASES[name].slow or None
         choose = partial(choose_points, n=n, turn=turn)
         trial = _disturb(name, scene, runner, (lambda points: wanted) if wanted else choose)

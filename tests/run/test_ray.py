@@ -88,7 +88,7 @@ def test_a_cluster_that_does_not_start_is_one_line(
     monkeypatch.setattr("faceprep.run.ray.choose_address", lambda address: ray_address.LOCAL)
     write_lines(tmp_path / "in.txt", 1)
     request = Request((tmp_path / "in.txt",), tmp_path / "out")
-    with pytest.raises(FaceprepError, match=r"connect to Ray: The .* startup. Check the cluster"):
+    with pytest.raises(FaceprepError, match=r"connect to Ray: The .* startup\. Check the cluster"):
         run_job(Lines(), request, RayRunner(1))
     assert not (tmp_path / "out").exists()
 
