@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from faceprep.core.arrays import Floats, Pixels
 from faceprep.core.errors import OptionError
+from faceprep.core.io.json_line import parse_json
 
 COSINE, EUCLIDEAN = "cosine", "euclidean"
 _STORED_NAMES = {"merge_from": "surely", "undecided_from": "surely_not"}
@@ -57,7 +58,7 @@ def load_model(text: str) -> Model:
     >>> load_model(Model("abc", threshold=0.9).as_json()).threshold
     0.9
     """
-    known: dict[str, Any] = json.loads(text)
+    known: dict[str, Any] = parse_json(text)
     if not isinstance(known, dict):
         raise ValueError(f"expected an object, found {text[:20]}")
     given: dict[str, Any] = {}

@@ -40,6 +40,8 @@ _REMEDIES = {
     errno.EACCES: "Check who may use it.",
     errno.EPERM: "Check who may use it.",
     errno.EROFS: "It is mounted read-only.",
+    errno.EFBIG: "Raise the limit of a file (ulimit -f), then start the same command again.",
+    errno.EMFILE: "Raise the limit of open files (ulimit -n), or use fewer --workers.",
     errno.EIO: "The disk reports a fault: check it, then start the same command again.",
     errno.ENOENT: "Check the path.",
     errno.EISDIR: NAME_A_FILE,

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import fcntl
 import io
-import json
 import os
 import zipfile
 import zlib
@@ -25,6 +24,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from faceprep.core import os_errors, storage
 from faceprep.core.errors import FaceprepError, SourceError
+from faceprep.core.io.json_line import parse_json
 from faceprep.core.output_tree import is_inside
 from faceprep.core.paths import is_folder, is_present
 from faceprep.core.signatures import is_signed
@@ -37,6 +37,8 @@ LOCK, WORKERS = "lock", "workers"
 _OPENED, _PACKED = ".faceprep.open", "packed"
 _DATE = (1980, 1, 1, 0, 0, 0)
 _LEVEL = 1
+_MOST_RECORD = 64 << 20
+"""Bytes of the record of a run; one that comes with the set of a stranger may claim any number."""
 _DAMAGE = (KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
 
 
@@ -173,10 +175,11 @@ class PackedState:
             raise self._damaged("a name that leaves the folder")
         return sorted(name for name in names if name.startswith(folder))
 
-    def read(self, name: str) -> bytes:
-        """Return the content of one of its files."""
+    def read(self, name: str, limit: int | None = None) -> bytes:
+        """Return the content of one of its files, or its first `limit` bytes."""
         try:
-            return self._archive.read(quote(os.fsencode(name), safe="/ "))
+            with self._archive.open(quote(os.fsencode(name), safe="/ ")) as file:
+                return file.read(limit)
         except _DAMAGE as error:
             raise self._damaged(f"{name}: {error}") from error
 
@@ -200,9 +203,9 @@ class StateFolder:
         """Return the sorted names of its files, or of those below `folder`."""
         return sorted(name for name in _files_below(self._path) if name.startswith(folder))
 
-    def read(self, name: str) -> bytes:
-        """Return the content of one of its files."""
-        return storage.read_bytes(self._path / name)
+    def read(self, name: str, limit: int | None = None) -> bytes:
+        """Return the content of one of its files, or its first `limit` bytes."""
+        return storage.read_bytes(self._path / name, limit)
 
 
 StateReader = PackedState | StateFolder
@@ -267,7 +270,7 @@ def load_record(state: StateReader, name: str) -> dict[str, Any]:
     Raises SourceError where it cannot be read.
     """
     try:
-        run = json.loads(state.read(name))
+        run = parse_json(state.read(name, _MOST_RECORD))
     except FaceprepError as error:
         if os_errors.is_fault(error):
             raise

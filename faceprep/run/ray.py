@@ -100,9 +100,10 @@ def _connected(address: str) -> Iterator[None]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        _connect(address, options)
+        with _BareErrors():
+            _connect(address, options)
     except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
-        reason = str(error).partition("\n")[0]
+        reason = _first_line(error).rstrip(".")
         raise FaceprepError(
             f"cannot connect to Ray: {reason}", remedy="Check the cluster with `ray status`."
         ) from error
@@ -115,6 +116,17 @@ def _connected(address: str) -> Iterator[None]:
         finally:
             with redirect_stdout(io.StringIO()):  # Ray prints what it has buffered
                 ray.shutdown()
+
+
+class _BareErrors:
+    """A block in which Ray may raise an error of no class of its own; it leaves as RuntimeError."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        if kind is Exception:
+            raise RuntimeError(str(error)) from error
 
 
 class _WithoutRay:

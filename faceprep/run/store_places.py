@@ -23,6 +23,7 @@ from typing import Any
 
 from faceprep.core import storage, store_writes
 from faceprep.core.errors import FaceprepError, OutputError
+from faceprep.core.io.json_line import parse_json
 from faceprep.core.paths import is_folder
 from faceprep.core.prefetch import map_ahead
 from faceprep.core.state_file import RUN, STATE
@@ -44,7 +45,7 @@ def load_known_run(state: str) -> dict[str, Any] | None:
     if data is None:
         return None
     with suppress(ValueError):
-        run = json.loads(data)
+        run = parse_json(data)
         if isinstance(run, dict):
             return run
     return {}

@@ -74,8 +74,9 @@ class Worker:
                 own = share_of(self.n_cores) | number_of(self._number) | board
                 self._process = _start(theirs.fileno(), _ONE_THREAD | os.environ | own)
         except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
             raise FaceprepError(
-                f"cannot start a worker: {error}", remedy="Use fewer --workers."
+                f"cannot start a worker: {reason}", remedy="Use fewer --workers."
             ) from error
         self._is_loaded = False
 

@@ -6,7 +6,6 @@ of set is recognized by its container; all others, and lists of images, by `snif
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 from faceprep.core import os_errors, registry, storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.image_header import is_image_name
+from faceprep.core.io.json_line import parse_json
 from faceprep.core.paths import exists, is_folder
 from faceprep.core.text import excerpt_line
 from faceprep.sets import lists
@@ -266,8 +266,8 @@ def _sniff_txt(path: Path) -> Content:
 def _sniff_jsonl(path: Path) -> Content:
     line = storage.read_bytes(path, _HEAD).removeprefix(_BOM).lstrip().partition(b"\n")[0]
     try:
-        header = json.loads(line)
-    except (ValueError, RecursionError):
+        header = parse_json(line)
+    except ValueError:
         header = None
     is_plan = isinstance(header, dict) and header.get("kind") == PLAN
     if is_plan or line.startswith(b'{"kind": "plan"'):  # its header may be longer than the head

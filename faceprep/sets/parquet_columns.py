@@ -9,7 +9,6 @@ image column and the classes in the metadata of the schema:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from faceprep.core.errors import SourceError
+from faceprep.core.io.json_line import parse_json
 from faceprep.core.io.parquet import open_parquet
 from faceprep.core.types import Buffer
 from faceprep.sets.distinct_keys import join_key, keep_key
@@ -159,8 +159,8 @@ def _class_name(label: int | bytes | None, classes: Sequence[str]) -> str:
 
 def _read_features(metadata: Mapping[bytes, bytes]) -> Mapping[str, Any]:
     try:
-        found = json.loads(metadata.get(HUGGINGFACE, b"{}"))
-    except (ValueError, RecursionError):
+        found = parse_json(metadata.get(HUGGINGFACE, b"{}"))
+    except ValueError:
         return {}
     for name in ("info", "features"):
         found = found.get(name) if isinstance(found, dict) else None

@@ -20,6 +20,7 @@ from faceprep.core import os_errors, storage
 from faceprep.core.arrays import Floats, Reals
 from faceprep.core.errors import SourceError
 from faceprep.core.io.csv import CsvReader, csv_line
+from faceprep.core.io.json_line import parse_json
 from faceprep.core.io.npz import CLASSES, NAMES
 from faceprep.tables.embedded_rows import EmbeddedRows
 
@@ -90,7 +91,7 @@ def load_about(path: str | os.PathLike[str]) -> dict[str, str]:
     if storage.size_of(beside) is None:
         return {}
     try:
-        about = json.loads(storage.read_bytes(beside))
+        about = parse_json(storage.read_bytes(beside))
     except ValueError as error:
         raise SourceError(f"no JSON ({error})", path=beside, remedy="Remove it.") from error
     if not isinstance(about, dict) or not all(isinstance(each, str) for each in about.values()):

@@ -13,7 +13,6 @@ STATE/ledger/SHARD.jsonl is the page of a finished shard, three lines of JSON:
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -23,6 +22,7 @@ from typing import Any, BinaryIO
 
 from faceprep.core import storage
 from faceprep.core.io.csv import CsvReader
+from faceprep.core.io.json_line import parse_json
 from faceprep.core.types import OK, Outcome, ShardReport
 
 PAGES, FAILURES = "ledger", "failures.csv"
@@ -76,7 +76,7 @@ class Page:
     @cached_property
     def counts(self) -> ShardReport:
         """Return the report of the shard."""
-        counts = json.loads(self._lines[1])
+        counts = parse_json(self._lines[1])
         try:
             return ShardReport(
                 self.shard_id,
@@ -108,7 +108,7 @@ class Page:
         return self._pair(2, dict)
 
     def _pair(self, line: int, kind: type) -> tuple[Any, Any]:
-        pair = json.loads(self._lines[line])
+        pair = parse_json(self._lines[line])
         if isinstance(pair, list) and [type(value) for value in pair] == [list, kind]:
             return pair[0], pair[1]
         raise self._damaged(f"a list and a {kind.__name__}")

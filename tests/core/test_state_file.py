@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 from faceprep import Manifest, Rec2Folder, Request, SerialRunner, run_job
 from faceprep.core import locks
 from faceprep.core.errors import SourceError
-from faceprep.core.state_file import PackedState, find_state, open_state, pack_state, run_id_of
+from faceprep.core.state_file import (
+    STATE,
+    PackedState,
+    find_state,
+    open_state,
+    pack_state,
+    run_id_of,
+    run_of,
+    sets_behind,
+)
 from tests.fakes import Lines, before_changes, opened, tree, write_lines
 
 FINISHED = json.dumps({"command": "lines", "finished": True, "id": "abc"}).encode()
@@ -166,3 +175,17 @@ def test_the_state_names_the_runs_that_made_its_inputs(rec_set: Path, tmp_path: 
     assert state is not None
     run = json.loads(state.read("train.npz/run.json"))
     assert run["inputs"] == [{"path": str(faces), "run": run_id_of(faces)}]
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"sources": ' + " " * (65 << 20) + "[]}", "\xff"])
+def test_a_record_of_a_stranger_is_an_empty_one(text: str, is_packed: bool, tmp_path: Path) -> None:
+    """A few bytes of a ZIP may stand for any number; JSON may be nested deeper than the stack."""
+    if is_packed:
+        with zipfile.ZipFile(tmp_path / STATE, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+            file.writestr("run.json", text)
+    else:
+        (tmp_path / STATE).mkdir()
+        (tmp_path / STATE / "run.json").write_text(text)
+    assert run_of(tmp_path) == {}
+    assert sets_behind(tmp_path) == []

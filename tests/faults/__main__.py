@@ -5,6 +5,7 @@ python -m tests.faults --reads                         at every read instead
 python -m tests.faults rec2folder apply --sample 50    50 points of each of two cases
 python -m tests.faults apply --point kill@37           one point again
 python -m tests.faults --runner processes              with worker processes
+python -m tests.faults convert-tar --runner ray --reads --sample 5    on a Ray cluster
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from pathlib import Path
 
 import click
 
-from tests.faults.cases import CASES
-from tests.faults.harness import SCENES, Trial, open_harness
+from tests.faults.cases import CASES, RUNNERS, SCENES
+from tests.faults.harness import Trial, open_harness
 from tests.faults.injection import compiler
 from tests.faults.points import Point
 from tests.turns import choose_points
@@ -35,9 +36,7 @@ _IN_MEMORY = Path("/dev/shm")
     "--sample", type=click.IntRange(1), help="Try so many points of each case.  [default: all]"
 )
 @click.option("--turn", default=0, help="Take other points of the sample.", show_default=True)
-@click.option(
-    "--runner", type=click.Choice(["serial", "processes"]), default="serial", show_default=True
-)
+@click.option("--runner", type=click.Choice(RUNNERS), default="serial", show_default=True)
 @click.option(
     "--reads",
     "scenes",
@@ -65,6 +64,8 @@ def main(
     chosen = [name for name in names or CASES if runner == "serial" or CASES[name].is_run]
     n_tried = n_found = 0
     for name, scene in product(chosen, scenes):
+        if scene and scene not in CASES[name].scenes:
+            continue
         n = sample or CASES[name].slow or None
         choose = partial(choose_points, n=n, turn=turn)
         trial = _disturb(name, scene, runner, (lambda points: wanted) if wanted else choose)

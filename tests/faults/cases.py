@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+RUNNERS = ("serial", "processes", "ray")
+SCENES = ("new", "begun", "done")
+"""What is there when a command starts: nothing, a run that was killed, or one that is complete."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -16,6 +20,8 @@ class Case:
     writes: bool = True
     repeats: bool = True
     """A start after a complete one does the same again."""
+    scenes: tuple[str, ...] = SCENES
+    """The scenes in which it can start."""
     slow: int = 0
     """Points in a full enumeration of a case that takes too long; 0 for all."""
 
@@ -91,7 +97,11 @@ CASES = {
     "report": Case("report in/crops --output out/report.html", ("in/crops",), is_run=False),
     "report-inside": Case("report in/crops", ("in/crops",), is_run=False),
     "review-static": Case(
-        "review in/plan/plan.jsonl --static out/page", _PLAN, is_run=False, repeats=False
+        "review in/plan/plan.jsonl --static out/page",
+        _PLAN,
+        is_run=False,
+        repeats=False,
+        scenes=SCENES[:2],  # it writes over no page
     ),
     "review-import": Case(
         "review in/plan/plan.jsonl --import in/verdicts.jsonl",

@@ -51,6 +51,9 @@ class Commands:
             "XDG_STATE_HOME": f"{folder}/state",
             "PYTHONPATH": str(_ROOT),
             "ORT_DISABLE_TELEMETRY": "1",  # it would write to TMPDIR and start threads
+            "RAY_TMPDIR": "/tmp",  # its sockets need a short path outside the work folder
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # it stays on loopback
+            "RAY_USAGE_STATS_ENABLED": "0",
         }
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.server", target],

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.faults.cases import Case
+from tests.faults.cases import SCENES, Case
 from tests.faults.checks import (
     Reference,
     check_first,
@@ -22,8 +22,6 @@ from tests.faults.inputs import Store
 from tests.faults.points import READ_FAULTS, Point, plan_points, plan_read_points
 
 FACEPREP = "faceprep.cli:main"
-SCENES = ("new", "begun", "done")
-"""What is there when a command starts: nothing, a run that was killed, or one that is complete."""
 _COUNT = Strike(Kind.COUNT)
 _SCENE = "scene"
 

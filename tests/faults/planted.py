@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 TEXT = "0123456789" * 100
@@ -92,7 +93,31 @@ def littering() -> None:
     scratch.unlink()
 
 
-COMMANDS: dict[str, Callable[[], None]] = {
-    command.__name__.replace("_", "-"): command
-    for command in (sound, in_place, silent, crashing, no_resume, input_changing, mute, littering)
-}
+def _copy(hidden: tuple[type[OSError], ...] = ()) -> None:
+    """Join the images of the input to the output, without those whose errors are `hidden`."""
+    found = b""
+    for path in sorted(Path("in/folder/0").iterdir()):
+        with suppress(*hidden):
+            found += path.read_bytes()
+    _replace(_OUT, found.hex())
+
+
+def reading() -> None:
+    """Read the input, and stop at an error."""
+    _copy()
+
+
+def swallowing() -> None:
+    """Leave out an image that cannot be read, and say nothing of it."""
+    _copy((OSError,))
+
+
+def _named(*commands: Callable[[], None]) -> dict[str, Callable[[], None]]:
+    return {command.__name__.replace("_", "-"): command for command in commands}
+
+
+READING = _named(reading, swallowing)
+"""Commands whose reads are disturbed."""
+COMMANDS = READING | _named(
+    sound, in_place, silent, crashing, no_resume, input_changing, mute, littering
+)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.cases import CASES, Case
-from tests.faults.harness import SCENES, Harness, Trial, open_harness
+from tests.faults.cases import CASES, SCENES, Case
+from tests.faults.harness import Harness, Trial, open_harness
 from tests.faults.injection import compiler
-from tests.faults.planted import COMMANDS
+from tests.faults.planted import COMMANDS, READING
 from tests.faults.points import Point
 from tests.turns import TURN, choose_points
 
@@ -30,6 +31,7 @@ PLANTED = {
     "input-changing": "in/folder/0/0.jpg is lost",
     "mute": "does not name the error",
     "littering": "other files than an undisturbed run",
+    "swallowing": "the output is not that of a calm run",
 }
 
 
@@ -68,24 +70,33 @@ def test_command_stands_the_read_faults_of_the_day(number: int, harness: Harness
     turn = TURN * N_READ_CASES + number
     name = list(CASES)[turn % len(CASES)]
     round_ = turn // len(CASES)
-    scene = SCENES[round_ % len(SCENES)]
+    scenes = CASES[name].scenes
+    scene = scenes[round_ % len(scenes)]
     runner = "processes" if number == 0 and CASES[name].is_run else "serial"
     trial = Trial(harness, CASES[name], runner, scene)
     stand(trial, choose_points(trial.points, N_READ_POINTS, round_), f"{name} --reads")
 
 
+@pytest.mark.slow
+@pytest.mark.skipif("FAULTS_RAY" not in os.environ, reason="each start makes a Ray cluster")
+def test_a_command_on_ray_stands_the_read_faults_of_the_day(harness: Harness) -> None:
+    trial = Trial(harness, CASES["convert-tar"], "ray", SCENES[TURN % len(SCENES)])
+    stand(trial, choose_points(trial.points, 2, TURN), "convert-tar --runner ray --reads")
+
+
 def test_every_planted_fault_is_expected() -> None:
-    assert set(PLANTED) == set(COMMANDS) - {"sound"}
+    assert set(PLANTED) == set(COMMANDS) - {"sound", "reading"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_harness_finds_what_is_planted(command: str, planted: Harness) -> None:
-    trial = Trial(planted, Case(command, ("in/folder",), is_run=False))
+    scene = "new" if command in READING else ""
+    trial = Trial(planted, Case(command, ("in/folder",), is_run=False), scene=scene)
     for point in trial.points:
         trial.try_point(point)
     problems = [problem for finding in trial.findings for problem in finding.problems]
     assert trial.n_tried == len(trial.points) > 10
-    if command == "sound":
+    if command not in PLANTED:
         assert not problems
     else:
         assert any(PLANTED[command] in problem for problem in problems), problems

@@ -18,11 +18,12 @@ import pytest
 
 from faceprep import Request, SerialRunner, run_job
 from faceprep.core import registry
-from faceprep.core.errors import OptionError
+from faceprep.core.errors import FaceprepError, OptionError
 from faceprep.core.job import Job
 from faceprep.run import ray_address
+from faceprep.run.ray import RayRunner
 from tests.command import faceprep
-from tests.fakes import Lines, results
+from tests.fakes import Lines, results, write_lines
 from tests.object_store import running_store
 from tests.real import ROOT
 
@@ -72,6 +73,24 @@ def test_a_cluster_of_this_machine_alone(tmp_path: Path) -> None:
     assert (ours.returncode, theirs.returncode) == (3, 3)
     assert (tmp_path / "ray.parquet").read_bytes() == (tmp_path / "out.parquet").read_bytes()
     assert "0.jpg" in ours.stderr and "3 undecodable" in ours.stdout
+
+
+def test_a_cluster_that_does_not_start_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray raises an error of no class of its own on a busy machine."""
+    import ray
+
+    def init(*_: object, **__: object) -> None:
+        raise Exception("The current node timed out during startup.\nMore.")
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr("faceprep.run.ray.choose_address", lambda address: ray_address.LOCAL)
+    write_lines(tmp_path / "in.txt", 1)
+    request = Request((tmp_path / "in.txt",), tmp_path / "out")
+    with pytest.raises(FaceprepError, match=r"connect to Ray: The .* startup\. Check the cluster"):
+        run_job(Lines(), request, RayRunner(1))
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_output_in_a_store(rec_set: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A line of JSON that a person or a stranger may have written: parsed, or refused with a reason."""
+"""JSON that a person or a stranger may have written: parsed, or refused with a reason."""
 
 from __future__ import annotations
 
@@ -11,6 +11,19 @@ _SUSPECT = re.compile(r"\\u|[eE]\+?[0-9]{3}|[0-9]{300}")
 """Text that may stand for a value to refuse; a line without it is not searched."""
 _NO_NAME = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
 """Characters that no name of a file has, not even one that is not UTF-8."""
+
+
+def parse_json(data: str | bytes) -> Any:
+    """Parse JSON. Raises ValueError, also where it is nested too deeply.
+
+    >>> parse_json("[" * 100_000)
+    Traceback (most recent call last):
+    ValueError: nested too deeply
+    """
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def parse_json_line(line: bytes) -> Any:

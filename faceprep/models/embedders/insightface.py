@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
+from faceprep.core.io.json_line import parse_json
 from faceprep.models.detectors import insightface as insightface_pack
 from faceprep.models.embedders.file_embedder import FileEmbedder
 from faceprep.models.files.onnx_file import open_onnx
@@ -42,7 +42,7 @@ def read_manifest(folder: Path) -> tuple[Path, dict[str, str]] | None:
     if not path.is_file():
         return None
     try:
-        task = json.loads(storage.read_bytes(path))["tasks"].get("recognition")
+        task = parse_json(storage.read_bytes(path))["tasks"].get("recognition")
         if task is None:
             return None
         file = folder / task["file"]

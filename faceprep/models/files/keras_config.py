@@ -6,13 +6,13 @@ ways around that, and run it from an .h5 even in safe mode.
 
 from __future__ import annotations
 
-import json
 import zipfile
 from pathlib import Path
 from typing import Any
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
+from faceprep.core.io.json_line import parse_json
 
 _CONFIG = "config.json"
 _MAX_BYTES = 64 << 20
@@ -29,7 +29,7 @@ def refuse_code(path: Path) -> None:
     read = _read_h5
     if path.suffix.lower() == ".keras":
         read = _read_keras
-    for item in _dicts_in(json.loads(read(path))):
+    for item in _dicts_in(parse_json(read(path))):
         kind, module = item.get("class_name"), item.get("module")
         if kind in _CODE:
             raise _holds_code(path, "a Lambda layer")

@@ -7,11 +7,11 @@ under `attrs`, in older files under `attr` and `param`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from faceprep.core.errors import SourceError
+from faceprep.core.io.json_line import parse_json
 
 _EXPECTED = "an object with nodes and heads"
 _ATTRIBUTES = ("attr", "param", "attrs")
@@ -68,8 +68,8 @@ def parse_symbol(data: bytes) -> Symbol:
     if len(data) > _MAX_BYTES:
         raise _error("a file", f"at most {_MAX_BYTES:,} bytes", f"{len(data):,}")
     try:
-        graph = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        graph = parse_json(data)
+    except ValueError as error:
         raise _error("the file", "JSON", str(error) or type(error).__name__) from error
     if not isinstance(graph, dict) or not isinstance(graph.get("nodes"), list):
         raise _error("the file", _EXPECTED, type(graph).__name__)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from faceprep.core.io.json_line import parse_json
 from faceprep.sets.tar.headers import (
     BLOCK,
     EXTENSIONS,
@@ -156,8 +156,8 @@ def _load_json(content: bytes) -> dict[str, Any]:
     if len(content) > _LARGEST_JSON:
         return {}
     try:
-        found = json.loads(content)
-    except (ValueError, RecursionError):
+        found = parse_json(content)
+    except ValueError:
         return {}
     if not isinstance(found, dict):
         return {}
