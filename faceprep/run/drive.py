@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
@@ -25,15 +24,13 @@ from faceprep.core.types import (
     ShardReport,
     Stage,
     Summary,
-    count_failures,
-    count_name,
     join_units,
-    split_count_name,
 )
 from faceprep.run import heartbeat, planning, preflight
 from faceprep.run.failures import write_failures
 from faceprep.run.ledger import Ledger, ShardSink, load_report, rescue
 from faceprep.run.shard_task import ShardTask
+from faceprep.run.tally import Tally
 from faceprep.tables.ledger import FINISH
 
 log = logging.getLogger("faceprep")
@@ -69,11 +66,11 @@ class Drive:
         self._is_void = is_finished and self._ledger_before().is_deleted()
         self.is_prepared = False
         self._reports: dict[str, ShardReport] = {}
-        self._by_status: Counter[str] = Counter()
-        self._n_done_before = 0
+        self._tally = Tally()
         self._shards: dict[str, Shard] = {}
         self._finish_report: ShardReport | None = None
         self._is_repaired = self._starts_again = self._is_retried = False
+        self._stale: Sequence[str] = ()
 
     def run(self, runner: Runner) -> None:
         """Carry out what is left, and leave the state in order whatever happens."""
@@ -126,6 +123,10 @@ class Drive:
                 keep = self._job.writes_in_place(self._request)
                 with self._ledger.alone():
                     self._ledger_before().forget(keep_outputs=keep)
+            elif self._stale:
+                with self._ledger.alone():
+                    for shard_id in self._stale:
+                        self._ledger.undo(shard_id)
             has_lost_files = is_fresh and self._before is not None and self.work.files is not None
             self._load_finished()
             if self._is_retried or self._is_repaired or has_lost_files:
@@ -208,16 +209,19 @@ class Drive:
     def _find_repair(self, before: Mapping[str, Any] | None) -> None:
         """Note whether inputs that the earlier run could not look at have been repaired.
 
-        If they change how the work is cut, the run starts again.
+        Shards that are now cut in another way are carried out again. The whole run starts again
+        where any shard may have other inputs.
         """
         if not before or self._job.writes_in_place(self._request):
             return
-        job, request, scratch = self._job, self._with_choices(), self._places.scratch
-        if planning.is_repaired(job, request, scratch, before, self._described):
-            self._is_repaired = True
-            self._starts_again = before["shards"] != self._described["shards"]
+        now = planning.Planned(self.work, self._described, self._lost)
+        request, scratch = self._with_choices(), self._places.scratch
+        then = planning.replay(self._job, request, scratch, before, now)
+        if then is not None:
+            stale = planning.stale_shards(then, now)
+            self._is_repaired, self._starts_again, self._stale = True, stale is None, stale or ()
             line = "%s: inputs that could not be read are readable now: %s"
-            log.warning(line, request.output, _AGAIN[self._starts_again])
+            log.warning(line, self._request.output, _AGAIN[self._starts_again])
 
     def _load_finished(self) -> None:
         """Load the reports of finished shards, and note whether some are to be tried again.
@@ -238,11 +242,7 @@ class Drive:
         if self._finish_report is None and self._share is None:
             unfinished |= {FINISH}
         self._ledger.drop_pages(unfinished)
-        self._by_status.clear()
-        for report in self._reports.values():
-            self._by_status.update(report.by_status)
-        self._n_done_before = self._by_status.total()
-        self._by_status.update(map(count_name, self._lost))
+        self._tally = Tally(self._reports.values(), self._lost)
         if self._reports:
             log.info("%s: resuming: %s", self._request.output, self.state_line())
 
@@ -302,7 +302,7 @@ class Drive:
                     if report.crash:  # it may have crashed while committing
                         report = rescue(self._places, report.shard_id) or report
                     self._reports[report.shard_id] = report
-                    self._by_status.update(report.by_status)
+                    self._tally.add(report)
                     log.debug(
                         "shard %s: %d files, %s",
                         report.shard_id,
@@ -318,7 +318,7 @@ class Drive:
         return sum(bool(report.crash) for report in self._reports.values())
 
     def _stop_at_too_many_failures(self) -> None:
-        allowed, n_failed = self._request.max_failures, self._n_failed()
+        allowed, n_failed = self._request.max_failures, self._tally.n_failed
         if allowed is not None and n_failed > allowed:
             raise TooManyFailures(
                 f"{count_noun(n_failed, 'input')} failed, --max-failures allows {allowed:,}",
@@ -364,9 +364,6 @@ class Drive:
             return "nothing begun"
         return f"{len(self._reports):,} of {len(self._shards):,} shards done"
 
-    def _n_failed(self) -> int:
-        return count_failures(self._by_status)
-
     def _job_details(self) -> dict[str, Any]:
         """Return the figures that the job gives for its work and its finished output."""
         if self._finish_report:
@@ -377,23 +374,18 @@ class Drive:
         reports = list(self._reports.values())
         if self._finish_report:
             reports.append(self._finish_report)
-        inputs: dict[str, int] = {}
-        others: dict[str, dict[str, int]] = {}
-        for name, n in sorted(self._by_status.items()):
-            status, unit = split_count_name(name)
-            counts = others.setdefault(unit, {}) if unit else inputs
-            counts[status] = n
+        inputs, others = self._tally.by_unit()
         return Summary(
             command=self._job.command,
             unit=self.work.counted_unit or self.work.unit,
             inputs=sum(inputs.values()),
             ok=inputs.get(OK, 0),
-            failed=self._n_failed(),
-            by_status=join_units(self._by_status),
+            failed=self._tally.n_failed,
+            by_status=self._tally.by_status,
             others=others,
             outputs=sum(report.n_outputs for report in reports),
             seconds=round(seconds, 3),
             output=str(self._request.output),
-            details={"failures": self._places.shown_failures, "done_before": self._n_done_before}
+            details={"failures": self._places.shown_failures, "done_before": self._tally.n_before}
             | self._job_details(),
         )
