@@ -31,6 +31,7 @@ _MOVED = {
 _LINK = re.compile(r"\]\(([^)#\s]+)(#[^)]*)?\)")
 _NAME = re.compile(r"(?<![\w`./-])--[a-z][\w-]*")
 _GENERATED_TABLE = "<!-- generated"
+_LONGEST_LINE = 80
 
 
 def pages() -> dict[str, Callable[[], str]]:
@@ -150,50 +151,96 @@ def _cell(text: str) -> str:
 # Python
 
 
+_GROUPS = {
+    "Run a command": ("run_job", "Request", "Summary", "Outcome", "SerialRunner", "ProcessRunner")
+    + ("RayRunner", "Job", "FaceprepError"),
+    "Read what a command wrote": ("read_faces", "FaceRow", "read_frames", "FrameRow", "read_plan")
+    + ("Plan", "Decision", "load_embeddings", "Embeddings", "Model", "load_pairs", "PairSet"),
+    "Images and accuracy": ("decode", "judge_pairs", "Judgement"),
+    "Models of your own": ("Detector", "Faces", "Embedder", "Scorer"),
+}
+"""Public names that are not commands, each under one heading."""
+_API_START = """# Python
+
+Every name is imported from `faceprep`. A command is a frozen dataclass whose fields are its
+options: `--min-score` is `min_score`. `run_job` runs it as the command line does, and raises a
+`FaceprepError` where the command line prints one line:
+
+```python
+from faceprep import ExtractPhotos, ProcessRunner, Request, read_faces, run_job
+
+if __name__ == "__main__":  # each process imports this file
+    job, request = ExtractPhotos(select="largest"), Request("photos", "faces")
+    summary = run_job(job, request, ProcessRunner(4))
+    print(summary.ok, summary.failed)
+    for face in read_faces("faces/faces.parquet"):
+        print(face.output, face.score)
+```
+
+`Inspect`, `Verify`, `Report`, `Models` and `Doctor` write no set. Their method `look` returns the
+result, as in `Inspect().look("train.rec")`. `print` shows it as the command does, and `as_json()`
+returns the object of `--json`. Options that name a file take a `pathlib.Path`.
+
+## Commands
+
+| class | command | what it does |
+|---|---|---|"""
+
+
 def api() -> str:
     """Return the reference of the public names."""
-    commands = {entry.target.partition(":")[2]: name for name, entry in registry.COMMANDS.items()}
-    lines = ["# Python", "", "Every name is imported from `faceprep`.", ""]
-    lines += [
-        "## Commands",
-        "",
-        "Each is a frozen dataclass; its fields are the command's options.",
-        "",
-    ]
-    lines += ["| class | command | what it does |", "|---|---|---|"]
-    for name in sorted(commands):
-        entry = registry.COMMANDS[commands[name]]
-        lines.append(f"| `{name}` | [{commands[name]}](cli.md#{commands[name]}) | {entry.help} |")
-    lines.append("")
-    for name in sorted(set(faceprep.__all__) - set(commands)):
-        lines += _public(name, getattr(faceprep, name))
+    lines = [_API_START]
+    for command, entry in sorted(registry.COMMANDS.items()):
+        name = entry.target.partition(":")[2]
+        lines.append(f"| `{name}` | [{command}](cli.md#{command}) | {entry.help} |")
+    for heading, names in _GROUPS.items():
+        lines += ["", f"## {heading}", ""]
+        for name in names:
+            lines += _public(name, getattr(faceprep, name))
     return "\n".join(lines)
 
 
 def _public(name: str, thing: Any) -> Iterator[str]:
-    yield from (f"## {name}", "", "```python", f"{name}{_signature(thing)}", "```", "")
+    yield from (f"### {name}", "", "```python", f"{name}{_signature(thing)}", "```", "")
     yield from (_docstring(thing), "")
     if not inspect.isclass(thing):
         return
     for member, value in vars(thing).items():
-        text = getattr(value, "__doc__", None)
-        if member.startswith("_") or not text or not inspect.isroutine(value):
+        if member.startswith("_") or not getattr(value, "__doc__", None):
             continue
-        yield from (f"### {name}.{member}", "", "```python")
-        yield from (
-            f"{member}{_signature(getattr(thing, member))}",
-            "```",
-            "",
-            _docstring(value),
-            "",
-        )
+        if isinstance(value, property):
+            shown = f"{member}: {_unquoted(str(inspect.signature(value.fget).return_annotation))}"
+        elif inspect.isroutine(value):
+            shown = f"{member}{_signature(getattr(thing, member))}"
+        else:
+            continue
+        yield from (f"#### {name}.{member}", "", "```python", shown, "```", "")
+        yield from (_docstring(value), "")
 
 
 def _signature(thing: Any) -> str:
+    """Return a signature as a person would write it, one parameter a line where it is long."""
+    if getattr(thing, "_is_protocol", False):
+        return ""
     try:
-        return str(inspect.signature(thing))
+        signature = inspect.signature(thing)
     except (TypeError, ValueError):
         return ""
+    parameters = [_unquoted(str(each)) for each in signature.parameters.values()]
+    returned = ""
+    if not inspect.isclass(thing) and signature.return_annotation is not signature.empty:
+        returned = f" -> {_unquoted(str(signature.return_annotation))}"
+    line = f"({', '.join(parameters)}){returned}"
+    if len(line) < _LONGEST_LINE:
+        return line
+    return "\n".join(["(", *(f"    {each}," for each in parameters), f"){returned}"])
+
+
+def _unquoted(text: str) -> str:
+    """Return annotations without the quotes that `inspect` adds, and named as users know them."""
+    text = re.sub(r"ForwardRef\('([^']*)'\)", r"\1", text)
+    text = re.sub(r"^(\w+: )'([^']*)'", r"\1\2", text)
+    return text.replace("<factory>", "…").replace("_Path", "str | os.PathLike[str]")
 
 
 def _docstring(thing: Any) -> str:

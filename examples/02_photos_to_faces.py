@@ -10,8 +10,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from faceprep import ExtractPhotos, ProcessRunner, Request, run_job
-from faceprep.tables.faces import load_faces, rows_of
+from faceprep import ExtractPhotos, ProcessRunner, Request, read_faces, run_job
 
 
 def main(arguments: list[str]) -> None:
@@ -25,8 +24,8 @@ def main(arguments: list[str]) -> None:
     summary = run_job(job, Request((source,), target), ProcessRunner(2))
     print(f"{summary.ok} of {summary.inputs} photos have faces, {summary.failed} failed")
 
-    faces = load_faces(target / "faces.parquet")
-    for face in rows_of(faces):
+    faces = list(read_faces(target / "faces.parquet"))
+    for face in faces:
         print(
             f"  {face.output}: score {face.score:.2f}, roll {face.roll:.0f}°, yaw "
             f"{face.yaw:.0f}°, from {face.source}"

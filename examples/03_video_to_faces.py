@@ -10,9 +10,8 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from faceprep import ExtractVideo, ProcessRunner, Request, decode, run_job
+from faceprep import ExtractVideo, ProcessRunner, Request, decode, read_faces, run_job
 from faceprep.synthetic import write_video
-from faceprep.tables.faces import load_faces, rows_of
 
 
 def make_video(folder: Path) -> Path:
@@ -28,7 +27,7 @@ def main(arguments: list[str]) -> None:
 
     summary = run_job(ExtractVideo(frames="every:3"), Request((source,), target), ProcessRunner(2))
     print(f"{summary.ok} of {summary.inputs} frames have faces, {summary.failed} failed")
-    for face in rows_of(load_faces(target / "faces.parquet")):
+    for face in read_faces(target / "faces.parquet"):
         print(f"  {face.output}: {face.time_s:.2f} s, score {face.score:.2f}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 import re
@@ -53,6 +54,13 @@ def test_the_reference_has_every_public_name(generated: ModuleType) -> None:
     text = generated.api()
     for name in faceprep.__all__:
         assert f"## {name}\n" in text or f"| `{name}` |" in text, name
+
+
+def test_the_reference_begins_with_an_example_of_public_names(generated: ModuleType) -> None:
+    code = generated.api().split("```python\n")[1].partition("```")[0]
+    imports = [node for node in ast.parse(code).body if isinstance(node, ast.ImportFrom)]
+    assert {name.name for name in imports[0].names} <= set(faceprep.__all__)
+    assert "ForwardRef" not in generated.api()
 
 
 def test_pages_from_files_link_into_the_site(generated: ModuleType) -> None:

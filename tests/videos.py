@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pyarrow.parquet as pq
 
-from faceprep.core.arrays import Doubles, Pixels
+from faceprep.core.arrays import Doubles, Pixels, Rows
 from faceprep.core.boxes import overlaps
 from faceprep.core.faces import Faces, no_faces
 from faceprep.core.landmarks import ARCFACE_112
@@ -97,11 +97,11 @@ class PatchLook:
     def is_cheaper(self, size: tuple[int, int], boxes: Doubles) -> bool:
         return len(boxes) < CROWD
 
-    def look(self, image: Pixels, boxes: Doubles) -> Seen:
+    def look(self, images: Sequence[Pixels], places: Rows, boxes: Doubles) -> Seen:
         self.n_looks += len(boxes)
         seen = Seen(np.zeros((len(boxes), 4)), np.zeros((len(boxes), 5, 2)), np.zeros(len(boxes)))
-        (found,) = PatchDetector().detect([image])
-        for row, box in enumerate(boxes):
+        for row, (place, box) in enumerate(zip(places.tolist(), boxes, strict=True)):
+            (found,) = PatchDetector().detect([images[place]])
             shared = overlaps(box, found.boxes.astype(np.float64))
             if shared.max(initial=0) > 0:
                 best = int(shared.argmax())

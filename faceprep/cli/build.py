@@ -14,81 +14,26 @@ from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, cast, get_type_hints
+from typing import Any, TypeVar
 
 import click
 
 from faceprep.cli.defaults import add_places, log_defaults, set_defaults
 from faceprep.cli.examples import EXAMPLES
 from faceprep.cli.log_lines import log_to_stderr
-from faceprep.cli.parameters import JobOption, argument, job_option, with_variables
+from faceprep.cli.parameters import GLOBAL_OPTIONS, JobOption, argument, job_options, with_variables
 from faceprep.cli.progress import counting_bar, progress_bar
+from faceprep.cli.run_options import ConfirmedRunOptions, RunOptions, WorkOptions
 from faceprep.cli.summary import describe_summary, print_failures
 from faceprep.cli.terminal_text import HelpContext, show_error, write_examples
 from faceprep.core import registry
-from faceprep.core.cpu import n_cores
-from faceprep.core.errors import FaceprepError, Interrupted, OptionError, Unconfirmed
+from faceprep.core.errors import FaceprepError, Interrupted, Unconfirmed
 from faceprep.core.job import Continuation, Job, Service
 from faceprep.core.options import check_ranges
 from faceprep.core.suggest import did_you_mean
-from faceprep.core.text import parse_whole
-from faceprep.core.types import ITEM_TIMEOUT_S, Request, Runner, Share, Summary
+from faceprep.core.types import Request, Runner, Summary
 from faceprep.run.engine import run_job
 
-_RAY = "ray"
-_WORK_OPTIONS = (
-    JobOption(
-        ["--workers"],
-        type=click.IntRange(1),
-        metavar="N",
-        help="Use this many processes.  [default: one per core]",
-    ),
-    JobOption(
-        ["--runner"],
-        type=click.Choice(list(registry.RUNNERS)),
-        default="processes",
-        show_default=True,
-        help="Choose how the shards are run.",
-    ),
-    JobOption(
-        ["--ray-address"],
-        metavar="HOST:PORT",
-        help="Use the Ray cluster at this address.  [default: a running cluster, else this "
-        "machine]",
-    ),
-    JobOption(
-        ["--item-timeout"],
-        type=click.FloatRange(0, min_open=True),
-        metavar="SECONDS",
-        help="Give up an image or a step in a video after this many seconds. A later start with a "
-        "larger value tries it again. It needs processes: --runner serial cannot stop an image.  "
-        f"[default: {ITEM_TIMEOUT_S:g}]",
-    ),
-    JobOption(
-        ["--max-failures"],
-        type=click.IntRange(0),
-        metavar="N",
-        help="Stop when more inputs than this have failed.  [default: no limit]",
-    ),
-)
-_RUN_OPTIONS = (
-    *_WORK_OPTIONS,
-    JobOption(
-        ["--shard"],
-        metavar="I/N",
-        help="Carry out only part I of N. Other processes carry out the others, and `faceprep "
-        "finish` joins them.",
-    ),
-    JobOption(
-        ["--limit"], type=click.IntRange(1), metavar="N", help="Process only the first N inputs."
-    ),
-    JobOption(
-        ["--overwrite"], is_flag=True, help="Start again: remove the output of the earlier run."
-    ),
-)
-_CONFIRM = JobOption(
-    ["--yes"], is_flag=True, help="Carry out what has to be confirmed without asking."
-)
 _SHARED_OPTIONS = (
     JobOption(
         ["--json", "as_json"], is_flag=True, help="Print one JSON object on stdout at the end."
@@ -96,6 +41,9 @@ _SHARED_OPTIONS = (
     JobOption(["--quiet", "-q"], is_flag=True, help="Show results and errors only."),
     JobOption(["--verbose", "-v"], is_flag=True, help="Log each step with its time."),
 )
+
+
+_Options = TypeVar("_Options", bound=WorkOptions)
 
 
 class _Command(click.Command):
@@ -114,6 +62,18 @@ class _Command(click.Command):
             names = [name for name in typed if name.startswith("--")]
             meant = did_you_mean(error.option_name, names)
             return ctx.fail(f"No such option {error.option_name!r}. {meant}".strip())
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options under the headings of their classes, those of every command last."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            heading = param.heading if isinstance(param, JobOption) else GLOBAL_OPTIONS
+            if record and isinstance(param, click.Option):  # the usage line has the arguments
+                sections.setdefault(heading, []).append(record)
+        for heading, records in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         write_examples(formatter, EXAMPLES.get(str(self.name), ()))
@@ -137,18 +97,19 @@ def command_for(name: str) -> click.Command:
     entry = registry.COMMANDS[name]
     job = registry.load(registry.COMMANDS, name)
     arguments = [argument(word) for word in entry.usage.split()]
-    hints = get_type_hints(job)
-    options = [job_option(field, hints[field.name]) for field in fields(job)]
-    callback, shared = _look, list[click.Option](_SHARED_OPTIONS)
+    options = job_options(job)
+    callback = _look
     if issubclass(job, Job):
-        callback, shared = _run, [*_RUN_OPTIONS, *[_CONFIRM] * job.may_ask, *shared]
+        callback = _run
+        options += job_options(ConfirmedRunOptions if job.may_ask else RunOptions)
     elif issubclass(job, Continuation):
-        callback, shared = _resume, [*_WORK_OPTIONS, *shared]
+        callback = _resume
+        options += job_options(WorkOptions)
     elif issubclass(job, Service):
         callback = _serve
     return _Command(
         name,
-        params=[*arguments, *with_variables([*options, *shared], name)],
+        params=[*arguments, *with_variables([*options, *_SHARED_OPTIONS], name)],
         callback=callback,
         help=help_text(job)[0],
         short_help=entry.help,
@@ -185,13 +146,18 @@ def _stoppable(message: str) -> Iterator[None]:
 def _run(ctx: click.Context, /, **given: Any) -> int:
     as_object, quiet = given.pop("as_json"), _configure_log(given)
     places = _pop_arguments(ctx, given)
-    asked = {"item_timeout": given["item_timeout"]}
-    runner = _pop_runner(given)
-    asked |= {name: given.pop(name) for name in ("limit", "overwrite", "max_failures")}
-    share = _parse_share(given.pop("shard"))
-    asked["is_confirmed"] = given.pop("yes", False)
+    run = _pop_options(ConfirmedRunOptions, given)
+    runner, share = run.make_runner(), run.share()
     job = _make_job(ctx, given)
-    request = Request(*_split_places(places, job), **asked, share=share)
+    request = Request(
+        *_split_places(places, job),
+        limit=run.limit,
+        overwrite=run.overwrite,
+        max_failures=run.max_failures,
+        share=share,
+        is_confirmed=run.yes,
+        item_timeout=run.item_timeout,
+    )
     try:
         return _run_job(job, request, runner, as_object, quiet)
     except Unconfirmed as error:
@@ -213,34 +179,19 @@ def _confirm(error: Unconfirmed) -> bool:
 def _resume(ctx: click.Context, /, **given: Any) -> int:
     as_object, quiet = given.pop("as_json"), _configure_log(given)
     (output,) = _pop_arguments(ctx, given)
-    asked = {"item_timeout": given["item_timeout"], "max_failures": given.pop("max_failures")}
-    runner = _pop_runner(given)
+    run = _pop_options(WorkOptions, given)
+    runner = run.make_runner()
     job, request = _make_job(ctx, given).resume(output)
-    return _run_job(job, replace(request, **asked), runner, as_object, quiet)
+    request = replace(request, item_timeout=run.item_timeout, max_failures=run.max_failures)
+    return _run_job(job, request, runner, as_object, quiet)
 
 
-def _pop_runner(given: dict[str, Any]) -> Runner:
-    """Return the runner that the options ask for."""
-    names = ("runner", "workers", "item_timeout", "ray_address")
-    name, workers, asked, address = (given.pop(each) for each in names)
-    item_timeout = asked or ITEM_TIMEOUT_S
-    make = registry.load(registry.RUNNERS, name)
-    if name == _RAY:
-        return cast(Runner, make(workers or 0, item_timeout, address or ""))
-    if address:
-        raise OptionError("--ray-address needs --runner ray")
-    return cast(Runner, make(workers or n_cores(), item_timeout))
-
-
-def _parse_share(text: str | None) -> Share | None:
-    """Return the share that `--shard I/N` names. Raises OptionError."""
-    if text is None:
-        return None
-    first, _, last = text.partition("/")
-    number, n = parse_whole(first), parse_whole(last)
-    if number is None or not n:
-        raise OptionError("--shard", expected="I/N, such as 1/4", found=repr(text))
-    return Share(number, n)
+def _pop_options(kind: type[_Options], given: dict[str, Any]) -> _Options:
+    """Remove the options of `kind` from `given` and return them. Raises OptionError."""
+    names = {field.name for field in fields(kind)} & set(given)
+    options = kind(**{name: given.pop(name) for name in names})
+    check_ranges(options)
+    return options
 
 
 def _run_job(job: Job, request: Request, runner: Runner, as_object: bool, quiet: bool) -> int:

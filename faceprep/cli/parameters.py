@@ -6,16 +6,18 @@ import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, get_args, get_origin, get_type_hints
 
 import click
 from click.shell_completion import CompletionItem
 
 from faceprep.cli.defaults import place_of, variables_of
 from faceprep.core.errors import OptionError
-from faceprep.core.options import Values, typed_name
+from faceprep.core.options import Values, own_first, typed_name
 from faceprep.core.os_errors import refuse_foreign_name
 from faceprep.core.paths import is_present
+
+GLOBAL_OPTIONS = "Global options"
 
 
 class _PathType(click.Path):
@@ -62,6 +64,9 @@ class _NamedType(click.types.StringParamType):
 class JobOption(click.Option):
     """An option whose value may come from a variable or a file; its errors say which one."""
 
+    heading = GLOBAL_OPTIONS
+    """Heading of the help that shows it."""
+
     def handle_parse_result(
         self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
     ) -> tuple[Any, list[str]]:
@@ -91,7 +96,17 @@ def argument(word: str) -> click.Argument:
     )
 
 
-def job_option(field: Field[Any], hint: Any) -> click.Option:
+def job_options(job: type) -> list[JobOption]:
+    """Build the options for the fields of a job, those of its own class first."""
+    hints, options = get_type_hints(job), []
+    for field, heading in own_first(job):
+        option = _job_option(field, hints[field.name])
+        option.heading = heading or "Options"
+        options.append(option)
+    return options
+
+
+def _job_option(field: Field[Any], hint: Any) -> JobOption:
     """Build the option for a field of a job, annotated with `hint`."""
     name, kind = typed_name(field.name), _value_type(hint)
     default = field.default
@@ -101,11 +116,7 @@ def job_option(field: Field[Any], hint: Any) -> click.Option:
         if default:
             name = f"{name}/--no-{name[2:]}"
         return JobOption(
-            [name, field.name],
-            is_flag=True,
-            default=default,
-            show_default=bool(default),
-            help=field.metadata["help"],
+            [name, field.name], is_flag=True, default=default, help=_help_text(field, default)
         )
     values: Values = field.metadata["values"]
     required = field.metadata["required"]
@@ -118,8 +129,7 @@ def job_option(field: Field[Any], hint: Any) -> click.Option:
         metavar=_metavar(field, kind, values),
         required=required,
         multiple=get_origin(hint) is tuple,
-        help=_with_range(field.metadata["help"], values),
-        show_default=default not in (None, ()),
+        help=_help_text(field, default),
         **preset,
     )
 
@@ -147,10 +157,26 @@ def _metavar(field: Field[Any], kind: Any, values: Values) -> str | None:
     return values.metavar or _METAVARS.get(kind) or field.name.rpartition("_")[2].upper()
 
 
-def _with_range(help_text: str, values: Values) -> str:
-    if not values.range():
-        return help_text
-    return f"{help_text}  [{values.range()}]"
+def _help_text(field: Field[Any], default: Any) -> str:
+    """Return the help of an option, with its range and its default."""
+    values: Values = field.metadata["values"]
+    parts = [field.metadata["help"]]
+    if values.range():
+        parts.append(f"[{values.range()}]")
+    if shown := values.default or _shown(field.name, default):
+        parts.append(f"[default: {shown}]")
+    return "  ".join(parts)
+
+
+def _shown(name: str, default: Any) -> str:
+    """Return a default as a user would type it; empty where there is none to show."""
+    if default is True:
+        return typed_name(name).lstrip("-")
+    if default is None or default is False or default == ():
+        return ""
+    if isinstance(default, tuple):
+        return ", ".join(default)
+    return f"{default:g}" if isinstance(default, float) else str(default)
 
 
 def with_variables(options: Iterable[click.Option], command: str) -> list[click.Parameter]:

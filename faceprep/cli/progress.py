@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 import click
 
-from faceprep.core.text import format_clock
+from faceprep.cli.summary import noun_of
+from faceprep.core.text import count_noun, format_clock
 from faceprep.core.types import ShardReport, Stage, count_failures
 from faceprep.run.drive import Progress
 
@@ -98,7 +99,7 @@ class _Lines:
 
     def _line(self, seconds: float) -> str:
         n_new = self._n - self._n_before
-        line = f"{self._n:,} of {self._total:,} {self._unit}"
+        line = f"{self._n:,} of {count_noun(self._total, noun_of(self._unit))}"
         if self._name:
             line = f"{self._name}: {line}"
         if not n_new:
@@ -156,7 +157,7 @@ def counting_bar(quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
     def report(n_done: int, total: int) -> None:
         nonlocal n_before
         if not displays and not quiet:
-            displays.append(_LiveDisplay(_open_display("", total, 0, "it"), lambda: 0))
+            displays.append(_LiveDisplay(_open_display("", total, 0, "item"), lambda: 0))
         for display in displays:
             display.update(n_done - n_before, total)
         n_before = n_done

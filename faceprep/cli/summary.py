@@ -15,7 +15,7 @@ from faceprep.tables.ledger import first_failures
 
 _N_NAMED = 3
 _NOUNS = {"img": "image"}
-"""Units of the progress display that are abbreviations, in full."""
+"""Units of `--json` that are abbreviations, in full."""
 _SHARED_DETAILS = ("failures", "done_before", "skipped")
 """Details that every run has; the others are the job's own figures."""
 
@@ -42,8 +42,16 @@ def describe_summary(summary: Summary, job: Job) -> str:
 
 def _count_inputs(summary: Summary) -> str:
     """Name what a run counts, such as `275 frames`."""
-    unit = summary.unit or "input"
-    return count_noun(summary.inputs, _NOUNS.get(unit, unit))
+    return count_noun(summary.inputs, noun_of(summary.unit or "input"))
+
+
+def noun_of(unit: str) -> str:
+    """Return the unit that a run counts as a word.
+
+    >>> noun_of("img"), noun_of("frame")
+    ('image', 'frame')
+    """
+    return _NOUNS.get(unit, unit)
 
 
 def _describe_others(summary: Summary) -> list[str]:

@@ -116,7 +116,9 @@ class Embedder(Protocol):
     """
 
     @property
-    def model(self) -> Model: ...
+    def model(self) -> Model:
+        """Return the facts about the model, which files of its vectors keep."""
+        ...
 
     @property
     def provider(self) -> str:

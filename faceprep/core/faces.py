@@ -54,6 +54,10 @@ class Faces:
             chosen = chosen.astype(np.intp)
         return Faces(self.boxes[chosen], self.landmarks[chosen], self.scores[chosen])
 
+    def __getitem__(self, rows: slice) -> Faces:
+        """Select the faces of a slice."""
+        return Faces(self.boxes[rows], self.landmarks[rows], self.scores[rows])
+
     def moved(
         self, scale: float | tuple[float, float], shift: tuple[float, float] = (0.0, 0.0)
     ) -> Faces:
@@ -77,6 +81,12 @@ def no_faces() -> Faces:
         np.empty((0, N_LANDMARKS, 2), np.float32),
         np.empty(0, np.float32),
     )
+
+
+def concatenate_faces(faces: Sequence[Faces]) -> Faces:
+    """Join the faces of several images, in that order."""
+    names = ("boxes", "landmarks", "scores")
+    return Faces(*(np.concatenate([getattr(each, name) for each in faces]) for name in names))
 
 
 class Detector(Protocol):

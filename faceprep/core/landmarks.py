@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core.arrays import Complexes, Doubles
+from faceprep.core.arrays import Bools, Complexes, Doubles
 from faceprep.core.faces import N_LANDMARKS
 
 ARCFACE_112: Doubles = np.array(
@@ -47,15 +47,18 @@ def estimate_similarity(landmarks: npt.ArrayLike, template: npt.ArrayLike) -> Do
             [ 2.,  0., -2.]]])
     """
     points, target = _complex(landmarks), _complex(template)
-    centres, centre = points.mean(axis=1, keepdims=True), target.mean()
-    spread = points - centres
+    centres, centre = points.sum(axis=1) / points.shape[1], target.mean()
+    spread = points - centres[:, None]
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         covariance = (spread.conj() * (target - centre)).sum(axis=1)
         variance = (spread * spread.conj()).real.sum(axis=1)
         turn = covariance / variance
-        shift = centre - turn * centres[:, 0]
-    rows = np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
-    return np.ascontiguousarray(rows.transpose(2, 0, 1))
+        shift = centre - turn * centres
+    fit = np.empty((len(turn), 2, 3))
+    fit[:, 0, 0] = fit[:, 1, 1] = turn.real
+    fit[:, 1, 0], fit[:, 0, 1] = turn.imag, -turn.imag
+    fit[:, 0, 2], fit[:, 1, 2] = shift.real, shift.imag
+    return fit
 
 
 def _complex(points: npt.ArrayLike) -> npt.NDArray[np.complex128]:
@@ -103,17 +106,29 @@ def check_landmarks(landmarks: npt.ArrayLike) -> list[str]:
     ['', 'mirrored landmarks: the left eye is right of the right eye, seen upright', \
 'degenerate landmarks: they all lie within 0.0 pixels']
     """
+    facts = _measure(landmarks)
+    return [_describe_fault(*face) for face in zip(*(fact.tolist() for fact in facts), strict=True)]
+
+
+def are_sound(landmarks: npt.ArrayLike) -> Bools:
+    """Return which landmarks (n, 5, 2) are without a fault, as `check_landmarks` finds them."""
+    finite, spread, eyes, mouth, residual = _measure(landmarks)
+    sound: Bools = finite & ~(spread < _MIN_SPREAD) & (residual <= _MAX_RESIDUAL)
+    return sound & ~((eyes < _MIRRORED) | (mouth < _MIRRORED))
+
+
+def _measure(landmarks: npt.ArrayLike) -> tuple[Bools, Doubles, Doubles, Doubles, Doubles]:
+    """Measure what `_describe_fault` judges, for each of the landmarks (n, 5, 2)."""
     array = np.asarray(landmarks, np.float64).reshape(-1, N_LANDMARKS, 2)
-    finite: npt.NDArray[np.bool_] = np.all(np.abs(array) < _MAX_COORDINATE, axis=(1, 2))
+    finite: Bools = np.all(np.abs(array) < _MAX_COORDINATE, axis=(1, 2))
     points = _complex(np.where(finite[:, None, None], array, 0))
-    offsets = points - points.mean(axis=1, keepdims=True)
-    spread = (offsets * offsets.conj()).real.mean(axis=1)
+    offsets = points - points.sum(axis=1, keepdims=True) / N_LANDMARKS
+    spread = (offsets * offsets.conj()).real.sum(axis=1) / N_LANDMARKS
     residual = _residuals(offsets, spread)
     with np.errstate(invalid="ignore", divide="ignore"):
         down = (points[:, 3:].sum(axis=1) - points[:, :2].sum(axis=1)) / 2
         eyes, mouth = -((points[:, [1, 4]] - points[:, [0, 3]]) / down[:, None]).imag.T
-    facts = (finite, np.sqrt(spread), eyes, mouth, residual)
-    return [_describe_fault(*face) for face in zip(*(fact.tolist() for fact in facts), strict=True)]
+    return finite, np.sqrt(spread), eyes, mouth, residual
 
 
 def measure_residuals(landmarks: npt.ArrayLike) -> Doubles:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, is_dataclass
 from typing import Any
 
 from faceprep.core.errors import OptionError
@@ -14,13 +14,15 @@ class Values:
     """The values that an option takes, as the command line shows and completes them.
 
     `metavar` stands for a value in the help. Numbers lie between `least` and `most`, None for no
-    bound. `known` are names to complete and to suggest; a value may also be another one.
+    bound. `known` are names to complete and to suggest; a value may also be another one. `default`
+    says in words what holds without the option, where that is not a constant.
     """
 
     metavar: str = ""
     least: float | None = None
     most: float | None = None
     known: tuple[str, ...] = ()
+    default: str = ""
 
     def range(self) -> str:
         """Describe the bounds of a number; empty where there are none.
@@ -55,6 +57,24 @@ def option(
     """
     described = {"help": help, "choices": tuple(choices), "required": required}
     return field(default=default, metadata=described | {"values": values or Values()})
+
+
+def own_first(job: type) -> list[tuple[Field[Any], str]]:
+    """Return the fields of a dataclass of options, each with the heading that its class states.
+
+    The fields of the class itself come first, then those of its bases. Fields with one heading stay
+    together. A field that a class declares again keeps its place.
+    """
+    headings: dict[str, str] = {}
+    places: dict[str, int] = {}
+    first: dict[object, int] = {}
+    for place, each in enumerate(filter(is_dataclass, job.__mro__)):
+        heading = vars(each).get("heading", "")
+        first.setdefault(heading or each, place)
+        for name in vars(each).get("__annotations__", ()):
+            headings[name], places[name] = heading, first[heading or each]
+    ordered = sorted(fields(job), key=lambda field: places[field.name])
+    return [(field, headings[field.name]) for field in ordered]
 
 
 def typed_name(name: str) -> str:

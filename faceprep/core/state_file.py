@@ -175,7 +175,7 @@ class PackedState:
             raise self._damaged("a name that leaves the folder")
         return sorted(name for name in names if name.startswith(folder))
 
-    def read(self, name: str, limit: int | None = None) -> bytes:
+    def read(self, name: str, limit: int = -1) -> bytes:
         """Return the content of one of its files, or its first `limit` bytes."""
         n_bytes = -1 if limit is None else limit
         try:

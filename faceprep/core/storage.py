@@ -269,19 +269,18 @@ def fingerprint_of(*paths: str | os.PathLike[str]) -> str:
 # Writing
 
 
-def refuse_store(path: str | os.PathLike[str]) -> None:
+def refuse_store(
+    path: str | os.PathLike[str],
+    problem: str = "this output cannot be in an object store",
+    remedy: str = "Name one, then upload it.",
+) -> None:
     """Refuse a place in an object store that only a disk can be. Raises OutputError.
 
     A name with another scheme raises OptionError: no folder is made of its parts.
     """
     refuse_foreign_name(path)
     if is_remote(path):
-        raise OutputError(
-            "this output cannot be in an object store",
-            path=path,
-            expected="a path on a disk",
-            remedy="Name one, then upload it.",
-        )
+        raise OutputError(problem, path=path, expected="a path on a disk", remedy=remedy)
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
+from faceprep.core.urls import as_paths
+
 OK = "ok"
 FEW_IMAGES = "few_images"
 NO_FACE, MANY_FACES, LOW_SCORE = "no_face", "many_faces", "low_score"
@@ -274,7 +276,14 @@ class Share:
 
 @dataclass(frozen=True)
 class Request:
-    """The arguments of a run, besides the job's own options."""
+    """The arguments of a run, besides the job's own options.
+
+    `sources` and `output` are the paths of the command line, and may be given as text; one source
+    needs no tuple. `limit`, `overwrite`, `max_failures` and `item_timeout` are its options.
+
+    >>> Request("set", "set.tar") == Request((Path("set"),), Path("set.tar"))
+    True
+    """
 
     sources: tuple[Path, ...]
     output: Path
@@ -294,6 +303,10 @@ class Request:
     """
     choices: Mapping[str, Any] = field(default_factory=dict)
     """The choices of the plan of an earlier start, or of another process of the run."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sources", as_paths(self.sources))
+        object.__setattr__(self, "output", Path(self.output))
 
 
 class ShardWork(Protocol):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 SCHEMES = ("s3", "gs", "gcs", "az", "abfs", "memory")
@@ -26,6 +28,17 @@ def is_remote(path: str | os.PathLike[str]) -> bool:
     (True, True, False, False)
     """
     return _NAME.match(os.fspath(path)) is not None
+
+
+def as_paths(given: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> tuple[Path, ...]:
+    """Return one path or several, given as text or not.
+
+    >>> as_paths("a.rec") == as_paths([Path("a.rec")]) == (Path("a.rec"),)
+    True
+    """
+    if isinstance(given, str | os.PathLike):
+        given = (given,)
+    return tuple(map(Path, given))
 
 
 def url_of(path: str | os.PathLike[str]) -> str:

@@ -268,24 +268,30 @@ def _drop_small(vectors: Vectors, images: dict[int, Decision], least: int) -> li
     left out, unless the image is moved elsewhere.
     """
     identity_of = {row: vectors.names[int(vectors.group_of(row))] for row in images}
-    while True:
-        left = _count_remaining(vectors, images, identity_of)
-        small = {name for name, n in left.items() if name and n < least}
-        stranded = {row: d for row, d in images.items() if d.into in small}
-        if not stranded:
-            break
-        for row, decision in stranded.items():
-            reason = f"{decision.reason}; fewer than {least} images there"
-            images[row] = decision._replace(action=DROP, into="", reason=reason)
-    kept = []
-    for row, decision in images.items():
-        is_moved = (decision.action, decision.verdict) == (MOVE, ACCEPTED)
-        if is_moved or identity_of[row] not in small:
-            kept.append(decision)
+    small = _count_small(vectors, images, identity_of, least)
+    while stranded := [row for row, each in images.items() if each.into in small]:
+        for row in stranded:
+            images[row] = _drop_instead(images[row], least)
+        small = _count_small(vectors, images, identity_of, least)
+    kept = [
+        decision
+        for row, decision in images.items()
+        if _is_moved(decision) or identity_of[row] not in small
+    ]
     for group, name in enumerate(vectors.names):
         if name in small:
-            kept.append(_drop_identity(name, left[name], vectors.count(group), least))
+            kept.append(_drop_identity(name, small[name], vectors.count(group), least))
     return kept
+
+
+def _is_moved(decision: Decision) -> bool:
+    return (decision.action, decision.verdict) == (MOVE, ACCEPTED)
+
+
+def _drop_instead(move: Decision, least: int) -> Decision:
+    """Return the decision to drop an image instead of moving it to a small identity."""
+    reason = f"{move.reason}; fewer than {least} images there"
+    return move._replace(action=DROP, into="", reason=reason)
 
 
 def _drop_identity(name: str, n: int, n_before: int, least: int) -> Decision:
@@ -296,14 +302,16 @@ def _drop_identity(name: str, n: int, n_before: int, least: int) -> Decision:
     return Decision(DROP, name, reason=f"{reason}, fewer than {least}")
 
 
-def _count_remaining(
-    vectors: Vectors, images: Mapping[int, Decision], identity_of: Mapping[int, str]
-) -> Counter[str]:
-    """Count the images of each identity after the accepted decisions on images."""
+def _count_small(
+    vectors: Vectors, images: Mapping[int, Decision], identity_of: Mapping[int, str], least: int
+) -> dict[str, int]:
+    """Return the identities of fewer than `least` images after the accepted decisions on images,
+    each with the number that is left.
+    """
     left = Counter({name: vectors.count(group) for group, name in enumerate(vectors.names)})
     for row, decision in images.items():
         if decision.verdict == ACCEPTED:
             left[identity_of[row]] -= 1
             if decision.action == MOVE:
                 left[decision.into] += 1
-    return left
+    return {name: n for name, n in left.items() if name and n < least}

@@ -46,10 +46,8 @@ class CleanIdentities(PlanningOptions):
 
     angle: float | None = option(
         None,
-        "Treat an image as an outlier from this many degrees off the centre of its identity.  "
-        "[default: "
-        "the embedder's]",
-        values=Values("DEGREES"),
+        "Treat an image as an outlier from this many degrees off the centre of its identity.",
+        values=Values("DEGREES", default="the embedder's"),
     )
     min_images: int = option(
         0, "Drop identities with fewer images than this.", values=Values(least=0)

@@ -86,7 +86,7 @@ class Convert(NamingOptions, Job):
     command: ClassVar[str] = "convert"
 
     seed: int | None = option(
-        None, "Shuffle the images.  [default: keep their order]", values=Values("S")
+        None, "Shuffle the images with this seed.", values=Values("S", default="keep their order")
     )
     shards: int | None = option(
         None, "Divide the output into this many files.", values=Values(least=1)
@@ -98,9 +98,12 @@ class Convert(NamingOptions, Job):
     )
     memory: int | None = option(
         None,
-        "Shuffle a source of more bytes than this in two passes, through the disk of DST.  "
-        "[default: 70 % of the memory, where the disk is slow at reading single images]",
-        values=Values("BYTES", least=1),
+        "Shuffle a source of more bytes than this in two passes, through the disk of DST.",
+        values=Values(
+            "BYTES",
+            least=1,
+            default="70 % of the memory, where the disk is slow at reading single images",
+        ),
     )
     allow_loss: bool = option(False, "Convert although DST cannot hold all that SRC has.")
 

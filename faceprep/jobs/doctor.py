@@ -67,7 +67,7 @@ class StoreState:
             return self.problem
         writes = "outputs are not written to stores of this kind"
         if self.takes_outputs:
-            writes = "writing was not tried; it needs puts on a condition (If-None-Match, If-Match)"
+            writes = "writing was not tried; it needs conditional writes (If-None-Match, If-Match)"
         return f"{self.url}: {self.found}; {writes}"
 
 
@@ -127,6 +127,8 @@ class Diagnosis:
             lines += _describe_lack(lack)
         if self.broken:
             lines += ["broken", *(f"  {line}" for line in self.broken)]
+        elif self.exit_status:
+            lines.append("the base install is sound, but the object store cannot be used")
         else:
             lines.append("the base install is sound")
         return join_lines(lines)

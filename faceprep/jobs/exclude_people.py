@@ -84,9 +84,8 @@ class ExcludePeople(PlanningOptions):
     threshold: float | None = option(
         None,
         "Drop people of at least this similarity (the cosine, or 1 - distance²/2). Those slightly "
-        "below it, by up to the gap of the embedder's two thresholds, are undecided.  "
-        "[default: the embedder's]",
-        values=Values(least=-1, most=1),
+        "below it, by up to the gap of the embedder's two thresholds, are undecided.",
+        values=Values(least=-1, most=1, default="the embedder's"),
     )
 
     # Before

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from faceprep.core import storage
 from faceprep.core.arrays import Ints
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.job import Job
 from faceprep.core.options import Values, check_ranges, option
-from faceprep.core.output_tree import is_within
 from faceprep.core.paths import full_path, is_file, real_path
 from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
@@ -25,14 +22,14 @@ from faceprep.sets import class_map
 from faceprep.sets import split as selection
 from faceprep.sets.class_map import CLASSES_CSV
 from faceprep.sets.containers import index_set
-from faceprep.sets.image_set import ImageSet
 from faceprep.sets.label_rules import GROUP_BY, LABEL_RULE, parse_rule
-from faceprep.sets.listing import Listing, find_twins, is_text, list_set, refuse_names
+from faceprep.sets.listing import Listing, find_twins, list_set, refuse_names
 from faceprep.sets.manifests import embedding_join as embedding_rows
 from faceprep.sets.manifests import partition as manifest_cuts
 from faceprep.sets.manifests.embedding_join import EmbeddingTable
 from faceprep.sets.manifests.layout import EMBEDDINGS, Block, Layout, Part
 from faceprep.sets.manifests.map_owner import may_write_map
+from faceprep.sets.manifests.name_prefix import find_prefix
 from faceprep.sets.manifests.partition import Cutter
 from faceprep.sets.manifests.soundness import (
     CHECK,
@@ -52,6 +49,14 @@ _TYPICAL = 8 << 10
 """Bytes of an image where nothing else is known."""
 
 log = logging.getLogger("faceprep")
+
+
+class _Labelled(NamedTuple):
+    """The label of each image and the label names; `fixed` if they are class numbers already."""
+
+    labels: Ints
+    names: Sequence[str]
+    fixed: bool
 
 
 @dataclass(frozen=True)
@@ -145,19 +150,14 @@ class Manifest(NamingOptions, Job):
         with_images = self._holds_images(output)
         with index_set(source, scratch, relative_to=self.relative_to) as images:
             listing = list_set(images, request.limit)
-            prefix = self._prefix(images, form, with_images)
+            prefix = find_prefix(images, form, with_images, self.relative_to)
             faults = list(images.faults()) if request.limit is None else []
             refuse_unusable(images, listing)
             sizes, fingerprint = images.file_sizes, images.index.fingerprint
         refuse_names(listing, form.forbidden)
-        labels, names, fixed = self._label(listing)
+        labelled = self._label(listing)
         table, rows = self._join(listing, prefix, source)
-        split = Split(self.val_fraction, self._groups(listing))
-        self._leave_out(listing, labels)
-        if len(listing.refused) == len(listing):
-            raise _nothing_left(source, listing)
-        chosen = selection.select(listing, labels, names, fixed, self.seed or 0, split)
-        self._warn_of_small_split(chosen)
+        chosen = self._select(listing, labelled, source)
         is_heavy, is_whole = with_images or bool(table), with_images or form.part_is_file
         cutter = Cutter(scratch, listing, chosen.class_of, prefix, rows, is_heavy, is_whole)
         manifest_cuts.cut(cutter, output, chosen, self.shards)
@@ -166,23 +166,29 @@ class Manifest(NamingOptions, Job):
         if table and rows is not None and request.limit is None:
             cutter.add_outcomes("vectors", source, embedding_rows.find_spare(table, rows))
         checks = cut_checks(scratch, chosen) if self.check else {}
-        drops = self.check and not fixed
+        drops = self.check and not labelled.fixed
         layout = replace(self._lay_out(cutter, chosen, table, checks, request), drops_classes=drops)
-        layout.save(scratch)
-        if table:
-            embedding_rows.lay_out(table, scratch / EMBEDDINGS)
-        text = class_map.encode(chosen.names, chosen.class_counts().tolist())
-        storage.write_file(scratch / CLASSES_CSV, text, durable=False)
+        _save(scratch, layout, table, chosen)
         stages = [Stage("write", cutter.shards)]
         if checks:
             stages.insert(0, Stage(CHECK, [*chain.from_iterable(checks.values())]))
         files = [*layout.files]
         if may_write_map(output, chosen.names, may_drop=drops):
             files.append(layout.class_map)
+        n_files, n_bytes = len(cutter.shards) + len(files), _count_bytes(listing, layout, sizes)
         for file in filter(None, (self.embeddings, self.classes)):
             fingerprint += f", {storage.fingerprint_of(file)}"
-        n_files, n_bytes = len(cutter.shards) + len(files), _count_bytes(listing, layout, sizes)
         return Work(stages, fingerprint, files=files, n_files=n_files, n_bytes=n_bytes)
+
+    def _select(self, listing: Listing, labelled: _Labelled, source: Path) -> Selection:
+        """Choose the images of the manifest, and divide them into training and validation."""
+        split = Split(self.val_fraction, self._groups(listing))
+        self._leave_out(listing, labelled.labels)
+        if len(listing.refused) == len(listing):
+            raise _nothing_left(source, listing)
+        chosen = selection.select(listing, *labelled, self.seed or 0, split)
+        self._warn_of_small_split(chosen)
+        return chosen
 
     def _holds_images(self, output: Path) -> bool:
         return self.with_images or format_of(output).write is None
@@ -215,43 +221,7 @@ class Manifest(NamingOptions, Job):
             )
         return form
 
-    def _prefix(self, images: ImageSet, form: Format, with_images: bool) -> str:
-        """Return what names in the manifest have in front of the keys of the set."""
-        root = images.root
-        if root is None:
-            if not with_images:
-                raise OptionError(
-                    f"images in a {images.kind} set are not files, so a list cannot name them",
-                    expected="OUT.tar, or OUT.tfrecord or OUT.parquet with --with-images",
-                    remedy="To write a list, unpack the set into a folder first: "
-                    f"faceprep convert {shlex.quote(images.path)} FOLDER.",
-                )
-            return ""
-        if not root:  # a list of absolute paths
-            if self.relative_to is not None:
-                raise OptionError(
-                    "--relative-to: the paths in the list are absolute", remedy="Leave it out."
-                )
-            return ""
-        prefix = root.rstrip("/")
-        if self.relative_to is not None:
-            base = full_path(self.relative_to)
-            if not is_within(prefix, base):
-                raise OptionError(
-                    "--relative-to", expected=f"a folder that {prefix} lies in", found=base
-                )
-            prefix = os.path.relpath(prefix, base)
-        prefix = "" if prefix == "." else f"{prefix}/"
-        if not is_text(prefix) or (form.forbidden and form.forbidden.search(prefix)):
-            raise SourceError(
-                "this path cannot stand in a manifest",
-                path=repr(prefix),
-                remedy="Rename the folder, or see --relative-to.",
-            )
-        return prefix
-
-    def _label(self, listing: Listing) -> tuple[Ints, Sequence[str], bool]:
-        """Return (label of each image, label names, whether they are class numbers already)."""
+    def _label(self, listing: Listing) -> _Labelled:
         names: Sequence[str]
         if not self.label_rule:
             labels, names = selection.label_by_identity(listing)
@@ -261,9 +231,9 @@ class Manifest(NamingOptions, Job):
             labels, names = selection.label_by_rule(listing, rule)
             fixed = bool(rule.classes)
         if self.classes is None:
-            return labels, names, fixed
+            return _Labelled(labels, names, fixed)
         labels, names = selection.keep_known(listing, labels, names, class_map.load(self.classes))
-        return labels, names, True
+        return _Labelled(labels, names, True)
 
     def _groups(self, listing: Listing) -> Ints | None:
         """Return the group of each image, where whole groups go to one side of the split."""
@@ -369,6 +339,15 @@ class Manifest(NamingOptions, Job):
         if may_write_map(request.output, names) and layout.class_map in (work.files or ()):
             counts = [row.images - lost[row.number] for row in kept]
             sink.write(layout.class_map, class_map.encode(names, counts))
+
+
+def _save(scratch: Path, layout: Layout, table: EmbeddingTable | None, chosen: Selection) -> None:
+    """Write what the shards need: the layout, the embeddings, and the class map."""
+    layout.save(scratch)
+    if table:
+        embedding_rows.lay_out(table, scratch / EMBEDDINGS)
+    text = class_map.encode(chosen.names, chosen.class_counts().tolist())
+    storage.write_file(scratch / CLASSES_CSV, text, durable=False)
 
 
 def _nothing_left(source: Path, listing: Listing) -> SourceError:

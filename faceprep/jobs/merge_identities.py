@@ -61,9 +61,8 @@ class MergeIdentities(PlanningOptions):
     threshold: float | None = option(
         None,
         "Merge two identities of at least this similarity (the cosine, or 1 - distance²/2). Pairs "
-        "slightly below it, by up to the gap of the embedder's two thresholds, are undecided.  "
-        "[default: the embedder's]",
-        values=Values(least=-1, most=1),
+        "slightly below it, by up to the gap of the embedder's two thresholds, are undecided.",
+        values=Values(least=-1, most=1, default="the embedder's"),
     )
     far: float | None = option(
         None,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -86,29 +87,26 @@ class ReencodeBin(Job):
         return sources[0].parent
 
     def plan(self, request: Request, scratch: Path) -> Work:
-        names = [source.name for source in request.sources]
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise OutputError(
-                f"two sources want the name {twice!r}",
-                path=request.output,
-                remedy="Take one at a time.",
-            )
+        _refuse_twins(request)
+        is_only = len(request.sources) == 1
         shards: list[Shard] = []
         n_bytes, left = 0, request.limit
         for number, source in enumerate(request.sources):
-            n_pairs, n_source_bytes = self._survey_source(source, scratch, is_only=len(names) == 1)
-            n_taken = n_pairs if left is None else min(n_pairs, left)
-            left = None if left is None else left - n_taken
-            shards += cut_evenly(n_taken, _SHARD, source, id_format=f"{number:04d}-{{n:06d}}")
+            n_pairs, n_source_bytes = self._survey_source(source, scratch, is_only)
+            if left is not None:
+                n_pairs = min(n_pairs, left)
+                left -= n_pairs
+            shards += cut_evenly(n_pairs, _SHARD, source, id_format=f"{number:04d}-{{n:06d}}")
             n_bytes += n_source_bytes
-        files = [Path(path).name for path in dict.fromkeys(shard.source for shard in shards)]
+        files: list[str] = []
+        if not self.in_place:
+            names = [Path(path).name for path in dict.fromkeys(shard.source for shard in shards)]
+            files = [name for name in names if (scratch / _PLACES / name).exists()]
         return Work(
             [Stage("encode", shards)],
             " ".join(self._fingerprint(source) for source in request.sources),
             unit="pair",
-            files=[]
-            if self.in_place
-            else [name for name in files if (scratch / _PLACES / name).exists()],
+            files=files,
             n_bytes=2 * n_bytes,
         )
 
@@ -208,3 +206,13 @@ class ReencodeBin(Job):
 
 def _kept(source: Path) -> Path:
     return source.with_name(source.name + ".bak")
+
+
+def _refuse_twins(request: Request) -> None:
+    """Refuse sources that would become one file. Raises OutputError."""
+    names = Counter(source.name for source in request.sources)
+    name, n = names.most_common(1)[0]
+    if n > 1:
+        raise OutputError(
+            f"two sources want the name {name!r}", path=request.output, remedy="Take one at a time."
+        )

@@ -21,6 +21,7 @@ from faceprep.core.os_errors import missing_source
 from faceprep.core.scratch import scratch_folder
 from faceprep.core.text import join_lines
 from faceprep.core.types import OK
+from faceprep.core.urls import as_paths
 from faceprep.pages.left_out import warning_of_left_out
 from faceprep.pages.report.account import Account, Accountant, Extras, Progress
 from faceprep.pages.report.answer import ANSWER
@@ -32,6 +33,8 @@ from faceprep.pages.report.sections import Cell, Section, Table
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.[a-z]+$)")
 _PAGE = "report.html"
 _COMPARED = ("output", "command", "inputs", "ok", "failed", "images", "identities", "state")
+_IN_STORE = "is in an object store, and report writes beside it"
+_COPY = "Copy it to a disk first."
 
 
 @dataclass(frozen=True)
@@ -105,11 +108,11 @@ class Report(Look):
 
     output: Path | None = option(
         None,
-        "Write the HTML page here, and the numbers beside it.  [default: OUT/report.html]",
-        values=Values("FILE"),
+        "Write the HTML page here, and the numbers beside it.",
+        values=Values("FILE", default="OUT/report.html"),
     )
     scores: Path | None = option(
-        None, "Use this table of score.  [default: a sample is measured]", values=Values("TABLE")
+        None, "Use this table of score.", values=Values("TABLE", default="a sample is measured")
     )
     embeddings: Path | None = option(
         None, "Use these embeddings to show similarity.", values=Values("FILE")
@@ -121,12 +124,14 @@ class Report(Look):
     overwrite: bool = option(False, "Let --card replace a README.md that a person wrote or edited.")
 
     def look(
-        self, outs: Path | Sequence[Path], progress: Progress = lambda n_done, total: None
+        self,
+        outs: str | Path | Sequence[str | Path],
+        progress: Progress = lambda n_done, total: None,
     ) -> Reported:
         """Write the report of one output or of several. Raises FaceprepError."""
-        places = [outs] if isinstance(outs, Path) else list(dict.fromkeys(outs))
+        places = list(dict.fromkeys(as_paths(outs)))
         for place in places:
-            storage.refuse_store(place)
+            storage.refuse_store(place, _IN_STORE, _COPY)
         found = [_find(out) for out in places]
         target = self._target(places)
         if self.card:

@@ -31,6 +31,8 @@ class Reviewed:
     decided: int
     verdicts: dict[str, int]
     note: str = ""
+    page: str = ""
+    """The static page that was written."""
 
     def as_json(self) -> dict[str, Any]:
         n = sum(self.verdicts.values())
@@ -40,10 +42,12 @@ class Reviewed:
 
     def __str__(self) -> str:
         now = ", ".join(f"{n:,} {verdict}" for verdict, n in self.verdicts.items())
-        return on_one_line(
-            f"{count_noun(self.decided, 'decision')} changed in {self.plan}: "
-            f"{now}{self.note and f'; {self.note}'}"
-        )
+        done = []
+        if self.page:
+            done.append(f"wrote {self.page}")
+        if self.decided or not self.page:
+            done.append(f"{count_noun(self.decided, 'decision')} changed in {self.plan}")
+        return on_one_line(f"{', '.join(done)}: {now}{self.note and f'; {self.note}'}")
 
 
 @dataclass(frozen=True)
@@ -87,18 +91,20 @@ class Review(Service):
 
     def serve(self, plan: Path, announce: Callable[[str], None]) -> Reviewed:
         """Serve or write the page; `announce` receives its address. Raises FaceprepError."""
-        storage.refuse_store(plan)
+        storage.refuse_store(
+            plan, "is in an object store, and review writes beside it", "Copy it to a disk first."
+        )
         refuse_output(plan, "faceprep review {plan}")
         taken = self.import_ is not None and self.import_.resolve() == journal_of(plan.resolve())
         with open_session(plan, journal=not taken) as session, scratch_folder() as scratch:
-            note = self._import(session) if self.import_ else ""
+            note, page = self._import(session) if self.import_ else "", ""
             following = f"carry it out: {apply_command(plan)}"
             if self.static:
                 from faceprep.pages.review.static_site import import_command, write_static
 
                 n = write_static(session, self.static, scratch)
                 following = f"import the verdicts that the page saves: {import_command(plan)}"
-                note = f"open {self.static / 'index.html'} ({count_noun(n, 'picture')})"
+                page = f"{self.static / 'index.html'} ({count_noun(n, 'picture')})"
             elif not self.import_:
                 from faceprep.pages.review.server import serve
 
@@ -106,9 +112,8 @@ class Review(Service):
                     serve(session, scratch, self.port, announce, browse=not self.no_browser)
         log.info("%s", following)
         counts = Counter(decision.verdict for decision in session.decisions)
-        return Reviewed(
-            str(plan), session.n_changed, {verdict: counts[verdict] for verdict in VERDICTS}, note
-        )
+        verdicts = {verdict: counts[verdict] for verdict in VERDICTS}
+        return Reviewed(str(plan), session.n_changed, verdicts, note, page)
 
     def _import(self, session: Session) -> str:
         n, n_overruled = session.adopt(read_verdicts(self.import_ or "", cut=True))

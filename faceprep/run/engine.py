@@ -17,6 +17,7 @@ from faceprep.core.urls import is_remote
 from faceprep.run import preflight
 from faceprep.run.drive import Drive, Progress
 from faceprep.run.places import Places
+from faceprep.run.serial import SerialRunner
 from faceprep.run.shard_task import ShardTask
 from faceprep.run.store_output import run_in_store
 from faceprep.run.store_places import StorePlaces
@@ -25,13 +26,15 @@ _GO_ON = "Start the same command again to resume."
 
 
 def run_job(
-    job: Job, request: Request, runner: Runner, progress: Progress | None = None
+    job: Job, request: Request, runner: Runner | None = None, progress: Progress | None = None
 ) -> Summary:
     """Carry out `job`, or what is left of it, and return the outcome of every input as counts.
 
+    Without a runner, the work is done in this process.
+
     Raises FaceprepError when the run cannot begin or has to stop. Finished shards stay finished.
     """
-    carry_out = partial(_carry_out, job, runner, progress or Progress())
+    carry_out = partial(_carry_out, job, runner or SerialRunner(), progress or Progress())
     if is_remote(request.output):
         return run_in_store(job, request, carry_out)
     return carry_out(request)

@@ -87,7 +87,7 @@ def refuse_other_run(before: Mapping[str, Any], now: Mapping[str, Any], output: 
         )
     then_options, now_options = before.get("options", {}), now["options"]
     differences = [
-        f"{name} {before.get(name)!r} then, {now[name]!r} now"
+        f"{name} {_said(before.get(name))} then, {_said(now[name])} now"
         for name in ("command", "sources")
         if before.get(name) != now[name]
     ]
@@ -114,9 +114,11 @@ def refuse_other_run(before: Mapping[str, Any], now: Mapping[str, Any], output: 
 def _said(value: Any) -> str:
     """Return the value of an option as a user would write it.
 
-    >>> _said(None), _said([]), _said(True), _said(0.9)
-    ('not given', 'not given', 'on', '0.9')
+    >>> _said(None), _said([]), _said(True), _said(0.9), _said(["a", "b"])
+    ('not given', 'not given', 'on', '0.9', "'a', 'b'")
     """
+    if isinstance(value, list) and value:
+        return ", ".join(map(repr, value))
     if isinstance(value, bool):
         return "on" if value else "off"
     return "not given" if value in (None, "", []) else repr(value)

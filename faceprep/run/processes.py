@@ -33,7 +33,11 @@ _LOOK_S = 0.5
 
 @dataclass(frozen=True)
 class ProcessRunner:
-    """A runner of up to `n_workers` shards at a time, each in a process of its own."""
+    """A runner of up to `n_workers` shards at a time, each in a process of its own.
+
+    Each process imports the program's main file, so keep the work of that file behind
+    `if __name__ == "__main__":`.
+    """
 
     n_workers: int
     item_timeout: float = ITEM_TIMEOUT_S

@@ -11,7 +11,7 @@ from typing import Any
 
 from faceprep.core import storage
 from faceprep.core.errors import OutputError, SourceError
-from faceprep.core.options import option
+from faceprep.core.options import Values, option
 from faceprep.core.os_errors import is_fault
 from faceprep.core.types import ACCEPTED, MERGE, REFUSED, UNDECIDED, Decision
 from faceprep.tables.plan import digest_of, read_plan
@@ -26,6 +26,7 @@ class VerdictOptions:
         None,
         "Keep the verdicts of this earlier plan: refused decisions stay refused, and those that a "
         "person accepted below its threshold stay accepted.",
+        values=Values("PLAN"),
     )
 
 

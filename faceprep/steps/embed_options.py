@@ -39,9 +39,10 @@ _BATCH = 64
 T = TypeVar("T")
 
 
+EMBEDDER_HEADING = "Embedder options"
 DEFAULT_EMBEDDER = "dlib-resnet"
 EMBEDDER_HELP = (
-    "dlib-resnet, insightface:PACK, or a model file or folder, with settings as in "
+    "Embed with dlib-resnet, insightface:PACK, or a model file or folder, with settings as in "
     "net.tflite:mean=127.5,std=128,size=112."
 )
 
@@ -49,6 +50,8 @@ EMBEDDER_HELP = (
 @dataclass(frozen=True)
 class EmbedSettings(UsesDevice):
     """The options that do not name an embedder: they hold for each one of a command."""
+
+    heading: ClassVar[str] = EMBEDDER_HEADING
 
     device: str = device_option("the embedder")
     require_gpu: bool = require_gpu_option()
@@ -67,14 +70,16 @@ class EmbedSettings(UsesDevice):
         values=Values("SIZE"),
     )
     color: str | None = option(
-        None, "Set the channel order of a model file.  [default: rgb]", choices=("rgb", "bgr")
+        None,
+        "Set the channel order of a model file.",
+        choices=("rgb", "bgr"),
+        values=Values(default="rgb"),
     )
     flip: bool = option(False, "Average with the vector of the mirror image.")
     crops: str | None = option(
         None,
-        "State the template that the crops were made with.  [default: crops= of --embedder, else "
-        "arcface-112]",
-        values=TEMPLATES,
+        "State the template that the crops were made with.",
+        values=replace(TEMPLATES, default="crops= of --embedder, else arcface-112"),
     )
 
     def refuse_unused(self, path: Path, used: Collection[str] = ()) -> None:
@@ -97,6 +102,8 @@ class EmbedSettings(UsesDevice):
 @dataclass(frozen=True)
 class _OneEmbedder:
     """The option that names an embedder."""
+
+    heading: ClassVar[str] = EMBEDDER_HEADING
 
     embedder: str = option(DEFAULT_EMBEDDER, EMBEDDER_HELP, values=EMBEDDERS)
 

@@ -11,12 +11,12 @@ import functools
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core.arrays import Bools, Pixels
+from faceprep.core.arrays import Bools, Pixels, Rows
 from faceprep.core.cpu import my_cores
 from faceprep.core.errors import OptionError
 from faceprep.core.faces import Faces, no_faces
@@ -26,7 +26,7 @@ from faceprep.core.turns import turn_image
 from faceprep.core.types import LOW_SCORE, NO_FACE
 from faceprep.models.detectors.detector import Detection, DetectorSpec, SizedDetector, open_detector
 from faceprep.models.detectors.insightface import download_pack
-from faceprep.models.refine.refiner import Refiner, open_refiner
+from faceprep.models.refine.refiner import Refined, Refiner, open_refiner
 from faceprep.models.refine.turns import LOOK_SIZE, TurnChooser
 from faceprep.steps.device_options import (
     UsesDevice,
@@ -67,6 +67,8 @@ class Crop(NamedTuple):
 @dataclass(frozen=True)
 class FaceOptions(UsesDevice):
     """The options of the commands that detect faces."""
+
+    heading: ClassVar[str] = "Face options"
 
     detector: str = option(
         "retinaface",
@@ -248,15 +250,12 @@ class FaceFinder:
         return _refine(self._refiner, images, found, most)
 
     def refine(
-        self, images: Sequence[Pixels], faces: Sequence[Faces], turned_away: Sequence[Bools]
-    ) -> list[Found]:
-        """Refine the faces of each image, if a refiner is used; see `Refiner.refine`."""
-        found = [Found(each) for each in faces]
+        self, images: Sequence[Pixels], places: Rows, faces: Faces, turned_away: Bools
+    ) -> Refined | None:
+        """Refine `faces` as `Refiner.refine_at` does; None if no refiner is used."""
         if self._refiner is None:
-            return found
-        refined = self._refiner.refine(images, faces, turned_away)
-        pairs = zip(found, refined, strict=True)
-        return [each.refined(np.arange(len(each.faces)), own) for each, own in pairs]
+            return None
+        return self._refiner.refine_at(images, places, faces, turned_away)
 
     def _judge(self, answer: Detection) -> Found:
         faces = answer.faces

@@ -11,21 +11,22 @@ RetinaFace on a small square at the scale of the full look, and then refined.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from itertools import groupby, zip_longest
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from faceprep.core.arrays import Doubles, Octets, Pixels, Rows
-from faceprep.core.faces import Faces, no_faces
+from faceprep.core.arrays import Bools, Doubles, Ints, Octets, Pixels, Rows
+from faceprep.core.faces import Faces
 from faceprep.core.turns import turn_image
 from faceprep.models.refine.follow import Seen
 from faceprep.models.refine.refiner import NONE
 from faceprep.steps.fallback import find_with
 from faceprep.steps.find_faces import FaceFinder
 from faceprep.steps.found import Found, first_sound, turn_back
-from faceprep.steps.trail import Answers, Boxes, Trail, make_faces
+from faceprep.steps.trail import Answers, Boxes, Followed, Trail, are_apart, are_sure, make_faces
 from faceprep.vision.tracks import make_thumb
 
 _VERSION = 1
@@ -46,8 +47,8 @@ class Look(Protocol):
         """Return whether looks at `boxes` (n, 4) take less time than one at an image of `size`."""
         ...
 
-    def look(self, image: Pixels, boxes: Doubles) -> Seen:
-        """Look for the face expected at each of `boxes` (n, 4), in pixels of the image."""
+    def look(self, images: Sequence[Pixels], places: Rows, boxes: Doubles) -> Seen:
+        """Look for the face expected at each of `boxes` (n, 4) in image `places` (n,)."""
         ...
 
 
@@ -109,8 +110,12 @@ class FaceFollower:
             trail.cuts.is_cut(_sample_thumb(frame.pixels))
             for frame, trail in zip(frames, trails, strict=True)
         ]
-        known = [row for row, trail in enumerate(trails) if len(trail) and not cuts[row]]
-        followed = self._follow([frames[row] for row in known], [trails[row] for row in known])
+        known = {
+            row: (frames[row], trail, trail.followed)
+            for row, trail in enumerate(trails)
+            if trail.followed is not None and not cuts[row]
+        }
+        followed = self._follow(list(known.values()))
         results: dict[int, tuple[Found, str]] = {
             row: (found, f"{trails[row].detector}/{self.fingerprint}")
             for row, found in zip(known, followed, strict=True)
@@ -120,86 +125,121 @@ class FaceFollower:
         full = find_with(self._finders, [frames[row].pixels for row in rest], most, 0)
         for row, (found, detector) in zip(rest, full, strict=True):
             results[row] = found, detector
-            chosen = found.take(first_sound(found.faces, most).tolist())
-            self._begin(frames[row], trails[row], chosen, detector)
+            trails[row].detector = detector
+        chosen = [found.take(first_sound(found.faces, most).tolist()) for found, _ in full]
+        self._begin([frames[row] for row in rest], [trails[row] for row in rest], chosen)
         return [results[row] for row in range(len(frames))]
 
-    def _begin(self, frame: Numbered, trail: Trail, found: Found, detector: str) -> None:
-        """Follow the faces of a full look, unless that is slower or one would be lost at once."""
-        trail.end()
-        boxes = found.faces.boxes.astype(np.float64)
-        if not len(boxes) or not self._look.is_cheaper(frame.size, boxes):
-            return
-        answers = Answers.expect(found.faces)
-        answers.take_over(np.arange(len(boxes)), found)
-        rows = answers.unrefined()
-        answers.scores[rows] = self._look.look(frame.pixels, boxes[rows]).scores
-        if answers.are_sure():
-            trail.begin(frame.number, found, detector)
-
-    def _follow(self, frames: Sequence[Numbered], trails: Sequence[Trail]) -> list[Found | None]:
-        """Return the faces of each trail in its next frame; None if one may be lost."""
-        pairs = list(zip(frames, trails, strict=True))
-        expected = [trail.predict(frame.number) for frame, trail in pairs]
-        answers = [Answers.expect(faces) for faces in expected]
-        rows = [np.flatnonzero(trail.refiners != NONE) for trail in trails]
-        chosen = [faces.take(own) for faces, own in zip(expected, rows, strict=True)]
-        self._refine(frames, trails, answers, rows, chosen)
-        rows = [each.unrefined() for each in answers]
-        looked = [
-            self._look_near(frame, faces.take(places), each, places)
-            for frame, faces, each, places in zip(frames, expected, answers, rows, strict=True)
-        ]
-        self._refine(frames, trails, answers, rows, looked)
-        return [
-            self._finish(frame, trail, each)
-            for (frame, trail), each in zip(pairs, answers, strict=True)
-        ]
-
-    def _look_near(self, frame: Numbered, expected: Faces, answers: Answers, rows: Rows) -> Faces:
-        """Look for the faces `rows`, and return them as they are seen; none if one is lost."""
-        seen = self._look.look(frame.pixels, expected.boxes.astype(np.float64))
-        answers.scores[rows] = seen.scores
-        if not seen.scores.all():
-            return no_faces()
-        boxes = Boxes.of(seen.boxes)
-        answers.looked.put(rows, boxes)
-        answers.landmarks[rows] = seen.landmarks
-        return make_faces(boxes, seen.landmarks, expected.scores)
-
-    def _refine(
-        self,
-        frames: Sequence[Numbered],
-        trails: Sequence[Trail],
-        answers: Sequence[Answers],
-        rows: Sequence[Rows],
-        faces: Sequence[Faces],
+    def _begin(
+        self, frames: Sequence[Numbered], trails: Sequence[Trail], found: Sequence[Found]
     ) -> None:
-        """Refine the faces `rows` of each frame into the answers."""
-        chosen = [place for place, each in enumerate(faces) if len(each)]
-        found = self._finders[0].refine(
-            [frames[place].pixels for place in chosen],
-            [faces[place] for place in chosen],
-            [trails[place].turned_away()[rows[place]] for place in chosen],
-        )
-        for place, each in zip(chosen, found, strict=True):
-            answers[place].take_over(rows[place], each)
+        """Follow the faces of full looks, unless that is slower or one would be lost at once."""
+        begun, boxes = [], []
+        for frame, trail, each in zip(frames, trails, found, strict=True):
+            trail.followed, own_boxes = None, each.faces.boxes.astype(np.float64)
+            if len(own_boxes) and self._look.is_cheaper(frame.size, own_boxes):
+                begun.append((frame, trail, Followed.begin(frame.number, each)))
+                boxes.append(own_boxes)
+        if not begun:
+            return
+        group = _Group.of(begun)
+        faces, images = group.followed, group.images
+        rows, scores = np.flatnonzero(faces.refiners == NONE), np.ones(len(faces))
+        looks = self._look.look(images, group.places[rows], np.concatenate(boxes)[rows])
+        scores[rows] = looks.scores
+        sure = are_sure(faces.landmarks, faces.refiners, scores)
+        for (_, trail, own), is_sure in zip(begun, group.all_of(sure), strict=True):
+            if is_sure:
+                trail.followed = own
 
-    def _finish(self, frame: Numbered, trail: Trail, answers: Answers) -> Found | None:
-        """Extend the trail to a frame; return None if a face may be lost."""
-        faces = trail.follow(frame.number, answers)
-        if faces is None or _shortest(faces) < self._min_face:
-            return None
-        names = tuple(answers.refiners.tolist())
-        return Found(faces, refiners=names, onet_scores=answers.onet_scores, is_followed=True)
+    def _follow(self, segments: Sequence[_Segment]) -> list[Found | None]:
+        """Return the faces of each segment in its next frame; None if one may be lost."""
+        if not segments:
+            return []
+        group = _Group.of(segments)
+        answers = self._look_at(group)
+        followed, may_be_lost = group.followed.follow(group.numbers, answers)
+        faces = followed.faces()
+        sides = (faces.boxes[:, 2:] - faces.boxes[:, :2]).max(axis=1)
+        good = ~may_be_lost & (sides >= self._min_face) & are_apart(followed.boxes, group.places)
+        found: list[Found | None] = []
+        for segment, rows, is_good in zip(segments, group.parts, group.all_of(good), strict=True):
+            if not is_good:
+                found.append(None)
+                continue
+            segment[1].followed = followed[rows]
+            names, scores = tuple(answers.refiners[rows].tolist()), answers.onet_scores[rows]
+            own = Found(faces[rows], refiners=names, onet_scores=scores, is_followed=True)
+            found.append(own)
+        return found
+
+    def _look_at(self, group: _Group) -> Answers:
+        """Let the refiner look at the faces that it placed before, then search for the others."""
+        expected = group.followed.predict(group.numbers)
+        answers = Answers.expect(expected)
+        rows = np.flatnonzero(group.followed.refiners != NONE)
+        self._refine(group, answers, rows, expected.take(rows))
+        rows = answers.unrefined()
+        if not len(rows):
+            return answers
+        boxes = expected.boxes[rows].astype(np.float64)
+        seen = self._look.look(group.images, group.places[rows], boxes)
+        answers.scores[rows] = seen.scores
+        kept = np.array(group.all_of(answers.scores > 0))[group.places[rows]]
+        rows, looked, landmarks = rows[kept], Boxes.of(seen.boxes[kept]), seen.landmarks[kept]
+        answers.looked.put(rows, looked)
+        answers.landmarks[rows] = landmarks
+        self._refine(group, answers, rows, make_faces(looked, landmarks, expected.scores[rows]))
+        return answers
+
+    def _refine(self, group: _Group, answers: Answers, rows: Rows, faces: Faces) -> None:
+        """Refine the faces `rows` into the answers."""
+        if not len(rows):
+            return
+        turned_away = group.followed.turned_away()[rows]
+        refined = self._finders[0].refine(group.images, group.places[rows], faces, turned_away)
+        if refined is not None:
+            answers.take_over(rows, refined)
+
+
+_Segment = tuple[Numbered, Trail, Followed]
+"""The next frame of a segment, its trail, and the faces that are followed in it."""
+
+
+class _Group(NamedTuple):
+    """The followed faces of several segments."""
+
+    images: list[Pixels]
+    """The frame of each segment."""
+    followed: Followed
+    places: Rows
+    """(n,) rows of the faces among the segments."""
+    numbers: Ints
+    """(n,) numbers of the frames."""
+    parts: list[slice]
+    """Rows of each segment."""
+
+    @staticmethod
+    def of(segments: Sequence[_Segment]) -> _Group:
+        """Join the faces of several segments, each with its frame."""
+        counts = [len(followed) for _, _, followed in segments]
+        edges = [0, *np.cumsum(counts).tolist()]
+        places = np.repeat(np.arange(len(counts)), counts)
+        numbers = np.array([frame.number for frame, _, _ in segments])
+        return _Group(
+            [frame.pixels for frame, _, _ in segments],
+            Followed.join([followed for _, _, followed in segments]),
+            places,
+            numbers[places],
+            [slice(*each) for each in itertools.pairwise(edges)],
+        )
+
+    def all_of(self, facts: Bools) -> list[bool]:
+        """Return for each segment whether a fact (n,) is true of all its faces."""
+        return [bool(facts[rows].all()) for rows in self.parts]
 
 
 def _sample_thumb(pixels: Pixels) -> Octets:
     """Return the thumb of a frame from some of its pixels."""
     step = max(1, pixels.shape[0] // _THUMB_ROWS)
     return make_thumb(np.ascontiguousarray(pixels[::step, ::step]))
-
-
-def _shortest(faces: Faces) -> float:
-    """Return the longer side of the smallest face, in pixels."""
-    return float((faces.boxes[:, 2:] - faces.boxes[:, :2]).max(axis=1).min())

@@ -9,7 +9,7 @@ import numpy as np
 
 from faceprep.core.arrays import Doubles, Floats, Rows
 from faceprep.core.faces import Faces
-from faceprep.core.landmarks import check_landmarks
+from faceprep.core.landmarks import are_sound
 from faceprep.core.turns import turn_faces_back
 from faceprep.core.types import OK
 from faceprep.models.refine.refiner import Refined
@@ -75,4 +75,4 @@ def turn_back(found: Found, size: tuple[int, int], turn: int) -> Found:
 
 def first_sound(faces: Faces, most: int | None) -> Rows:
     """Return the rows of the first `most` faces with sound landmarks."""
-    return np.flatnonzero([not fault for fault in check_landmarks(faces.landmarks)])[:most]
+    return np.flatnonzero(are_sound(faces.landmarks))[:most]

@@ -20,8 +20,8 @@ class ListOptions:
 
     relative_to: Path | None = option(
         None,
-        "Read the relative names of a list below this folder.  [default: the folder of the list]",
-        values=Values("DIR"),
+        "Read the relative names of a list below this folder.",
+        values=Values("DIR", default="the folder of the list"),
     )
 
     def list_options(self) -> dict[str, str]:
@@ -37,9 +37,8 @@ class NamingOptions(ListOptions):
 
     relative_to: Path | None = option(
         None,
-        "Read the relative names of a list below this folder, and write names relative to it.  "
-        "[default: the folder of the list that is read; absolute paths where names are written]",
-        values=Values("DIR"),
+        "Read the relative names of a list below this folder, and write names relative to it.",
+        values=Values("DIR", default="the folder of the list; write absolute paths"),
     )
 
 

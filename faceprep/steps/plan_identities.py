@@ -61,7 +61,7 @@ from faceprep.steps.embed_options import EmbedOptions
 from faceprep.steps.embedded_sets import Loaded, check_embeddings
 from faceprep.steps.judged_source import About, find_unembedded, look_at_source
 from faceprep.steps.list_options import ListOptions
-from faceprep.steps.listed_set import load_listed
+from faceprep.steps.listed_set import ListedSet, load_listed
 from faceprep.steps.place_images import (
     PLACE,
     PLAN_PART,
@@ -154,45 +154,61 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
     # Before
 
     def plan(self, request: Request, scratch: Path) -> Work:
-        source = request.sources[0]
         keep_reviewed(plan_path(request.output), request.overwrite)
         about, listed = look_at_source(request, scratch, self.relative_to)
         stages = []
         if about.embeddings:
             self.refuse_unused(Path(about.embeddings), self.used_on_embeddings(request))
-        if not about.embeddings and listed is not None:
-            refuse_other_template(self, Path(listed.path))
-            self.announce()
-            mismatch = refuse_other_images(self, listed, scratch, self.overrides_check())
-            about = about._replace(mismatch=mismatch)
+        elif listed is not None:
+            about = self._check_images(about, listed, scratch)
             stages.append(Stage(_EMBED, _cut(_EMBED, about)))
-        if second := self.second():
-            if not about.has_images:
-                raise OptionError("a second opinion needs the images", found=f"none for {source}")
-            second.options.announce()
-            stages.append(Stage(_DRAFT, [whole_stage(_DRAFT, about.source, payload=about)]))
-            stages.append(Stage(_SECOND, _cut(_SECOND, about)))
-        placing: list[Shard] = []
-        if listed is not None and not self.plan_only:
-            target = choose_target(request.output, self.mode, listed, about.n_images)
-            placing = place_shards(about.source, target)
-        decided = whole_stage(_DECIDE, about.source, payload=(about, placing))
-        stages.append(Stage(_DECIDE, [decided]))
+        stages += self._second_stages(about, request.sources[0])
+        placing = self._cut_placing(request.output, about, listed)
+        stages.append(
+            Stage(_DECIDE, [whole_stage(_DECIDE, about.source, payload=(about, placing))])
+        )
+        names = [PLAN, LIKENESS]
         if placing:
             stages.append(Stage(PLACE, placing))
-        if about.embeddings:
-            state = storage.fingerprint_of(*files_of(source))
-        else:
-            state = self.model().fingerprint
-        state += state_of_verdicts(self.verdicts)
-        n_files = about.n_images if placing and self.mode != HARDLINK else 0
-        n_bytes = listed.n_bytes if listed and placing and self.mode == COPY else 0
-        files = output_files(
-            request.output, [PLAN, LIKENESS, UNDO] if placing else [PLAN, LIKENESS]
-        )
+            names.append(UNDO)
         return Work(
-            stages, f"{about.fingerprint}, {state}", files=files, n_files=n_files, n_bytes=n_bytes
+            stages,
+            f"{about.fingerprint}, {self._state(about, request)}",
+            files=output_files(request.output, names),
+            n_files=about.n_images if placing and self.mode != HARDLINK else 0,
+            n_bytes=listed.n_bytes if listed and placing and self.mode == COPY else 0,
         )
+
+    def _check_images(self, about: About, listed: ListedSet, scratch: Path) -> About:
+        """Open the embedder, and check that the images are crops it can take."""
+        refuse_other_template(self, Path(listed.path))
+        self.announce()
+        mismatch = refuse_other_images(self, listed, scratch, self.overrides_check())
+        return about._replace(mismatch=mismatch)
+
+    def _second_stages(self, about: About, source: Path) -> list[Stage]:
+        """Return the stages of a second opinion; none without one."""
+        second = self.second()
+        if second is None:
+            return []
+        if not about.has_images:
+            raise OptionError("a second opinion needs the images", found=f"none for {source}")
+        second.options.announce()
+        draft = whole_stage(_DRAFT, about.source, payload=about)
+        return [Stage(_DRAFT, [draft]), Stage(_SECOND, _cut(_SECOND, about))]
+
+    def _cut_placing(self, output: Path, about: About, listed: ListedSet | None) -> list[Shard]:
+        """Return the shards that place the images; none where only a plan is written."""
+        if listed is None or self.plan_only:
+            return []
+        return place_shards(about.source, choose_target(output, self.mode, listed, about.n_images))
+
+    def _state(self, about: About, request: Request) -> str:
+        """Return the fingerprint of what else the decisions depend on."""
+        verdicts = state_of_verdicts(self.verdicts)
+        if about.embeddings:
+            return storage.fingerprint_of(*files_of(request.sources[0])) + verdicts
+        return self.model().fingerprint + verdicts
 
     # During
 

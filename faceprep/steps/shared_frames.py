@@ -13,7 +13,7 @@ from faceprep.core import storage
 from faceprep.core.arrays import Ints
 from faceprep.core.names import identity_of
 from faceprep.core.types import ACCEPTED, DROP, MERGE, MOVE, UNDECIDED, Decision
-from faceprep.tables.faces import FACES_TABLE, read_faces
+from faceprep.tables.faces import FACES_TABLE, read_face_tables
 
 _PHOTO = (1 << 24) - 1
 """The frame number that stands for a photo."""
@@ -60,10 +60,11 @@ def hold_shared_moves(decisions: Sequence[Decision], source: str) -> list[Decisi
     the decisions changes nothing. `source` as in `hold_shared_frames`. Raises SourceError.
     """
     table = Path(source) / FACES_TABLE
-    places = {d.subject: d.into for d in decisions if d.action == MOVE and d.verdict == ACCEPTED}
-    if not places or storage.size_of(table) is None:
+    accepted = [each for each in decisions if each.verdict == ACCEPTED]
+    moved = {each.subject: each.into for each in accepted if each.action == MOVE}
+    if not moved or storage.size_of(table) is None:
         return list(decisions)
-    places |= {d.subject: "" for d in decisions if d.action == DROP and d.verdict == ACCEPTED}
+    places = moved | {each.subject: "" for each in accepted if each.action == DROP}
     photos = _find_photos_of(table, {image for image, into in places.items() if into})
     why: dict[str, str] = {}
     while met := dict(_find_met(photos, places)):
@@ -114,7 +115,7 @@ def _find_frames(table: Path, names: set[str]) -> dict[str, Ints]:
 
 def _number_faces(table: Path) -> Iterator[tuple[int, str]]:
     """Yield the photo or frame of each face, as a number, and its crop."""
-    for rows in read_faces(table, ["source", "frame", "output"]):
+    for rows in read_face_tables(table, ["source", "frame", "output"]):
         columns = (rows[name].to_pylist() for name in rows.column_names)
         for source, frame, output in zip(*columns, strict=True):
             if output is not None:

@@ -10,7 +10,7 @@ from faceprep.core import storage
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.models.scorers.scorer import ScorerSpec
 from faceprep.steps.embed_options import EmbedOptions
-from faceprep.tables.faces import FACES_TABLE, read_faces
+from faceprep.tables.faces import FACES_TABLE, read_face_tables
 from faceprep.vision.templates import is_scaled, load_template
 
 log = logging.getLogger("faceprep")
@@ -27,7 +27,7 @@ def find_stated_templates(source: Path) -> list[str]:
         return []
     names: set[str] = set()
     try:
-        for piece in read_faces(table, ("template",)):
+        for piece in read_face_tables(table, ("template",)):
             names.update(filter(None, piece.column("template").unique().to_pylist()))
         for name in names:
             load_template(name)

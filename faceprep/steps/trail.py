@@ -1,18 +1,23 @@
-"""The faces that are followed through a segment of a video, from frame to frame."""
+"""The faces that are followed through a segment of a video, from frame to frame.
+
+The faces of several segments are joined for one step, because calls of NumPy cost the same for one
+face as for many.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core.arrays import Bools, Doubles, Floats, Numbers, Rows
+from faceprep.core.arrays import Bools, Doubles, Floats, Ints, Numbers, Rows
 from faceprep.core.boxes import overlaps
-from faceprep.core.faces import Faces, no_faces
-from faceprep.core.landmarks import check_landmarks
-from faceprep.models.refine.refiner import NONE, RETINAFACE
+from faceprep.core.faces import Faces
+from faceprep.core.landmarks import are_sound
+from faceprep.models.refine.refiner import NONE, RETINAFACE, Refined
 from faceprep.steps.found import Found
 from faceprep.vision.tracks import SceneCuts
 
@@ -39,17 +44,27 @@ class Boxes:
     @staticmethod
     def of(boxes: npt.ArrayLike) -> Boxes:
         """Return the boxes (n, 4) in this form."""
-        corners = np.asarray(boxes, np.float64).reshape(-1, 2, 2)
-        return Boxes(corners.mean(axis=1), np.maximum(np.ptp(corners, axis=1), _TINY))
+        corners = np.asarray(boxes, np.float64)
+        first, last = corners[:, :2], corners[:, 2:]
+        return Boxes((first + last) / 2, np.maximum(np.abs(last - first), _TINY))
 
     @staticmethod
     def unknown(n: int) -> Boxes:
         """Return `n` boxes that are NaN."""
         return Boxes(np.full((n, 2), np.nan), np.full((n, 2), np.nan))
 
+    @staticmethod
+    def join(boxes: Sequence[Boxes]) -> Boxes:
+        """Join several boxes, in that order."""
+        return Boxes(*(np.concatenate(each) for each in zip(*map(_arrays, boxes), strict=True)))
+
+    def __getitem__(self, rows: slice | Rows) -> Boxes:
+        return Boxes(self.centres[rows], self.sizes[rows])
+
     def corners(self) -> Doubles:
         """Return the boxes (n, 4)."""
-        return np.hstack([self.centres - self.sizes / 2, self.centres + self.sizes / 2])
+        halves = self.sizes / 2
+        return np.concatenate([self.centres - halves, self.centres + halves], axis=1)
 
     def relative_to(self, others: Boxes) -> Boxes:
         """Return the shifts from `others` in their sizes, and the ratios of the sizes."""
@@ -63,9 +78,6 @@ class Boxes:
     def put(self, rows: Rows, others: Boxes) -> None:
         """Replace the boxes of `rows`."""
         self.centres[rows], self.sizes[rows] = others.centres, others.sizes
-
-    def take(self, rows: Rows) -> Boxes:
-        return Boxes(self.centres[rows], self.sizes[rows])
 
 
 @dataclass
@@ -93,22 +105,16 @@ class Answers:
         unknown = (Boxes.unknown(n), Boxes.unknown(n))
         return Answers(points, names_of((), n), onet_scores, np.ones(n), *unknown)
 
-    def take_over(self, rows: Rows, refined: Found) -> None:
+    def take_over(self, rows: Rows, refined: Refined) -> None:
         """Take over what the refiner says of the faces `rows`."""
         self.landmarks[rows] = refined.faces.landmarks
-        self.refiners[rows] = names_of(refined.refiners, len(rows))
-        if refined.seen is not None and refined.onet_scores is not None:
-            self.onet_scores[rows] = refined.onet_scores
-            self.seen.put(rows, Boxes.of(refined.seen))
+        self.refiners[rows] = refined.refiners
+        self.onet_scores[rows] = refined.onet_scores
+        self.seen.put(rows, Boxes.of(refined.seen))
 
-    def are_sure(self) -> bool:
-        """Return whether the landmarks are sound, and a look or a refiner sure of each face."""
-        return not self.doubtful().any() and not any(check_landmarks(self.landmarks))
-
-    def doubtful(self) -> Bools:
-        """Return the faces (n,) of which neither a look nor a refiner is sure."""
-        doubtful: Bools = (self.scores < _SURE) & (self.refiners == NONE)
-        return doubtful
+    def are_sure(self) -> Bools:
+        """Return which landmarks (n,) are sound, and a look or a refiner sure of the face."""
+        return are_sure(self.landmarks, self.refiners, self.scores)
 
     def unrefined(self) -> Rows:
         """Return the faces that no refiner placed."""
@@ -116,76 +122,99 @@ class Answers:
 
 
 @dataclass
-class Trail:
-    """The faces that are followed through a segment, as they were in its last frame."""
+class Followed:
+    """Followed faces, as they were in the last frame of their segment."""
 
-    cuts: SceneCuts = field(default_factory=SceneCuts)
-    number: int = 0
-    detector: str = ""
-    first: Faces = field(default_factory=no_faces)
-    """The faces in the last full look."""
-    landmarks: Doubles = field(default_factory=lambda: np.zeros((0, 5, 2)))
-    boxes: Boxes = field(default_factory=lambda: Boxes.unknown(0))
+    numbers: Ints
+    """(n,) numbers of that frame."""
+    first: Boxes
+    """Boxes in the last full look."""
+    first_landmarks: Doubles
+    """(n, 5, 2) in the last full look."""
+    scores: Floats
+    """(n,) scores in the last full look."""
+    landmarks: Doubles
+    """(n, 5, 2)"""
+    boxes: Boxes
     """Boxes with smoothed sizes."""
-    motions: Doubles = field(default_factory=lambda: np.zeros((0, 2)))
+    motions: Doubles
     """(n, 2) pixels a frame."""
-    refiners: Numbers = field(default_factory=lambda: names_of((), 0))
-    onet_scores: Floats = field(default_factory=lambda: no_faces().scores)
+    refiners: Numbers
+    """(n,) names."""
+    onet_scores: Floats
     """O-Net's last score (n,) of each face."""
-    detected: Boxes = field(default_factory=lambda: Boxes.unknown(0))
+    detected: Boxes
     """Boxes of the detector relative to those that the refiner saw, NaN where it saw none."""
 
-    def __len__(self) -> int:
-        return len(self.first)
-
-    def end(self) -> None:
-        """Follow no face until the next full look."""
-        self.first = no_faces()
-
-    def begin(self, number: int, found: Found, detector: str) -> None:
-        """Follow the faces of a full look at frame `number`."""
-        faces = found.faces
-        self.number, self.detector, self.first = number, detector, faces
-        self.landmarks, self.boxes = faces.landmarks.astype(np.float64), Boxes.of(faces.boxes)
-        self.motions = np.zeros_like(self.boxes.centres)
-        seen = Boxes.unknown(len(faces))
+    @staticmethod
+    def begin(number: int, found: Found) -> Followed:
+        """Return the faces of a full look at frame `number`."""
+        n, boxes = len(found.faces), Boxes.of(found.faces.boxes)
+        seen, landmarks = Boxes.unknown(n), found.faces.landmarks.astype(np.float64)
         if found.seen is not None:
             seen = Boxes.of(found.seen)
-        self.detected = self.boxes.relative_to(seen)
-        self.refiners = names_of(found.refiners, len(faces))
-        self.onet_scores = np.full(len(faces), np.nan, np.float32)
+        onet_scores = np.full(n, np.nan, np.float32)
         if found.onet_scores is not None:
-            self.onet_scores = found.onet_scores
+            onet_scores = found.onet_scores
+        return Followed(
+            np.full(n, number),
+            first=boxes,
+            first_landmarks=landmarks,
+            scores=found.faces.scores,
+            landmarks=landmarks,
+            boxes=boxes,
+            motions=np.zeros((n, 2)),
+            refiners=names_of(found.refiners, n),
+            onet_scores=onet_scores,
+            detected=boxes.relative_to(seen),
+        )
+
+    @staticmethod
+    def join(parts: Sequence[Followed]) -> Followed:
+        """Join the faces of several segments, in that order."""
+        return Followed(*(_join(each) for each in zip(*map(_arrays, parts), strict=True)))
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, rows: slice) -> Followed:
+        return Followed(*(each[rows] for each in _arrays(self)))
 
     def turned_away(self) -> Bools:
         """Return the faces (n,) of which O-Net was far from sure: it need not look again."""
         is_doubted: Bools = ~(self.onet_scores >= _DOUBTED)
         return is_doubted & np.equal(self.refiners, RETINAFACE)
 
-    def predict(self, number: int) -> Faces:
-        """Return the faces expected in frame `number`."""
-        shift = self.motions * (number - self.number)
-        boxes = replace(self.boxes, centres=self.boxes.centres + shift)
-        return make_faces(boxes, self.landmarks + shift[:, None], self.first.scores)
+    def predict(self, numbers: Ints) -> Faces:
+        """Return the faces expected in the frames `numbers` (n,)."""
+        shift = self.motions * (numbers - self.numbers)[:, None]
+        boxes = Boxes(self.boxes.centres + shift, self.boxes.sizes)
+        return make_faces(boxes, self.landmarks + shift[:, None], self.scores)
 
-    def follow(self, number: int, answers: Answers) -> Faces | None:
-        """Go on to frame `number` and return its faces; None if one may be lost."""
-        if not answers.are_sure():
-            return None
+    def follow(self, numbers: Ints, answers: Answers) -> tuple[Followed, Bools]:
+        """Return the faces in the frames `numbers` (n,), and which of them may be lost."""
         found = self._place(answers)
-        if np.abs(np.log(found.sizes / self.boxes.sizes)).max() > _MAX_SCALE:
-            return None
-        sizes = (1 - _NEW_SIZE) * self.boxes.sizes + _NEW_SIZE * found.sizes
-        boxes = Boxes(found.centres, sizes)
-        if _do_overlap(boxes):
-            return None
-        moved = (boxes.centres - self.boxes.centres) / (number - self.number)
-        self.motions = (self.motions + moved) / 2
-        self.boxes, self.landmarks, self.number = boxes, answers.landmarks, number
-        self.refiners = answers.refiners
+        change = np.abs(np.log(found.sizes / self.boxes.sizes)).max(axis=1, initial=0)
+        boxes = Boxes(found.centres, (1 - _NEW_SIZE) * self.boxes.sizes + _NEW_SIZE * found.sizes)
+        moved = (boxes.centres - self.boxes.centres) / (numbers - self.numbers)[:, None]
         is_new = ~np.isnan(answers.onet_scores)
-        self.onet_scores = np.where(is_new, answers.onet_scores, self.onet_scores)
-        return make_faces(boxes, answers.landmarks, self.first.scores)
+        followed = Followed(
+            numbers,
+            first=self.first,
+            first_landmarks=self.first_landmarks,
+            scores=self.scores,
+            landmarks=answers.landmarks,
+            boxes=boxes,
+            motions=(self.motions + moved) / 2,
+            refiners=answers.refiners,
+            onet_scores=np.where(is_new, answers.onet_scores, self.onet_scores),
+            detected=self.detected,
+        )
+        return followed, ~answers.are_sure() | (change > _MAX_SCALE)
+
+    def faces(self) -> Faces:
+        """Return the faces with the scores of the last full look."""
+        return make_faces(self.boxes, self.landmarks, self.scores)
 
     def _place(self, answers: Answers) -> Boxes:
         """Return the boxes as the detector would draw them.
@@ -195,15 +224,25 @@ class Trail:
         boxes = self.detected.placed_on(answers.seen)
         for others in (answers.looked, self._carry(answers.landmarks)):
             rows = np.flatnonzero(np.isnan(boxes.sizes).any(axis=1))
-            boxes.put(rows, others.take(rows))
+            boxes.put(rows, others[rows])
         return boxes
 
     def _carry(self, landmarks: Doubles) -> Boxes:
         """Return the boxes of the last full look, carried along by the landmarks."""
-        boxes, before = Boxes.of(self.first.boxes), self.first.landmarks.astype(np.float64)
+        boxes, before = self.first, self.first_landmarks
         scales = (_spread(landmarks) / np.maximum(_spread(before), _TINY))[:, None]
         shifts = (boxes.centres - before.mean(axis=1)) * scales
         return Boxes(landmarks.mean(axis=1) + shifts, boxes.sizes * scales)
+
+
+@dataclass
+class Trail:
+    """What is passed on from frame to frame in a segment."""
+
+    cuts: SceneCuts = field(default_factory=SceneCuts)
+    detector: str = ""
+    followed: Followed | None = None
+    """None: no face is followed until the next full look."""
 
 
 def make_faces(boxes: Boxes, landmarks: Doubles, scores: Floats) -> Faces:
@@ -217,6 +256,25 @@ def names_of(refiners: Sequence[str] | None, n: int) -> Numbers:
     return np.array(refiners or [NONE] * n, object)
 
 
+def are_sure(landmarks: Doubles, refiners: Numbers, scores: Doubles) -> Bools:
+    """Return which faces (n,) are sure, by the scores (n,) of looks and the names (n,) of refiners.
+
+    Their landmarks (n, 5, 2) are sound, and either a refiner placed them or the look was sure.
+    """
+    is_seen: Bools = (scores >= _SURE) | (refiners != NONE)
+    return are_sound(landmarks) & is_seen
+
+
+def are_apart(boxes: Boxes, places: Rows) -> Bools:
+    """Return which faces (n,) overlap no other of their place (n,) so far that they may be one."""
+    corners = boxes.corners()
+    shared = overlaps(corners[:, None], corners[None])
+    are_neighbours = places[:, None] == places[None]
+    np.fill_diagonal(are_neighbours, False)
+    apart: Bools = ~((shared > _OVERLAP) & are_neighbours).any(axis=1)
+    return apart
+
+
 def _spread(landmarks: Doubles) -> Doubles:
     """Return the root mean square distance (n,) of landmarks (n, 5, 2) from their middle."""
     offsets = landmarks - landmarks.mean(axis=1, keepdims=True)
@@ -224,8 +282,12 @@ def _spread(landmarks: Doubles) -> Doubles:
     return spread
 
 
-def _do_overlap(boxes: Boxes) -> bool:
-    """Return whether two of the boxes may be of one face."""
-    corners = boxes.corners()
-    pairs = (overlaps(box, corners[row + 1 :]) for row, box in enumerate(corners))
-    return any((each > _OVERLAP).any() for each in pairs)
+def _arrays(table: Any) -> list[Any]:
+    """Return the values of a dataclass's fields, in their order."""
+    return [getattr(table, each.name) for each in fields(table)]
+
+
+def _join(values: Sequence[Any]) -> Any:
+    if isinstance(values[0], Boxes):
+        return Boxes.join(values)
+    return np.concatenate(values)

@@ -27,10 +27,10 @@ def carry_faces(sink: Sink, source: Path, rows: Iterable[Row]) -> None:
     """Write the table of faces of the placed images under their new names, if `source` has one."""
     if storage.size_of(source / _FACES) is None:
         return
-    from faceprep.tables.faces import FacesWriter, read_faces, rename_outputs
+    from faceprep.tables.faces import FacesWriter, read_face_tables, rename_outputs
 
     try:
-        next(read_faces(source / _FACES), None)
+        next(read_face_tables(source / _FACES), None)
     except SourceError as error:
         log.warning("left behind: %s", error)
         return
@@ -41,7 +41,7 @@ def carry_faces(sink: Sink, source: Path, rows: Iterable[Row]) -> None:
     with sink.open(_FACES) as file, FacesWriter(file) as writer:
         for folder, renamed in names.items():
             if storage.size_of(f"{folder}/{_FACES}") is not None:
-                for table in read_faces(f"{folder}/{_FACES}"):
+                for table in read_face_tables(f"{folder}/{_FACES}"):
                     writer.add_table(rename_outputs(table, renamed))
 
 

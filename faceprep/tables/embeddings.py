@@ -176,8 +176,8 @@ def is_embeddings(path: str | os.PathLike[str]) -> bool:
 def load_embeddings(path: str | os.PathLike[str]) -> Embeddings:
     """Load the whole file; vectors of a large .npz are memory-mapped. Raises SourceError.
 
-    Keys are the paths below `load_place(path).root`. A file of another program has no root and no
-    model. Its identities are the class numbers, or without classes the folders in the names.
+    Keys are the paths of the images below the set. A file of another program has no model. Its
+    identities are the class numbers, or without classes the folders in the names.
     """
     if _kind(path) == ".npz":
         return _load_npz(path)

@@ -81,9 +81,12 @@ _BESIDE = re.compile(r"\+(_[a-z]+)/(.+)", re.ASCII | re.DOTALL)
 
 
 class FaceRow(NamedTuple):
-    """A face: arrays `box` (4,), `landmarks` (5, 2) and `transform` (2, 3).
+    """A face of `faces.parquet`; the fields are the columns.
 
-    The rest as in the columns.
+    `box` (4,) is x1 y1 x2 y2 and `landmarks` (5, 2) are x y of left eye, right eye, nose, left and
+    right mouth corner, in pixels of the photo or frame. `transform` (2, 3) maps those pixels to
+    pixels of the crop. `output` is the path of the crop below the output folder. `roll`, `lean` and
+    `yaw` are degrees. `frame` and `time_s` are None for photos.
     """
 
     key: str
@@ -223,11 +226,11 @@ def join_faces(parts: Iterable[str | os.PathLike[str]], file: BinaryIO) -> None:
     """Write tables in the given order as one, in bounded memory. Raises SourceError."""
     with FacesWriter(file) as writer:
         for part in parts:
-            for table in read_faces(part):
+            for table in read_face_tables(part):
                 writer.add_table(table)
 
 
-def read_faces(
+def read_face_tables(
     path: str | os.PathLike[str], columns: Sequence[str] | None = None
 ) -> Iterator[pa.Table]:
     """Yield the table in pieces of some thousand rows, with all columns of SCHEMA or the named
@@ -287,8 +290,17 @@ def _open_faces(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[
         yield file
 
 
+def read_faces(path: str | os.PathLike[str]) -> Iterator[FaceRow]:
+    """Yield the faces of a `faces.parquet` in the order of its rows. Raises SourceError.
+
+    `extract-photos`, `extract-video` and `align` write the table.
+    """
+    for table in read_face_tables(path):
+        yield from rows_of(table)
+
+
 def load_faces(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pa.Table:
-    """Load the whole table. Raises SourceError as `read_faces`."""
+    """Load the whole table. Raises SourceError as `read_face_tables`."""
     names = SCHEMA.names if columns is None else list(columns)
     empty = pa.Table.from_batches([], pa.schema([SCHEMA.field(name) for name in names]))
-    return pa.concat_tables([empty, *read_faces(path, columns)])
+    return pa.concat_tables([empty, *read_face_tables(path, columns)])

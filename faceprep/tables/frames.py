@@ -40,7 +40,11 @@ SCHEMA = pa.schema(
 
 
 class FrameRow(NamedTuple):
-    """A wanted frame; the fields are the columns."""
+    """A wanted frame of `frames.parquet`; the fields are the columns.
+
+    `status` is `ok` if a face was cropped. Otherwise `reason` explains why not. `has_box` is None
+    without a .face file.
+    """
 
     source: str
     frame: int
@@ -81,14 +85,24 @@ def join_frames(parts: Iterable[str | os.PathLike[str]], file: BinaryIO) -> None
     """Write tables in the given order as one, in bounded memory. Raises SourceError."""
     with FramesWriter(file) as writer:
         for part in parts:
-            for table in read_frames_table(part):
+            for table in read_frame_tables(part):
                 writer.add_table(table)
 
 
-def read_frames_table(
+def read_frame_tables(
     path: str | os.PathLike[str], columns: Sequence[str] = tuple(SCHEMA.names)
 ) -> Iterator[pa.Table]:
     """Yield the named columns in pieces of rows. Raises SourceError."""
     wanted = pa.schema([SCHEMA.field(name) for name in columns])
     for table in parquet.read_columns(path, columns):
         yield table.select(list(columns)).cast(wanted)
+
+
+def read_frames(path: str | os.PathLike[str]) -> Iterator[FrameRow]:
+    """Yield the wanted frames of a `frames.parquet` in the order of its rows. Raises SourceError.
+
+    `extract-video` writes the table.
+    """
+    for table in read_frame_tables(path):
+        columns = (table[name].to_pylist() for name in FrameRow._fields)
+        yield from map(FrameRow._make, zip(*columns, strict=True))

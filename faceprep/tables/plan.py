@@ -21,7 +21,7 @@ import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
@@ -121,14 +121,21 @@ def refuse_output(path: _Path, command: str) -> None:
         )
 
 
-def read_plan(path: _Path) -> tuple[Mapping[str, Any], Iterator[Decision]]:
-    """Return (header, iterator of decisions).
+class Plan(NamedTuple):
+    """A plan: `header` states what it judges, and `decisions` yields its decisions once."""
+
+    header: Mapping[str, Any]
+    decisions: Iterator[Decision]
+
+
+def read_plan(path: _Path) -> Plan:
+    """Read a `plan.jsonl` or `undo.jsonl`.
 
     Raises SourceError; a bad decision raises when it is reached.
     """
     filled = _filled_lines(storage.read_bytes(path))
     header = _parse_header(path, *next(filled, (1, b"")))
-    return header, (_decision(path, number, line) for number, line in filled)
+    return Plan(header, (_decision(path, number, line) for number, line in filled))
 
 
 def _filled_lines(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -36,8 +36,12 @@ class _Kind(NamedTuple):
 
 
 class _Recipe(NamedTuple):
-    """The conversion of one kind of picture: `scaler` or arguments of `reformat`, and the rest."""
+    """The conversion of one kind of picture: `scaler` or arguments of `reformat`, and the rest.
 
+    `reformatter` keeps FFmpeg's tables, which take longer to make than a small picture to convert.
+    """
+
+    reformatter: Any
     options: dict[str, Any]
     scaler: FilterChain | None
     colours: hdr.ColourConverter | None
@@ -76,7 +80,7 @@ class PictureConverter:
         if recipe.scaler is not None:
             recipe.scaler.push(picture)
             picture = recipe.scaler.pull()
-        stored = picture.reformat(**recipe.options).to_ndarray()
+        stored = recipe.reformatter.reformat(picture, **recipe.options).to_ndarray()
         pixels: Pixels = stored if recipe.colours is None else recipe.colours.convert(stored)
         return pixels if recipe.matrix is None else turn_upright(pixels, recipe.matrix)
 
@@ -101,7 +105,7 @@ class PictureConverter:
                 f"{kind.width} × {kind.height} to {width} × {height}"
             )
         options["interpolation"] = _interpolation(_EXACT if is_exact else _FAST)
-        return _Recipe(options, scaler, colours, matrix)
+        return _Recipe(_reformatter(), options, scaler, colours, matrix)
 
     def _square_size(self, kind: _Kind) -> tuple[int, int]:
         """Return the (height, width) of a picture with square pixels, as it is stored.
@@ -121,6 +125,12 @@ class PictureConverter:
 
 def _ratio(aspect: Fraction | None) -> str:
     return f"{aspect.numerator}:{aspect.denominator}" if aspect else ""
+
+
+def _reformatter() -> Any:
+    from av.video.reformatter import VideoReformatter
+
+    return VideoReformatter()
 
 
 def _interpolation(names: Sequence[str]) -> Any:

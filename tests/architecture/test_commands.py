@@ -9,13 +9,14 @@ import click
 import pytest
 
 from faceprep.cli.build import command_for
+from faceprep.cli.run_options import RunOptions, WorkOptions
 from faceprep.core import registry
 from faceprep.core.job import Continuation, Job
 from tests.real import ROOT
 
 SHARED = {"as_json", "quiet", "verbose"}
-OF_WORK = {"workers", "runner", "item_timeout", "ray_address", "max_failures"}
-OF_RUNS = OF_WORK | {"shard", "limit", "overwrite"}
+OF_WORK = {field.name for field in fields(WorkOptions)}
+OF_RUNS = {field.name for field in fields(RunOptions)}
 
 
 def test_every_job_is_a_command() -> None:

@@ -82,6 +82,13 @@ def test_public_names_can_be_loaded() -> None:
         _ = faceprep.NoSuch
 
 
+def test_examples_import_only_public_names() -> None:
+    for path in sorted((ROOT / "examples").glob("*.py")):
+        names = {name for node in ast.parse(path.read_text()).body for name in _imported(node)}
+        own = {name for name in names if name.startswith("faceprep.")}
+        assert own <= {"faceprep.synthetic"}, path
+
+
 def test_optional_packages_are_imported_inside_functions() -> None:
     """No module may need an extra to be imported."""
     optional = {"tensorflow", "torch", "onnxruntime", "ray", "av", "insightface", "waitress"}

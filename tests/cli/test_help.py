@@ -42,7 +42,7 @@ def test_the_readme_has_the_same_groups() -> None:
 
 
 def test_the_help_lists_groups_and_examples() -> None:
-    with click.Context(faceprep, info_name="faceprep") as context:
+    with click.Context(faceprep, info_name="faceprep", **faceprep.context_settings) as context:
         text = faceprep.get_help(context)
     for heading in (*registry.COMMAND_GROUPS, "Examples"):
         assert f"\n{heading}:\n" in text
@@ -79,12 +79,21 @@ def test_ranges_are_in_the_help(name: str) -> None:
     for field in fields(registry.load(registry.COMMANDS, name)):
         if described := field.metadata["values"].range():
             assert f"[{described}]" in text, typed_name(field.name)
+    assert not re.search(r"\[x[<>]|\[default: [^\]]*\]  \[", text)
+
+
+def test_the_options_of_a_command_come_before_those_that_it_shares() -> None:
+    found = re.findall(r"^(?:  --[\w-]+|[A-Z].* options:$|Options:$)", help_of("dedupe"), re.M)
+    headings = [each for each in found if not each.startswith(" ")]
+    assert headings == ["Options:", "Embedder options:", "Run options:", "Global options:"]
+    assert found[1] == "  --exact-only"
+    assert found[found.index("Embedder options:") + 1] == "  --embedder"
 
 
 @pytest.mark.parametrize("name", registry.COMMANDS)
 def test_the_text_above_the_options_is_short(name: str) -> None:
     with click.Context(command_for(name), terminal_width=80) as context:
-        text = context.get_help().partition("Options:")[0]
+        text = re.split(r"^[\w ]*[Oo]ptions:$", context.get_help(), flags=re.MULTILINE)[0]
     assert len([line for line in text.splitlines() if line.strip()]) <= MOST_LINES + 2
 
 

@@ -19,7 +19,7 @@ from faceprep.run.serial import SerialRunner
 from faceprep.sets.folder import find_identities
 from faceprep.sets.listing import list_images
 from faceprep.tables.embeddings import Place, write_npz
-from faceprep.tables.faces import FACES_TABLE, FaceRow, FacesWriter, read_faces
+from faceprep.tables.faces import FACES_TABLE, FaceRow, FacesWriter, read_face_tables
 from faceprep.tables.plan import read_plan, write_plan
 from tests.applying import DECISIONS, apply, save_plan, source
 from tests.fakes import images, results, tree
@@ -256,7 +256,7 @@ def faces_of(folder: Path) -> dict[str, tuple[str, float]]:
     """Output -> key and score."""
     return {
         row["output"]: (row["key"], row["score"])
-        for table in read_faces(folder / FACES_TABLE)
+        for table in read_face_tables(folder / FACES_TABLE)
         for row in table.to_pylist()
     }
 

@@ -24,6 +24,7 @@ from faceprep.tables.faces import (
     join_faces,
     join_output,
     load_faces,
+    read_face_tables,
     read_faces,
     read_range,
     rows_of,
@@ -108,7 +109,7 @@ def test_rows_come_back(tmp_path_factory: pytest.TempPathFactory, rows: list[Fac
     path.write_bytes(as_file(rows))
     table = load_faces(path)
     assert table.schema == SCHEMA and table.equals(table_of(rows))
-    for found, expected in zip(rows_of(table), rows, strict=True):
+    for found, expected in zip(read_faces(path), rows, strict=True):
         assert_same(found, expected)
 
 
@@ -152,7 +153,7 @@ def test_some_columns_alone(tmp_path: Path) -> None:
     path = tmp_path / "faces.parquet"
     path.write_bytes(as_file([row(number) for number in range(5)]))
     assert load_faces(path, ["frame", "key"]).column_names == ["frame", "key"]
-    assert [len(batch) for batch in read_faces(path, ["score"])] == [5]
+    assert [len(batch) for batch in read_face_tables(path, ["score"])] == [5]
 
 
 def test_pandas_and_duckdb_read_it(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from faceprep.tables.frames import (
     FrameRow,
     FramesWriter,
     join_frames,
-    read_frames_table,
+    read_frame_tables,
+    read_frames,
     table_of,
 )
 
@@ -46,11 +47,13 @@ def as_file(rows: list[FrameRow]) -> bytes:
 
 
 @given(rows=st.lists(ROW, max_size=20))
-def test_rows_come_back(rows: list[FrameRow]) -> None:
+def test_rows_come_back(tmp_path_factory: pytest.TempPathFactory, rows: list[FrameRow]) -> None:
     table = table_of(rows)
     table.validate(full=True)
     assert table.schema == SCHEMA
-    assert [FrameRow(**row) for row in table.to_pylist()] == rows
+    path = tmp_path_factory.getbasetemp() / "frames.parquet"
+    path.write_bytes(as_file(rows))
+    assert list(read_frames(path)) == rows
 
 
 @given(rows=st.lists(ROW, max_size=30), cut=st.integers(0, 30))
@@ -71,11 +74,11 @@ def test_others_read_it(tmp_path: Path) -> None:
     path.write_bytes(as_file([row]))
     frame = pd.read_parquet(path)
     assert frame["has_box"].tolist() == [True] and frame["track"].isna().all()
-    assert [table.to_pylist() for table in read_frames_table(path, ("frame",))] == [[{"frame": 7}]]
+    assert [table.to_pylist() for table in read_frame_tables(path, ("frame",))] == [[{"frame": 7}]]
 
 
 def test_another_table_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "frames.parquet"
     pq.write_table(pa.table({"source": ["a"]}), path)
     with pytest.raises(SourceError, match="lacks frame"):
-        list(read_frames_table(path))
+        list(read_frame_tables(path))

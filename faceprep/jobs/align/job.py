@@ -59,7 +59,10 @@ class Align(ListOptions, Job):
     siblings: ClassVar[tuple[str, ...]] = ("_multi",)
 
     faces: Path | None = option(
-        None, "Read the faces from this faces.parquet of an extract command.", required=True
+        None,
+        "Read the faces from this faces.parquet of an extract command.",
+        required=True,
+        values=Values("TABLE"),
     )
     template: str = option(
         "arcface-112",
@@ -202,7 +205,7 @@ def _runs(path: Path) -> Iterator[Run]:
     """
     seen: set[str] = set()
     outputs = array("q")
-    tables = faces_table.read_faces(path, ("source", "frame", "output"))
+    tables = faces_table.read_face_tables(path, ("source", "frame", "output"))
     rows = (
         row
         for table in tables

@@ -246,7 +246,7 @@ def _plan_faces(source: Path, wanted: Wanted, table: Path) -> SourcePlan:
 
 
 def _outline(table: Path) -> Iterator[tuple[str, int | None, str | None]]:
-    for piece in faces_table.read_faces(table, ("source", "frame", "output")):
+    for piece in faces_table.read_face_tables(table, ("source", "frame", "output")):
         yield from zip(*(column.to_pylist() for column in piece.columns), strict=True)
 
 

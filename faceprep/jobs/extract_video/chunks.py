@@ -16,8 +16,9 @@ from faceprep.video.reader import Frame
 
 _FRAMES, _BYTES = 8, 25_000_000
 """Maximum frames and bytes of a chunk without segments."""
-_SEGMENT_FRAMES, _ALL_BYTES = 40, 400_000_000
-"""Maximum frames of a chunk of segments, and maximum bytes of all chunks that wait."""
+_SEGMENT_FRAMES, _ALL_BYTES = 80, 400_000_000
+"""Maximum frames of a chunk of segments, which advance side by side in few calls of the networks,
+and maximum bytes of all chunks that wait."""
 _SPARE_CHUNKS = 4
 """Chunks that wait beside those of the threads."""
 

@@ -52,8 +52,8 @@ class VideoOptions(FaceOptions):
     detect_every: str | None = option(
         None,
         "Run full detection only on every Nth frame (auto: 10), and when a face is lost or in "
-        "doubt; track each face in between.  [default: every frame]",
-        values=Values("N", known=(_AUTO,)),
+        "doubt; track each face in between.",
+        values=Values("N", known=(_AUTO,), default="every frame"),
     )
     format: str = option("png", "Write crops in this format.", choices=("png", "jpg"))
     quality: int = option(95, "Set the JPEG quality.", values=Values(least=1, most=100))

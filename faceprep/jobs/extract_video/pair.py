@@ -14,7 +14,7 @@ from faceprep.jobs.extract_video.cutting import FrameCutter
 from faceprep.jobs.extract_video.options import VideoOptions
 from faceprep.jobs.extract_video.piece import Piece, known_index
 from faceprep.steps.find_faces import Crop
-from faceprep.tables.faces import FaceRow, FacesWriter, read_faces, rows_of
+from faceprep.tables.faces import FaceRow, FacesWriter, read_face_tables, rows_of
 from faceprep.video.reader import Frame, open_video
 from faceprep.video.sampling import choose_pair, frames_at
 
@@ -36,7 +36,9 @@ class PairWork:
         Returns the reason if the video cannot be read again, else an empty text.
         """
         found = [
-            table["frame"].to_numpy() for path in tables for table in read_faces(path, ["frame"])
+            table["frame"].to_numpy()
+            for path in tables
+            for table in read_face_tables(path, ["frame"])
         ]
         pair = choose_pair(np.unique(np.concatenate([_NO_NUMBERS, *found])).tolist())
         if not pair:
@@ -73,6 +75,6 @@ class PairWork:
 def _rows(tables: Sequence[Path], numbers: Sequence[int]) -> Iterator[FaceRow]:
     """Yield the rows of these frames."""
     for path in tables:
-        for table in read_faces(path):
+        for table in read_face_tables(path):
             is_wanted = np.isin(table["frame"].to_numpy(), numbers)
             yield from rows_of(table.take(np.flatnonzero(is_wanted)))

@@ -133,6 +133,7 @@ class _PieceWork:
     def __init__(self, options: VideoOptions, root: str, piece: Piece) -> None:
         self.facts = PieceFacts()
         self._options, self._root, self._piece = options, root, piece
+        self._choice = options.choice()
         self._video = piece.video
         self._cutter = FrameCutter(options, root, piece.video)
         self._finders = options.finders(options.fallback)
@@ -192,7 +193,7 @@ class _PieceWork:
 
     def _pass_through(self, reader: VideoReader) -> Generator[Extracted, None, None]:
         n_threads = min(my_cores(), _MOST_THREADS)
-        choice = within(self._options.choice(), self._piece.span)
+        choice = within(self._choice, self._piece.span)
         frames = reader.frames(choice)
         chunks = cut_chunks(frames)
         if self._follower is not None:
@@ -241,7 +242,7 @@ class _PieceWork:
             packed = pack_crops(make_thumb(frame.pixels), [data for _, data, _ in files])
             files = []
         files += original.files
-        if options.choice().is_pair_of_faces:
+        if self._choice.is_pair_of_faces:
             files = []
         row = FrameRow(path, frame.number, frame.time_s, status, reason, len(found.faces))
         return Extracted(

@@ -25,8 +25,8 @@ from faceprep.jobs.extract_video.options import VideoOptions
 from faceprep.jobs.extract_video.piece import CROPS_PART, FACES_PART, FRAMES_PART
 from faceprep.jobs.extract_video.selection import GIVEN, value_faces
 from faceprep.jobs.extract_video.track_joining import choose_samples, embed_samples, join_tracks
-from faceprep.tables.faces import FaceRow, FacesWriter, read_faces, rows_of
-from faceprep.tables.frames import FrameRow, FramesWriter, read_frames_table
+from faceprep.tables.faces import FaceRow, FacesWriter, read_face_tables, rows_of
+from faceprep.tables.frames import FrameRow, FramesWriter, read_frame_tables
 from faceprep.vision.tracks import THUMB_SIZE, SceneCuts, Tracker
 
 _THUMB_BYTES = THUMB_SIZE[0] * THUMB_SIZE[1]
@@ -139,12 +139,12 @@ class TrackWork:
                 self._sink.part_path(id, suffix) for suffix in (FRAMES_PART, FACES_PART, CROPS_PART)
             )
             found = groupby(
-                (row for table in read_faces(faces) for row in rows_of(table)),
+                (row for table in read_face_tables(faces) for row in rows_of(table)),
                 key=attrgetter("frame"),
             )
             number, rows = next(found, (None, None))
             with storage.open_source(crops) as file:
-                for table in read_frames_table(frames):
+                for table in read_frame_tables(frames):
                     for values in table.to_pylist():
                         frame = FrameRow(**values)
                         if rows is None or number != frame.frame:

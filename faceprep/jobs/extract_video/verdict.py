@@ -22,7 +22,7 @@ from faceprep.jobs.extract_video.piece import FACES_PART, FACTS_PART, FRAMES_PAR
 from faceprep.jobs.extract_video.tracking import TrackWork
 from faceprep.sets.listing import is_text, refuse_bad_name
 from faceprep.tables.faces import FacesWriter, join_faces
-from faceprep.tables.frames import FramesWriter, join_frames, read_frames_table
+from faceprep.tables.frames import FramesWriter, join_frames, read_frame_tables
 from faceprep.video.reader import describe_damage
 from faceprep.video.sampling import FrameChoice
 
@@ -167,7 +167,7 @@ def _pair_fault(choice: FrameChoice, facts: PieceFacts, frames: Sequence[Path]) 
 
 def _lost_frames(frames: Sequence[Path]) -> Iterator[str]:
     for path in frames:
-        for table in read_frames_table(path, ("frame", "status", "reason")):
+        for table in read_frame_tables(path, ("frame", "status", "reason")):
             for row in table.to_pylist():
                 if row["status"] != OK:
                     yield f"frame {row['frame']}: {row['reason']}"

@@ -16,7 +16,7 @@ from faceprep.core.names import sort_names
 from faceprep.core.options import Values, option
 from faceprep.core.scratch import scratch_folder
 from faceprep.core.types import Outcome
-from faceprep.core.urls import url_of
+from faceprep.core.urls import as_paths, url_of
 from faceprep.jobs.inspect.inspection import Inspection, Progress, spread
 from faceprep.jobs.inspect.other_kinds import DESCRIBED, inspect_set
 from faceprep.sets.folder import read_identity, walk_images
@@ -50,11 +50,12 @@ class Inspect(ListOptions, Look):
         False, "Find the records of a .rec by scanning, even when there is an .idx."
     )
 
-    def look(self, path: Path, progress: Progress | None = None) -> Inspection:
+    def look(self, path: str | Path, progress: Progress | None = None) -> Inspection:
         """Inspect `path`; `progress` receives (done, total).
 
         Raises SourceError for anything but a container.
         """
+        (path,) = as_paths(path)
         progress = progress or (lambda done, total: None)
         kind = describe_kind(path)
         if kind == "rec" and len(find_parts(path)) == 1:

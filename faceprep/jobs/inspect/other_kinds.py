@@ -19,7 +19,7 @@ from faceprep.sets import kinds, lists, tfrecord
 from faceprep.sets.containers import index_set
 from faceprep.steps.embedded_sets import check_embeddings
 from faceprep.tables.embeddings import files_of, load_embeddings
-from faceprep.tables.frames import read_frames_table
+from faceprep.tables.frames import read_frame_tables
 from faceprep.tables.matches import read_matches
 from faceprep.tables.plan import read_plan
 
@@ -85,7 +85,7 @@ def _frames(path: Path, kind: str) -> Inspection:
     """Count the frames by status, and the videos that they are of."""
     by_status: Counter[str] = Counter()
     videos: set[str] = set()
-    for table in read_frames_table(path, ("source", "status")):
+    for table in read_frame_tables(path, ("source", "status")):
         counts = table.group_by("status").aggregate([("source", "count")])
         for row in counts.to_pylist():
             by_status[row["status"]] += row["source_count"]

@@ -18,9 +18,10 @@ from faceprep.core.options import Values, check_ranges, option
 from faceprep.core.output_tree import refuse_overlap
 from faceprep.core.paths import is_folder
 from faceprep.core.types import OK, Outcome
+from faceprep.core.urls import as_paths
 from faceprep.jobs.verify.bins import judge_bin
 from faceprep.jobs.verify.ijb import judge_ijb, judge_saved_ijb
-from faceprep.jobs.verify.result import Judged, PairScores, Progress
+from faceprep.jobs.verify.result import Judged, PairScores, Progress, log_notes
 from faceprep.jobs.verify.sets import Draw, judge_embeddings, judge_set
 from faceprep.jobs.verify.table import show
 from faceprep.sets.containers import kind_of
@@ -28,6 +29,7 @@ from faceprep.sets.ijb import is_ijb
 from faceprep.sets.pairs_bin.image_set import BinSet
 from faceprep.steps.embed_options import (
     DEFAULT_EMBEDDER,
+    EMBEDDER_HEADING,
     EMBEDDER_HELP,
     EmbedOptions,
     EmbedSettings,
@@ -119,6 +121,8 @@ class Verification:
 class _Embedders:
     """The option that names the embedders."""
 
+    heading: ClassVar[str] = EMBEDDER_HEADING
+
     embedder: tuple[str, ...] = option(
         (DEFAULT_EMBEDDER,), f"{EMBEDDER_HELP} May be repeated.", values=EMBEDDERS
     )
@@ -196,19 +200,22 @@ class Verify(EmbedSettings, _Embedders, ListOptions, Look):
         shared = {each.name: getattr(self, each.name) for each in fields(EmbedSettings)}
         return EmbedOptions(embedder, **shared)
 
-    def look(self, paths: Sequence[Path], progress: Progress | None = None) -> Verification:
+    def look(
+        self, paths: str | Path | Sequence[str | Path], progress: Progress | None = None
+    ) -> Verification:
         """Judge each of `paths` by each embedder.
 
         A broken set is named, and raises SourceError if it is the only one. Raises OutputError
         where the table of scores would lie in one of them.
         """
+        paths = as_paths(paths)
         if self.scores is not None:
             for path in paths:
                 refuse_overlap(path, self.scores)
         started = time.perf_counter()
         progress = progress or (lambda done, total: None)
         found = Verification(flip=self._options(self.embedder[0]).is_flipped)
-        n_done = 0
+        n_done, logged = 0, set[str]()
         for path, name, embedder in self._list_work(paths, found):
             step = partial(_add_progress, progress, n_done)
             try:
@@ -218,6 +225,7 @@ class Verify(EmbedSettings, _Embedders, ListOptions, Look):
                 if len(paths) == 1:
                     raise
                 judged = Judged([], 1, [Outcome(str(path), _BROKEN, str(error))])
+            log_notes(judged.results, logged)
             n_done += judged.n_embedded
             found.add(judged, self._name_of(path, embedder))
             for outcome in judged.left_out[:_N_TOLD]:

@@ -102,10 +102,17 @@ def compare_rows(vectors: Reals, first: Ints, second: Ints) -> Reals:
 def named(name: str, path: Path, found: Judgement | Identification) -> dict[str, Any]:
     """Return the result as `--json` prints it, with notes on what it cannot say."""
     notes = _note_pairs(found) if isinstance(found, Judgement) else _note_searches(found)
-    for note in notes:
-        level = logging.WARNING if note.startswith(_ONE_CLASS) else logging.INFO
-        log.log(level, "%s: %s", name, note)
     return {"name": name, "path": str(path)} | asdict(found) | {"notes": notes}
+
+
+def log_notes(results: Iterable[Mapping[str, Any]], logged: set[str]) -> None:
+    """Log what results cannot say, without the lines that are `logged` for another embedder."""
+    for result in results:
+        for note in result["notes"]:
+            line = f"{result['name']}: {note}"
+            if line not in logged:
+                logged.add(line)
+                log.log(logging.WARNING if note.startswith(_ONE_CLASS) else logging.INFO, line)
 
 
 def _note_pairs(found: Judgement) -> list[str]:

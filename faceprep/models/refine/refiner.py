@@ -9,14 +9,15 @@ the face may lie on its side, O-Net looks at several turns first.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from faceprep.core.arrays import Bools, Complexes, Doubles, Floats, Pixels, Rows
-from faceprep.core.faces import Faces
-from faceprep.core.landmarks import ARCFACE_112, check_landmarks, estimate_similarity, measure_rolls
+from faceprep.core.faces import Faces, concatenate_faces
+from faceprep.core.landmarks import ARCFACE_112, are_sound, estimate_similarity, measure_rolls
 from faceprep.models.onnx_session import Runtime
 from faceprep.models.refine.looks import Look, OnetLook, RetinaFaceLook
 from faceprep.models.refine.squares import squares_of_boxes, squares_of_landmarks
@@ -67,7 +68,7 @@ them, so that crops do not depend on the refiner."""
 
 
 class Refined(NamedTuple):
-    """The faces of one image with refined landmarks, in the same order.
+    """Faces with refined landmarks, in the same order.
 
     `refiners` names the refiner that decided for each face; the text is empty where the landmarks
     are the detector's. `onet_scores` (n,) are O-Net's scores, 0 to 1, and NaN where it could not
@@ -79,6 +80,12 @@ class Refined(NamedTuple):
     refiners: tuple[str, ...]
     onet_scores: Floats
     seen: Doubles
+
+    def part(self, start: int, stop: int) -> Refined:
+        """Return the faces from `start` to before `stop`."""
+        rows = slice(start, stop)
+        faces, names, scores, seen = self
+        return Refined(faces[rows], names[rows], scores[rows], seen[rows])
 
 
 @functools.cache
@@ -94,41 +101,36 @@ class Refiner:
         self._onet, self._retinaface = OnetLook(runtime), RetinaFaceLook(runtime)
         self.fingerprint = f"refined/{self._onet.fingerprint}/v{_VERSION}"
 
-    def refine(
-        self,
-        images: Sequence[Pixels],
-        faces: Sequence[Faces],
-        turned_away: Sequence[Bools] | None = None,
-    ) -> list[Refined]:
+    def refine(self, images: Sequence[Pixels], faces: Sequence[Faces]) -> list[Refined]:
         """Refine the faces of each image. Boxes, scores and the order of faces stay.
 
-        The landmarks of a face do not depend on the other faces and images of the batch. Faces that
-        are `turned_away` (n,) in their image are left to RetinaFace at once.
+        The landmarks of a face do not depend on the other faces and images of the batch.
         """
         if not faces:
             return []
         counts = [len(each) for each in faces]
-        work = _Work(
-            images,
-            np.repeat(np.arange(len(images)), counts),
-            *(
-                np.concatenate([getattr(each, name) for each in faces]).astype(np.float64)
-                for name in ("boxes", "landmarks")
-            ),
+        places = np.repeat(np.arange(len(images)), counts)
+        edges = [0, *np.cumsum(counts).tolist()]
+        refined = self.refine_at(
+            images, places, concatenate_faces(faces), np.zeros(len(places), np.bool_)
         )
-        rows = np.arange(len(work))
-        if turned_away is not None:
-            rows = np.flatnonzero(~np.concatenate(turned_away))
+        return [refined.part(*each) for each in itertools.pairwise(edges)]
+
+    def refine_at(
+        self, images: Sequence[Pixels], places: Rows, faces: Faces, turned_away: Bools
+    ) -> Refined:
+        """Refine `faces`, each in the image at its place (n,).
+
+        Faces that are `turned_away` (n,) are left to RetinaFace at once.
+        """
+        boxes, landmarks = faces.boxes.astype(np.float64), faces.landmarks.astype(np.float64)
+        work = _Work(images, places, boxes, landmarks)
+        rows = np.flatnonzero(~turned_away)
         if len(rows):
-            self._look_upright(work, rows, work.landmarks[rows])
+            self._look_upright(work, rows, landmarks[rows])
         self._look_again(work, work.undecided())
-        edges = np.cumsum(counts)[:-1]
-        results = (work.landmarks, work.refiners, work.onet_scores, work.seen)
-        parts = zip(faces, *(np.split(array, edges) for array in results), strict=True)
-        return [
-            Refined(Faces(each.boxes, points, each.scores), tuple(names.tolist()), scores, seen)
-            for each, points, names, scores, seen in parts
-        ]
+        refined = Faces(faces.boxes, work.landmarks.astype(np.float32), faces.scores)
+        return Refined(refined, tuple(work.refiners.tolist()), work.onet_scores, work.seen)
 
     def _look_upright(self, work: _Work, rows: Rows, landmarks: Doubles) -> None:
         """Look twice at faces `rows`, upright by `landmarks`; accept those that are sure."""
@@ -229,8 +231,7 @@ class _Work:
 
     def decide(self, rows: Rows, landmarks: Doubles, refiner: str) -> None:
         """Accept the landmarks that are sound and lie near the box of their face."""
-        is_sound = np.array([not fault for fault in check_landmarks(landmarks)], np.bool_)
-        accepted = is_sound & self._are_near(rows, landmarks)
+        accepted = are_sound(landmarks) & self._are_near(rows, landmarks)
         self.landmarks[rows[accepted]] = landmarks[accepted]
         self.refiners[rows[accepted]] = refiner
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from faceprep.core.arrays import Doubles, Floats, Pixels
 from faceprep.core.faces import Faces
-from faceprep.core.landmarks import check_landmarks, measure_residuals, measure_rolls
+from faceprep.core.landmarks import are_sound, measure_residuals, measure_rolls
 from faceprep.core.turns import TURNS, turn_image
 from faceprep.models.detectors.detector import SizedDetector
 from faceprep.models.refine.refiner import Refiner
@@ -66,7 +66,7 @@ class TurnChooser:
         for place, turn in enumerate(TURNS):
             seen = [turn_image(image, turn)]
             (faces,) = self._detector.detect(seen)
-            rows = np.flatnonzero([not fault for fault in check_landmarks(faces.landmarks)])
+            rows = np.flatnonzero(are_sound(faces.landmarks))
             if len(rows):
                 (refined,) = self._refiner.refine(seen, [faces.take(rows[:_MOST_FACES])])
                 values[place] = rate_faces(refined.faces, refined.onet_scores)

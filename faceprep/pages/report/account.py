@@ -207,25 +207,33 @@ class Accountant:
         """Yield the sections on pair similarity, the plan and verification."""
         out, plan = self._out, _plan_of(self._out, self._runs)
         judged, decisions = read_plan(plan) if plan.is_file() else ({}, iter(()))
-        summary = judged.get("summary") or {}
-        kept = _load_likeness(plan) or summary.get("likeness")
-        given = self._extras.embeddings or (None if kept else _embeddings_of(out, self._runs))
-        embeddings = _load_sound(given) if given else None
-        measured, model, usual = kept, Model(), summary.get("moved_from")
-        if embeddings:
-            measured, model = measure(embeddings, _MOST_COMPARED), embeddings.model
-            usual = model.threshold
-        if measured:
-            threshold = summary.get("threshold", usual)
-            origin = str(summary.get("threshold_origin", model.origin))
-            yield likeness.similarity_section(measured, threshold, origin)
-        if embeddings and len(set(embeddings.identities)) <= _MOST_IDENTITIES:
-            yield identity_section(measure_identities(embeddings))
+        yield from self._of_similarity(plan, judged.get("summary") or {})
         if judged:
             yield likeness.plan_section(judged, decisions)
         verified = self._extras.verify or (out if _is_json(out) else None)
         if verified is not None:
             yield verification_section(_load_verified(verified))
+
+    def _of_similarity(self, plan: Path, summary: Mapping[str, Any]) -> Iterator[Section]:
+        """Yield the similarity that the plan's command measured, or else that of the embeddings.
+
+        Embeddings that were asked for are measured in either case.
+        """
+        measured = _load_likeness(plan) or summary.get("likeness")
+        usual, origin = summary.get("moved_from"), Model().origin
+        given = self._extras.embeddings
+        if given is None and not measured:
+            given = _embeddings_of(self._out, self._runs)
+        embeddings = _load_sound(given) if given else None
+        if embeddings:
+            measured = measure(embeddings, _MOST_COMPARED)
+            usual, origin = embeddings.model.threshold, embeddings.model.origin
+        if measured:
+            threshold = summary.get("threshold", usual)
+            origin = str(summary.get("threshold_origin", origin))
+            yield likeness.similarity_section(measured, threshold, origin)
+        if embeddings and len(set(embeddings.identities)) <= _MOST_IDENTITIES:
+            yield identity_section(measure_identities(embeddings))
 
 
 def _is_json(out: Path) -> bool:

@@ -29,6 +29,8 @@ def run_answer(
     figures = _brief(figures_of(run, out))
     if figures:
         text = f"{figures}. {text}"
+    if is_open(run, tally):
+        text = f"So far: {text}"
     numbers = {"text": text, "finished": not is_open(run, tally)}
     parts = [Figures(_figures(tally, counted))]
     return Section(ANSWER, text, numbers, parts, _warn(run, tally))

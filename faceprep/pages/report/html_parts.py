@@ -22,6 +22,8 @@ from faceprep.pages.report.sections import (
     Table,
 )
 
+_WHOLE_FROM = 1000
+"""Numbers from here on are shown without the digits behind the point."""
 _RIGHT, _SHORT, _LONG = ' class="n"', ' class="s"', ' class="l"'
 _N_SHORT, _N_LONG = 12, 40
 
@@ -168,16 +170,16 @@ def _cell(text: str, is_number: bool) -> str:
 def format_cell(cell: Cell) -> str:
     """Format a cell of a table for people.
 
-    >>> format_cell(12345), format_cell(0.123456), format_cell(None)
-    ('12,345', '0.1235', '')
+    >>> format_cell(12345), format_cell(12345.6), format_cell(0.123456), format_cell(None)
+    ('12,345', '12,346', '0.1235', '')
     """
     if cell is None:
         return ""
-    if isinstance(cell, int):
-        return f"{cell:,}"
-    if isinstance(cell, float):
-        return f"{cell:.4g}"
-    return cell
+    if isinstance(cell, str):
+        return cell
+    if isinstance(cell, int) or abs(cell) >= _WHOLE_FROM:
+        return f"{cell:,.0f}"
+    return f"{cell:.4g}"
 
 
 def escaped(text: str) -> str:

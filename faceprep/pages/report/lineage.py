@@ -76,7 +76,7 @@ class _Tracer:
     def _sources(self, run: Run) -> Iterator[Step | End]:
         for path, run_id in _inputs(run):
             if run_id is None:
-                reason = "faceprep did not make it, so the chain begins here"
+                reason = "not made by faceprep: the chain begins here"
             elif made := _runs_with(path, run_id):
                 home = path if path.is_dir() or find_runs(path) else path.parent
                 yield from self.follow(home, made)

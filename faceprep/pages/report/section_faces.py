@@ -170,9 +170,7 @@ def crops_section(columns: Columns, sampled_of: int | None = None) -> Section:
     wanted = [each for each in (_SHARP, _BRIGHT, *_FACE_MEASURES[2:]) if each.name in known]
     parts, measured = _describe_measures(columns, wanted)
     others = {name: describe(columns.numbers[name]) for name in sorted(known)}
-    rows = [
-        (name, *(_format(stats[key]) for key in _MEASURE_KEYS)) for name, stats in others.items()
-    ]
+    rows = [(name, *(stats[key] for key in _MEASURE_KEYS)) for name, stats in others.items()]
     parts.append(Table("All measures", ("measure", "crops", *_MEASURE_KEYS[1:]), rows))
     text = f"{count_noun(len(columns), 'crop was', 'crops were')} measured."
     if sampled_of is not None and sampled_of > len(columns):
@@ -206,7 +204,3 @@ def _describe_measures(
             crops = list(zip(columns.paths_of(rows.values()), labels, strict=True))
             parts.append(Examples(f"{measure.title}: crops at the percentiles", crops))
     return parts, numbers
-
-
-def _format(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"

@@ -12,7 +12,7 @@ import pyarrow as pa
 from faceprep.core.spread import spread_places
 from faceprep.pages.report.input_pictures import InputPictures
 from faceprep.pages.report.sections import Picture, Pictures, Section
-from faceprep.tables.faces import read_faces, read_range
+from faceprep.tables.faces import read_face_tables, read_range
 
 _N_SHOWN, _MOST_FACES = 4, 64
 _BOX = ("x1", "y1", "x2", "y2")
@@ -43,7 +43,7 @@ def marks_section(table: Path, pictures: InputPictures) -> Section | None:
 def _choose(table: Path) -> list[int]:
     """Return the rows of some faces, spread over the scores."""
     scores = np.concatenate(
-        [np.empty(0), *(piece["score"].to_numpy() for piece in read_faces(table, ("score",)))]
+        [np.empty(0), *(piece["score"].to_numpy() for piece in read_face_tables(table, ("score",)))]
     )
     order = np.argsort(scores, kind="stable")
     chosen: list[int] = order[spread_places(len(order), _N_SHOWN)].tolist()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from faceprep.core.options import typed_name
 from faceprep.core.text import count_noun, format_bytes
 from faceprep.core.types import OK, join_units, split_count_name
 from faceprep.pages.report.histograms import count, describe, whole_edges
@@ -41,9 +42,10 @@ def run_section(run: Run, tally: Tally) -> Section:
         (name, n, share_of(n, n_inputs) if name in found.inputs else "", _verdict(name))
         for name, n in found.by_status.most_common()
     ]
-    options = [(name, _join(value)) for name, value in (record.get("options") or {}).items()]
+    given = record.get("options") or {}
+    options = [(typed_name(name), _describe_value(value)) for name, value in given.items()]
     settings = [
-        ("sources", _join(record.get("sources") or ())),
+        ("sources", _describe_value(record.get("sources") or ())),
         ("version", str(record.get("faceprep"))),
         *options,
     ]
@@ -111,8 +113,12 @@ def share_of(n: int, total: int) -> str:
     return f"{n / total:.1%}" if total else ""
 
 
-def _join(value: Any) -> str:
+def _describe_value(value: Any) -> str:
     """Format the value of an option; several values are separated by commas."""
+    if value is None:
+        return "not given"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     return str(value)

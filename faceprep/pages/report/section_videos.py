@@ -19,7 +19,7 @@ from faceprep.pages.report.section_losses import show_examples
 from faceprep.pages.report.section_runs import TAIL, centre, share_of
 from faceprep.pages.report.sections import Histogram, Part, Pictures, Section, Table
 from faceprep.pages.report.tally import Video
-from faceprep.tables.frames import read_frames_table
+from faceprep.tables.frames import read_frame_tables
 
 _COLUMNS = ("video", "frames", "detected", "original", "difference", "state")
 _N_WORST, _N_REASONS, _N_PICTURED = 20, 50, 3
@@ -45,7 +45,7 @@ def load_lost_frames(path: Path, states: Mapping[str, Video]) -> LostFrames:
     A video of the ledger without any frame in the table is kept, with its state.
     """
     lost = LostFrames()
-    for table in read_frames_table(path, (*_KEYS, "frame")):
+    for table in read_frame_tables(path, (*_KEYS, "frame")):
         groups = table.group_by(list(_KEYS)).aggregate([("frame", "count"), ("frame", "min")])
         for row in groups.to_pylist():
             _add(lost, row)

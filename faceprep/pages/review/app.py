@@ -30,6 +30,7 @@ from faceprep.pages.review.thumbnails import Thumbnails
 from faceprep.tables.plan import apply_command
 
 MAX_BODY = 8 << 20
+_HOME = "index.html"
 _HOST = re.compile(r"(127\.0\.0\.1|localhost)(:\d{1,5})?")
 _TEXT, _JSON, _SCRIPT, _JPEG = (
     "text/plain; charset=utf-8",
@@ -127,18 +128,18 @@ class ReviewApp:
     # Reading
 
     def _get(self, path: str) -> Answer:
-        name, *rest = path.split("/")
-        if not rest and (name or "index.html") in self._files:
-            file = self._files[name or "index.html"]
-            return Answer(file.data, file.kind)
-        if path == "data.js":
-            return self._plan()
-        if name == "decision" and len(rest) == 1:
-            return self._details(self._number(rest[0]))
-        if name == "image" and len(rest) == 3 and rest[1] in ROLES and _is_number(rest[2]):
-            return self._image(self._number(rest[0]), rest[1], int(rest[2]))
-        if name == "changes" and len(rest) == 1 and _is_number(rest[0]):
-            return self._rows(self._session.changes[int(rest[0]) :])
+        match path.split("/"):
+            case [name] if (name or _HOME) in self._files:
+                file = self._files[name or _HOME]
+                return Answer(file.data, file.kind)
+            case ["data.js"]:
+                return self._plan()
+            case ["decision", number]:
+                return self._details(self._number(number))
+            case ["image", number, role, place] if role in ROLES and _is_number(place):
+                return self._image(self._number(number), role, int(place))
+            case ["changes", since] if _is_number(since):
+                return self._rows(self._session.changes[int(since) :])
         raise _Refused(HTTPStatus.NOT_FOUND, "there is no such page")
 
     def _details(self, number: int) -> Answer:

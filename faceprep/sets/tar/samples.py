@@ -167,20 +167,21 @@ class SampleGrouper:
         raw = self._prefix[:-1]
         self._prefix = _NO_KEY
         images = [extension for extension in sample if is_image(extension)]
-        if images:
-            self._note_extensions(sample)
-            if _JSON in sample:
-                _, _, content, size = sample[_JSON]
-                self._note_labels(self._source.read_at(content, min(size, _MOST_JSON)))
         if not images:
             for member in sample.values():
                 self._skipped.add("not part of a sample with an image", member[0])
-        elif len(images) == 1:
+            return
+        self._note_extensions(sample)
+        if _JSON in sample:
+            _, _, content, size = sample[_JSON]
+            self._note_labels(self._source.read_at(content, min(size, _MOST_JSON)))
+        if len(images) == 1:
             members = list(sample.values())
             self._enter(raw, sample, members[0][1], _end(members[-1]))
         else:
             self._split(raw, sample, images)
-        if raw.startswith("__") and raw.partition("/")[0].endswith("__") and "/" in raw:
+        folder, slash, _ = raw.partition("/")
+        if slash and raw.startswith("__") and folder.endswith("__"):
             self.n_dropped_names += len(images)
 
     def _enter(
@@ -206,31 +207,45 @@ class SampleGrouper:
     def _split(self, raw: str, sample: Mapping[str, Member], images: list[str]) -> None:
         """Make an entry for each image of a sample that has several."""
         self.n_several += 1
-        plain = {e: m for e, m in sample.items() if "." not in e and not is_image(e)}
-        taken: set[str] = set()
+        shared: dict[str, Member] = {}
+        if len(images) <= _MOST_SHARING:
+            shared = {e: m for e, m in sample.items() if "." not in e and not is_image(e)}
         used: set[str] = set()
-        for image in images:
-            stem, dot, suffix = f".{image}".rpartition(".")
+        for image, name in zip(images, _name_images(raw, images), strict=True):
+            stem = _stem(image)
             own = {e: m for e, m in sample.items() if e == image or _belongs(e, stem)}
-            if len(images) <= _MOST_SHARING:
-                own = plain | own
-            used |= own.keys()
-            start = min(member[1] for member in own.values())
-            stop = max(_end(member) for member in own.values())
+            members = shared | own
+            used |= members.keys()
+            start = min(member[1] for member in members.values())
+            stop = max(_end(member) for member in members.values())
             inside = [e for e in images if start <= sample[e][1] < stop]
-            name = raw + stem
-            if stem in taken:
-                name += dot + suffix
-            taken.add(stem)
-            by_suffix = {e.rpartition(".")[2]: m for e, m in own.items()}
+            by_suffix = {e.rpartition(".")[2]: m for e, m in members.items()}
             self._enter(name, by_suffix, start, stop, inside.index(image))
         for extension in sample.keys() - used:
             self._skipped.add("beside several images of one key", sample[extension][0])
 
 
+def _name_images(raw: str, images: list[str]) -> list[str]:
+    """Return a key for each image of a sample `raw`: with its stem, or its suffix where that is
+    taken.
+    """
+    names: list[str] = []
+    taken: set[str] = set()
+    for image in images:
+        stem = _stem(image)
+        names.append(f"{raw}.{image}" if stem in taken else raw + stem)
+        taken.add(stem)
+    return names
+
+
+def _stem(extension: str) -> str:
+    """Return the part of an extension before its suffix, which is empty or `.NAME`."""
+    return f".{extension}".rpartition(".")[0]
+
+
 def _belongs(extension: str, stem: str) -> bool:
     """Return whether a file that is not an image has this stem, which is empty or `.NAME`."""
-    return f".{extension}".rpartition(".")[0] == stem and not is_image(extension)
+    return _stem(extension) == stem and not is_image(extension)
 
 
 def _end(member: Member) -> int:

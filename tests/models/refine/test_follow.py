@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from faceprep.core.arrays import Pixels
+from faceprep.core.arrays import Doubles, Pixels
 from faceprep.core.boxes import overlaps
 from faceprep.core.faces import Faces
 from faceprep.models.detectors.detector import DetectorSpec, open_detector
 from faceprep.models.onnx_session import Runtime
-from faceprep.models.refine.follow import FollowLook, open_follow_look
+from faceprep.models.refine.follow import FollowLook, Seen, open_follow_look
 from tests.photos import astronaut
 
 pytest.importorskip("onnxruntime")
@@ -23,6 +23,10 @@ pytest.importorskip("retinaface")
 @functools.cache
 def look() -> FollowLook:
     return open_follow_look(Runtime("cpu", 1), 640)
+
+
+def look_at(photo: Pixels, boxes: Doubles) -> Seen:
+    return look().look([photo], np.zeros(len(boxes), np.intp), boxes)
 
 
 @functools.cache
@@ -38,7 +42,7 @@ def test_the_face_is_that_of_the_full_look(scale: float, shift: tuple[float, flo
     photo, face = full(scale)
     box = face.boxes[0].astype(np.float64)
     side = float(np.ptp(box.reshape(2, 2), axis=0).max())
-    seen = look().look(photo, (box + np.tile(shift, 2) * side)[None])
+    seen = look_at(photo, (box + np.tile(shift, 2) * side)[None])
     assert seen.scores[0] > 0.8
     assert overlaps(seen.boxes[0], face.boxes)[0] > 0.8
     away = np.linalg.norm(seen.landmarks[0] - face.landmarks[0], axis=1).max()
@@ -49,20 +53,23 @@ def test_no_face_is_seen_where_none_is() -> None:
     photo, face = full(1.0)
     box = face.boxes[0].astype(np.float64)
     grey = np.full_like(photo, 127)
-    assert look().look(grey, box[None]).scores[0] == 0
+    assert look_at(grey, box[None]).scores[0] == 0
     for empty in (box + 5_000, box * 0 - 50, np.array([0, 0, 1e6, 1e6])):
-        assert look().look(photo, empty[None]).scores[0] == 0
-    none = look().look(photo, np.zeros((0, 4)))
+        assert look_at(photo, empty[None]).scores[0] == 0
+    none = look_at(photo, np.zeros((0, 4)))
     assert none.boxes.shape == (0, 4) and none.landmarks.shape == (0, 5, 2)
 
 
 def test_faces_are_looked_at_one_by_one() -> None:
     photo, face = full(1.0)
     box = face.boxes[0].astype(np.float64)
-    boxes = np.stack([box, box + 200, box + 3])
-    both = look().look(photo, boxes)
-    for row in range(3):
-        one = look().look(photo, boxes[row : row + 1])
+    boxes = np.stack([box, box + 200, box + 3, box / 3, box + 8])
+    small = np.ascontiguousarray(photo[::2, ::2])
+    places = np.array([0, 0, 0, 1, 0])
+    both = look().look([photo, small], places, boxes)
+    assert (both.scores > 0).sum() >= 3
+    for row, place in enumerate(places.tolist()):
+        one = look_at((photo, small)[place], boxes[row : row + 1])
         assert all(np.array_equal(a[row], b[0]) for a, b in zip(both, one, strict=True))
 
 

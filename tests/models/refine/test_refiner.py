@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from faceprep.core.arrays import Doubles, Pixels, Rows
-from faceprep.core.faces import Faces, no_faces
+from faceprep.core.faces import Faces, concatenate_faces, no_faces
 from faceprep.core.landmarks import ARCFACE_112, apply_transforms, check_landmarks
 from faceprep.models.detectors.detector import DetectorSpec, open_detector
 from faceprep.models.onnx_session import Runtime
@@ -140,10 +140,11 @@ def test_a_batch_is_as_its_faces_alone() -> None:
 
 def test_faces_left_to_retinaface_do_not_depend_on_the_batch() -> None:
     images, faces = zip(*(drawn(60 + 3 * n, 0) for n in range(10)), strict=True)
-    away = [np.ones(1, np.bool_)] * len(images)
-    together = refiner().refine(images, faces, away)
-    for image, each, found in zip(images, faces, together, strict=True):
-        (alone,) = refiner().refine([image], [each], away[:1])
+    away, places = np.ones(len(images), np.bool_), np.arange(len(images))
+    together = refiner().refine_at(images, places, concatenate_faces(faces), away)
+    for row, (image, each) in enumerate(zip(images, faces, strict=True)):
+        found = together.part(row, row + 1)
+        alone = refiner().refine_at([image], places[:1], each, away[:1])
         assert found.refiners == alone.refiners == ("retinaface",)
         np.testing.assert_array_equal(found.faces.landmarks, alone.faces.landmarks)
         np.testing.assert_array_equal(found.seen, alone.seen)

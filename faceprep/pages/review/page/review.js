@@ -79,7 +79,7 @@ async function draw() {
   const [subject, into, action] = [plan.subject[number], plan.into[number], decisions.actionOf(number)];
   ui("title").textContent = TITLES[action]?.(subject, into) ?? `${action} ${subject} ${into}`;
   ui("place").textContent = `${(here + 1).toLocaleString("en")} of ${list.shown.length.toLocaleString("en")}`;
-  ui("score").textContent = scoreOf(number);
+  ui("score").textContent = "";
   let detail;
   try {
     detail = await detailOf(number);
@@ -89,6 +89,7 @@ async function draw() {
   }
   if (list.shown[here] !== number) return;
   const facts = Object.entries(detail.facts).map(([name, value]) => `${name}: ${typeof value === "number" ? Number(value.toPrecision(5)) : value}`);
+  if (!detail.reason) ui("score").textContent = scoreOf(number); // a reason names both
   ui("reason").textContent = [detail.reason, ...facts].filter(Boolean).join(" · ");
   drawStrips(detail.strips);
 }

@@ -1,0 +1,32 @@
+"""Pictures as pixels: a converter gives each picture the pixels that it has alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from faceprep.video.pictures import PictureConverter
+
+BT709, BT601, FULL, LIMITED = 1, 5, 2, 1
+
+
+def picture(colorspace: int, color_range: int, side: int) -> Any:
+    av = pytest.importorskip("av")
+    planes = np.random.default_rng(side).integers(0, 256, (side * 3 // 2, side), np.uint8)
+    made = av.VideoFrame.from_ndarray(planes, "yuv420p")
+    made.colorspace, made.color_range = colorspace, color_range
+    return made
+
+
+def test_a_picture_does_not_depend_on_those_before_it() -> None:
+    converter, seen = PictureConverter(None), set[bytes]()
+    kinds = [(BT709, LIMITED), (BT601, LIMITED), (BT709, FULL), (BT601, FULL), (BT709, LIMITED)]
+    for colorspace, color_range in kinds:
+        for side in (64, 48):
+            made = picture(colorspace, color_range, side)
+            pixels = converter.convert(made)
+            assert np.array_equal(pixels, PictureConverter(None).convert(made))
+            seen.add(pixels.tobytes())
+    assert len(seen) == 8
