@@ -80,7 +80,11 @@ def _read_table() -> tuple[Path, dict[str, Any]]:
     if _OWN.is_file():
         return _OWN, _parse(_OWN)
     if _PROJECT.is_file():
-        table = _parse(_PROJECT).get("tool", {}).get("faceprep", {})
+        table = _parse(_PROJECT)
+        for name in ("tool", "faceprep"):
+            table = table.get(name, {})
+            if not isinstance(table, dict):
+                raise OptionError(f"{name} is not a table", path=_PROJECT, found=repr(table))
         return _PROJECT, table
     return _OWN, {}
 
@@ -90,7 +94,7 @@ def _parse(path: Path) -> dict[str, Any]:
 
     try:
         return tomllib.loads(storage.read_bytes(path).decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise OptionError(f"not TOML ({error})", path=path) from error
 
 

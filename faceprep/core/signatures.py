@@ -15,6 +15,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from faceprep.core import storage
+from faceprep.core.errors import SourceError
+
 _N_BYTES = 32
 
 
@@ -35,8 +38,8 @@ def is_signed(texts: Sequence[str], signature: object) -> bool:
 
 def _sign(texts: Sequence[str]) -> str:
     key = b""
-    with suppress(OSError):
-        key = _key_path().read_bytes()
+    with suppress(SourceError):
+        key = storage.read_bytes(_key_path(), _N_BYTES + 1)
     if len(key) != _N_BYTES:
         return ""
     return hmac.new(key, json.dumps(list(texts)).encode(), hashlib.sha256).hexdigest()

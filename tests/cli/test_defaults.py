@@ -85,6 +85,7 @@ def test_verbose_names_where_a_value_comes_from(
         ("overwrite = 1", "faceprep.toml: invalid --overwrite: expected true or false, found 1"),
         ("workers = 1.5", "'1.5' is not a valid integer. It comes from faceprep.toml."),
         ("limit", "faceprep.toml: not TOML"),
+        ("limit = " + "[" * 100_000, "faceprep.toml: not TOML"),
     ],
 )
 def test_wrong_files_are_refused(typed, text: str, message: str) -> None:
@@ -118,6 +119,13 @@ def test_required_and_repeated_options(typed, face_folder: Path) -> None:
 
 def test_json_is_typed_only() -> None:
     assert [variables_of("embed", name) for name in ONLY_TYPED] == [[], []]
+
+
+@pytest.mark.parametrize("text", ["tool = 5", "[tool]\nfaceprep = 5"])
+def test_a_project_with_no_table_of_defaults(typed, text: str) -> None:
+    Path("pyproject.toml").write_text(text)
+    done = typed("rec2folder", "a", "b")
+    assert done.status == 2 and "is not a table: found 5" in done.err
 
 
 def test_a_project_without_defaults(typed, rec_set: Path) -> None:

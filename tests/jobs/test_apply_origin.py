@@ -87,7 +87,9 @@ def test_a_true_record_counts_for_its_user_alone(
     undo.write_text(text)
     apply(undo, tmp_path / "back from a copy")
     (tmp_path / "a file").touch()
-    for home in (tmp_path / "other user", tmp_path / "a file"):
+    (tmp_path / "pipe" / "faceprep").mkdir(parents=True)
+    os.mkfifo(tmp_path / "pipe" / "faceprep" / "key")
+    for home in (tmp_path / "other user", tmp_path / "a file", tmp_path / "pipe"):
         monkeypatch.setenv("XDG_STATE_HOME", str(home))
         with pytest.raises(Unconfirmed, match="was not made from"):
             apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")
