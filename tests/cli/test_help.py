@@ -42,7 +42,7 @@ def test_the_readme_has_the_same_groups() -> None:
 
 
 def test_the_help_lists_groups_and_examples() -> None:
-    with click.Context(faceprep, info_name="faceprep") as context:
+    with click.Context(faceprep, info_name="faceprep", **faceprep.context_settings) as context:
         text = faceprep.get_help(context)
     for heading in (*registry.COMMAND_GROUPS, "Examples"):
         assert f"\n{heading}:\n" in text
