@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -14,10 +15,10 @@ from hypothesis import settings
 
 from faceprep.synthetic import write_folder, write_insightface_rec
 
-settings.register_profile(
-    "busy", deadline=None
-)  # a machine at work on something else fails no test
-settings.load_profile("busy")
+# a machine at work on something else fails no test
+settings.register_profile("quick", deadline=None, max_examples=50)
+settings.register_profile("thorough", deadline=None, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 def pytest_configure() -> None:
@@ -33,17 +34,34 @@ def pytest_configure() -> None:
 def _a_cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
+
+
+def _descendants(process: int) -> set[int]:
+    """Return the processes that `process` started, and theirs; psutil reads every process."""
+    tasks = Path(f"/proc/{process}/task")
+    if not (tasks / str(process) / "children").exists():
+        with suppress(psutil.NoSuchProcess):
+            return {child.pid for child in psutil.Process(process).children(recursive=True)}
+        return set()
+    found = set()
+    with suppress(OSError):  # it ended
+        for task in tasks.iterdir():
+            children = set(map(int, (task / "children").read_text().split()))
+            found |= children.union(*map(_descendants, children))
+    return found
 
 
 @pytest.fixture(autouse=True)
 def _no_process_is_left_behind() -> Iterator[None]:
-    me = psutil.Process()
-    before = set(me.children(recursive=True))
+    before = _descendants(os.getpid())
     yield
-    _, alive = psutil.wait_procs(
-        [child for child in me.children(recursive=True) if child not in before], timeout=20
-    )
+    new = []
+    for child in _descendants(os.getpid()) - before:
+        with suppress(psutil.NoSuchProcess):
+            new.append(psutil.Process(child))
+    _, alive = psutil.wait_procs(new, timeout=20)
     assert not alive, f"the test left processes behind: {alive}"
 
 

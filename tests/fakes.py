@@ -26,6 +26,7 @@ from faceprep.core.shards import cut_evenly
 from faceprep.core.state_file import open_state
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.jobs.rec2folder import Rec2Folder
+from tests.turns import points_of_the_day
 
 SHARD = 4
 
@@ -236,8 +237,8 @@ def killed_before(change: int) -> Callable[[str, int], None]:
     return act
 
 
-def survives_kills(run: Callable[[], object], output: Path, every: int) -> int:
-    """Kill a run before every so many changes of the disk, and run it again to the same tree.
+def survives_kills(run: Callable[[], object], output: Path, n: int) -> int:
+    """Kill a run before `n` changes of the disk, and run it again to the same tree.
 
     Return the number of changes.
     """
@@ -249,7 +250,7 @@ def survives_kills(run: Callable[[], object], output: Path, every: int) -> int:
 
     n_changes = run_until(0)
     expected = tree(output)
-    for change in range(1, n_changes + 1, every):
+    for change in points_of_the_day(range(1, n_changes + 1), n):
         shutil.rmtree(output)
         assert status_of(start(lambda change=change: run_until(change))) == -signal.SIGKILL
         run()

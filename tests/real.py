@@ -17,6 +17,10 @@ has_tflite = any(map(importlib.util.find_spec, ("ai_edge_litert", "tensorflow"))
 needs_tflite = pytest.mark.skipif(
     not has_tflite, reason="neither ai-edge-litert nor TensorFlow is installed"
 )
+needs_mtcnn = pytest.mark.skipif(
+    importlib.util.find_spec("mtcnn") is None, reason="pip install mtcnn, for its weights"
+)
+"""Its import would load TensorFlow, which takes long and makes each fork slow."""
 
 MXNET_PYTHON = Path(
     os.environ.get("FACEPREP_MXNET_PYTHON", ROOT / ".venv-mxnet" / "bin" / "python")

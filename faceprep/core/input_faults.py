@@ -1,8 +1,8 @@
 """Inputs that cannot be looked at while a run is planned, and the replay of such faults.
 
-A file without a size stays an input, and reading it names it. A folder that cannot be listed is an
-outcome of its own. Both are noted. The next start can plan with the same faults once more: if that
-gives the earlier plan, nothing but these faults has changed.
+A file without a size stays an input, and reading it names it. So does one that cannot be opened. A
+folder that cannot be listed is an outcome of its own. All are noted. The next start can plan with
+the same faults once more: if that gives the earlier plan, nothing but these faults has changed.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from faceprep.core.urls import is_remote
 
 _MOST_FAULTS = 10_000
 """Faults that are noted at most, so that the record of a run stays small."""
+_OPEN = "open "
+"""What precedes the path of an input that could be looked at, but not opened or read."""
 
 
 class Watch:
@@ -36,22 +38,25 @@ class Watch:
 
     @property
     def met(self) -> Mapping[str, int]:
-        """Return the errno of each path that could not be looked at; empty if they are too many."""
+        """Return the errno of each path that could not be looked at; empty if they are too many.
+
+        `open ` precedes a path that could only not be opened or read.
+        """
         return {} if self._are_too_many else self._met
 
-    def replay(self, path: str | os.PathLike[str]) -> None:
+    def replay(self, path: str | os.PathLike[str], doing: str = "") -> None:
         """Raise OSError if the earlier run could not look at `path`."""
         if self._replayed:
-            number = self._replayed.get(paths.full_path(path))
+            number = self._replayed.get(doing + paths.full_path(path))
             if number is not None:
                 raise OSError(number, os.strerror(number))
 
-    def note(self, path: str | os.PathLike[str], number: int | None) -> None:
+    def note(self, path: str | os.PathLike[str], number: int | None, doing: str = "") -> None:
         """Note the error of an input that could not be looked at."""
         if len(self._met) >= _MOST_FAULTS:
             self._are_too_many = True
         else:
-            self._met[paths.full_path(path)] = number or errno.EIO
+            self._met[doing + paths.full_path(path)] = number or errno.EIO
 
 
 _watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
@@ -84,23 +89,31 @@ def refuse() -> Iterator[None]:
 
 
 def have_passed(met: Iterable[str]) -> bool:
-    """Return whether one of these paths, which could not be looked at or listed, now can be."""
+    """Return whether one of these faults, keys of `Watch.met`, is not met any more."""
     return not all(map(_is_met, met))
 
 
-def _is_met(path: str) -> bool:
+def _is_met(fault: str) -> bool:
+    path = fault.removeprefix(_OPEN)
     try:
-        if stat.S_ISDIR(paths.look_at(path).mode) and not is_remote(path):
+        mode = paths.look_at(path).mode
+        if is_remote(path):
+            return False
+        if stat.S_ISDIR(mode):
             os.scandir(path).close()
+        elif path != fault and stat.S_ISREG(mode):
+            os.close(os.open(path, os.O_RDONLY))
     except OSError:
         return True
     return False
 
 
-def error_of(path: str, number: int) -> FaceprepError:
-    """Return the error of a path that could not be looked at."""
+def error_of(fault: str, number: int) -> FaceprepError:
+    """Return the error of a fault, a key of `Watch.met`."""
     cause = OSError(number, os.strerror(number))
-    error = as_error(SourceError, "look at", path, cause)
+    path = fault.removeprefix(_OPEN)
+    doing = "look at" if path == fault else "open"
+    error = as_error(SourceError, doing, path, cause)
     error.__cause__ = cause
     return error
 
@@ -119,17 +132,25 @@ def look_at(path: str | os.PathLike[str]) -> paths.State:
 
 
 def replay(path: str | os.PathLike[str]) -> None:
-    """Raise OSError if the earlier run that is replayed could not look at `path`."""
+    """Raise OSError if the earlier run that is replayed could not look at or list `path`."""
     watching = _watch.get()
     if watching is not None:
         watching.replay(path)
+
+
+def replay_opening(path: str) -> None:
+    """Raise OSError if the earlier run that is replayed could not look at, open or read `path`."""
+    watching = _watch.get()
+    if watching is not None:
+        watching.replay(path)
+        watching.replay(path, _OPEN)
 
 
 def note_error(path: str, error: FaceprepError) -> None:
     """Note that an input could not be opened or read, unless the input itself is at fault."""
     watching = _watch.get()
     if watching is not None and is_fault(error):
-        watching.note(path, getattr(error.__cause__, "errno", None))
+        watching.note(path, getattr(error.__cause__, "errno", None), _OPEN)
 
 
 def lose_folder(outcome: Outcome, number: int | None) -> bool:

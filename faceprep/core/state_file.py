@@ -27,9 +27,12 @@ from faceprep.core import os_errors, storage
 from faceprep.core.errors import FaceprepError, SourceError
 from faceprep.core.output_tree import is_inside
 from faceprep.core.paths import is_folder, is_present
+from faceprep.core.signatures import is_signed
 
 STATE = ".faceprep"
 RUN = "run.json"
+MADE_FROM, SIGNATURE = "made_from", "signature"
+"""Keys of the record of a run: the sets that its output was made from, and who says so."""
 LOCK, WORKERS = "lock", "workers"
 _OPENED, _PACKED = ".faceprep.open", "packed"
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -230,6 +233,18 @@ def run_id_of(path: Path) -> str | None:
     """
     found = run_of(path).get("id")
     return found if isinstance(found, str) else None
+
+
+def sets_behind(path: Path) -> list[str]:
+    """Return the sets that `path` was made from by a run of this user, as full paths.
+
+    Returns none for what was made by another user, or on another machine.
+    """
+    run = run_of(path)
+    sets = run.get(MADE_FROM)
+    if not isinstance(sets, list) or not all(isinstance(each, str) for each in sets):
+        return []
+    return sets if is_signed([str(run.get("id")), *sets], run.get(SIGNATURE)) else []
 
 
 def run_of(path: Path) -> dict[str, Any]:

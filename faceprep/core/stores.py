@@ -30,6 +30,7 @@ from faceprep.core.store_errors import (
     no_credentials,
     package_errors,
 )
+from faceprep.core.store_patience import CONNECT_S, options_of, take_retries
 from faceprep.core.urls import url_of
 
 log = logging.getLogger("faceprep")
@@ -37,7 +38,6 @@ T = TypeVar("T")
 _WAITS_S = (0.2, 0.6, 1.8)
 """Seconds before a request is sent for the second, third and fourth time."""
 _N_AT_ONCE = 8
-_CONNECT_S, _ANSWER_S = 5, 10
 _TAGS = ("generation", "ETag", "etag", "md5Hash", "LastModified", "created")
 """Names of what changes with an object, in the answers of the stores."""
 
@@ -293,7 +293,7 @@ def send(path: str | os.PathLike[str], request: Callable[[Any, str], T]) -> T:
             if wait_s is None or found.errno != errno.EIO:
                 raise found from error
         log.debug("%s: %s: trying again in %s s", url, found.reason, wait_s)
-        if wait_s == _WAITS_S[1] or time.monotonic() - began > _CONNECT_S - 1:
+        if wait_s == _WAITS_S[1] or time.monotonic() - began > CONNECT_S - 1:
             log.warning("%s: %s: trying again", url, found.reason)
         time.sleep(wait_s)
     raise AssertionError
@@ -308,18 +308,11 @@ def open_store(scheme: str, process: int) -> Any:
     try:
         import fsspec
 
-        store = fsspec.filesystem(scheme, use_listings_cache=False, **_options(scheme))
+        store = fsspec.filesystem(scheme, use_listings_cache=False, **options_of(scheme))
     except ImportError as error:
         problem = f"{scheme}:// needs a package that is not installed ({error})"
         raise missing(error, problem, f"pip install 'faceprep[{extra}]'") from error
     except ValueError as error:
         raise no_credentials(error, scheme) from error
-    store.retries = 1  # faceprep repeats requests itself, for every store alike
+    take_retries(store)
     return store
-
-
-def _options(scheme: str) -> dict[str, Any]:
-    if scheme != "s3":
-        return {}
-    patience = {"connect_timeout": _CONNECT_S, "read_timeout": _ANSWER_S}
-    return {"config_kwargs": patience | {"retries": {"total_max_attempts": 1}}}

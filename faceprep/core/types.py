@@ -196,6 +196,8 @@ class Work:
     """Files of the source that the job does not take, counted by suffix."""
     choices: Mapping[str, Any] = field(default_factory=dict)
     """Choices that depend on the machine or the moment; a later start gets them in its request."""
+    made_from: Sequence[Path] = ()
+    """The sets that the output is made from, where they are not the sources of the request."""
 
     @property
     def figures(self) -> dict[str, Any]:

@@ -152,3 +152,6 @@ class ChosenTexts(Column):
             return [self._texts[place] for place in places]
         block = self._texts[first : last + 1]
         return [block[place - first] for place in places]
+
+    def read_one(self, at: int) -> str:
+        return self._texts[self._places.item(at)]

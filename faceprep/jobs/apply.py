@@ -7,18 +7,17 @@ import logging
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from faceprep.core import storage
-from faceprep.core.errors import FaceprepError, OutputError, SourceError, Unconfirmed
+from faceprep.core.errors import OutputError, SourceError, Unconfirmed
 from faceprep.core.job import Job
 from faceprep.core.output_tree import is_inside, refuse_overlap
 from faceprep.core.paths import exists, full_path, is_file, is_folder, is_full, join, real_path
-from faceprep.core.state_file import run_of
+from faceprep.core.state_file import sets_behind
 from faceprep.core.text import count_noun
 from faceprep.core.types import (
     ACCEPTED,
@@ -51,7 +50,7 @@ from faceprep.steps.place_images import (
 from faceprep.steps.resolve_plan import resolve
 from faceprep.steps.undo_plan import evidence_of
 from faceprep.tables.embeddings import is_embeddings
-from faceprep.tables.plan import UNDO, apply_command, plan_of, read_header, read_plan, refuse_output
+from faceprep.tables.plan import UNDO, apply_command, plan_of, read_plan, refuse_output
 from faceprep.tables.verdicts import refuse_open_review
 
 log = logging.getLogger("faceprep")
@@ -66,7 +65,8 @@ class Apply(PlacingOptions, Job):
     with the verdict accepted, or without a verdict, are carried out. DST gets the images, bytes
     untouched, each where the plan puts it; its suffix selects the container. undo.jsonl is a plan
     that reverses this one. A plan whose set has changed since is refused. A plan that restores
-    images from another set than its own was made from has to be confirmed.
+    images from another set than its own was made from has to be confirmed, and so has one about a
+    set that another user made.
 
     Details:
 
@@ -129,6 +129,7 @@ class Apply(PlacingOptions, Job):
             files=output_files(request.output, [UNDO]),
             n_files=n_rows * (self.mode != HARDLINK),
             n_bytes=listed.n_bytes * is_copied,
+            made_from=[source],
         )
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
@@ -214,7 +215,7 @@ def _refuse_strange_origin(
     plan: Path, source: Path, origin: Path, decisions: Iterable[Decision]
 ) -> None:
     """Raise Unconfirmed unless the set `source` was made from the set that images come from."""
-    if full_path(origin) in _sets_behind(source):
+    if full_path(origin) in sets_behind(source):
         return
     subjects = [each.subject for each in _restored(decisions)]
     raise Unconfirmed(
@@ -224,20 +225,6 @@ def _refuse_strange_origin(
         found=url_of(origin),
         remedy="Look at both sets; if that is meant, add --yes.",
     )
-
-
-def _sets_behind(source: Path) -> set[str]:
-    """Return the sets that `source` was made from, by the record of its run."""
-    sources = run_of(source).get("sources")
-    if not isinstance(sources, list):
-        return set()
-    places = [Path(str(place)) for place in sources]
-    sets = {full_path(place) for place in places}
-    for plan in places:
-        with suppress(FaceprepError):  # not a plan, or one that has been removed
-            if is_file(plan):
-                sets.add(full_path(_source_of(plan, read_header(plan))))
-    return sets
 
 
 def _find_change(decision: Decision, found: Mapping[str, int]) -> str:

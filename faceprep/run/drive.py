@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -13,24 +12,13 @@ from typing import Any
 
 from faceprep.core.errors import FaceprepError, OutputError, RefusedByData, TooManyFailures
 from faceprep.core.text import count_noun
-from faceprep.core.types import (
-    OK,
-    CarryOut,
-    Request,
-    Runner,
-    ShardReport,
-    Stage,
-    Summary,
-    count_failures,
-    count_name,
-    join_units,
-    split_count_name,
-)
+from faceprep.core.types import OK, CarryOut, Request, Runner, ShardReport, Stage, Summary
 from faceprep.run import heartbeat
 from faceprep.run.failures import write_failures
 from faceprep.run.ledger import Ledger, ShardSink, rescue
 from faceprep.run.preparation import Preparation
 from faceprep.run.shard_task import ShardTask
+from faceprep.run.tally import Tally
 from faceprep.tables.ledger import FINISH
 
 log = logging.getLogger("faceprep")
@@ -62,8 +50,7 @@ class Drive:
         self._preparation = Preparation(task, request, folders, self._ledger)
         self._state = self._preparation.state
         self.is_prepared = False
-        self._by_status: Counter[str] = Counter()
-        self._n_done_before = 0
+        self._tally = Tally()
 
     def run(self, runner: Runner) -> None:
         """Carry out what is left, and leave the state in order whatever happens."""
@@ -90,9 +77,7 @@ class Drive:
         """Make the run ready, and count what is finished of it."""
         while not self.is_prepared:
             self.is_prepared = self._preparation.prepare()
-        self._by_status = self._state.count_inputs()
-        self._n_done_before = self._by_status.total()
-        self._by_status.update(map(count_name, self._state.lost))
+        self._tally = Tally(self._state.reports.values(), self._state.lost)
 
     # During
 
@@ -137,7 +122,7 @@ class Drive:
         if report.crash:  # it may have crashed while committing
             report = rescue(self._places, report.shard_id) or report
         self._state.reports[report.shard_id] = report
-        self._by_status.update(report.by_status)
+        self._tally.add(report)
         counts = [f"{n:,} {status}" for status, n in report.by_status.items()]
         line = ", ".join([count_noun(report.n_outputs, "file"), *counts])
         log.debug("shard %s: %s", report.shard_id, line)
@@ -148,7 +133,7 @@ class Drive:
         return sum(bool(report.crash) for report in self._state.reports.values())
 
     def _stop_at_too_many_failures(self) -> None:
-        allowed, n_failed = self._request.max_failures, self._n_failed()
+        allowed, n_failed = self._request.max_failures, self._tally.n_failed
         if allowed is not None and n_failed > allowed:
             raise TooManyFailures(
                 f"{count_noun(n_failed, 'input')} failed, --max-failures allows {allowed:,}",
@@ -195,9 +180,6 @@ class Drive:
         """Say how many shards are done."""
         return self._state.describe()
 
-    def _n_failed(self) -> int:
-        return count_failures(self._by_status)
-
     def _job_details(self) -> dict[str, Any]:
         """Return the figures that the job gives for its work and its finished output."""
         if self._state.finish_report:
@@ -208,23 +190,18 @@ class Drive:
         reports = list(self._state.reports.values())
         if self._state.finish_report:
             reports.append(self._state.finish_report)
-        inputs: dict[str, int] = {}
-        others: dict[str, dict[str, int]] = {}
-        for name, n in sorted(self._by_status.items()):
-            status, unit = split_count_name(name)
-            counts = others.setdefault(unit, {}) if unit else inputs
-            counts[status] = n
+        inputs, others = self._tally.by_unit()
         return Summary(
             command=self._job.command,
             unit=self._state.work.counted_unit or self._state.work.unit,
             inputs=sum(inputs.values()),
             ok=inputs.get(OK, 0),
-            failed=self._n_failed(),
-            by_status=join_units(self._by_status),
+            failed=self._tally.n_failed,
+            by_status=self._tally.by_status,
             others=others,
             outputs=sum(report.n_outputs for report in reports),
             seconds=round(seconds, 3),
             output=str(self._request.output),
-            details={"failures": self._places.shown_failures, "done_before": self._n_done_before}
+            details={"failures": self._places.shown_failures, "done_before": self._tally.n_before}
             | self._job_details(),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,7 +17,8 @@ from faceprep.core.errors import FaceprepError
 from faceprep.core.job import Job
 from faceprep.core.os_errors import is_fault
 from faceprep.core.paths import full_path
-from faceprep.core.state_file import STATE, run_id_of
+from faceprep.core.signatures import sign
+from faceprep.core.state_file import MADE_FROM, SIGNATURE, STATE, run_id_of
 from faceprep.core.types import Outcome, Request, Shard, Work
 from faceprep.run.places import Places
 
@@ -76,26 +77,47 @@ def _plan_once(
                     raise fault from error
             raise
     described = describe(job, request) | _describe_work(work)
+    described[MADE_FROM] = [full_path(path) for path in work.made_from or request.sources]
     if faults.met:
         described[UNREAD] = dict(faults.met)
     return Planned(work, described, list(faults.lost.values()))
 
 
-def is_repaired(
-    job: Job, request: Request, scratch: Path, before: Mapping[str, Any], now: Mapping[str, Any]
-) -> bool:
-    """Return whether the input has changed only where it could not be looked at `before`.
+def replay(
+    job: Job, request: Request, scratch: Path, before: Mapping[str, Any], now: Planned
+) -> Planned | None:
+    """Return the plan of the run `before` if it differs from `now` only where inputs were repaired.
 
-    It is planned once more, with the faults of that time.
+    It is planned once more, with the faults of that time. None stands for no difference as well.
     """
-    replayed = before.get(UNREAD)
-    if not isinstance(replayed, dict) or before.get("fingerprint") == now["fingerprint"]:
-        return False
+    replayed, names = before.get(UNREAD), ("fingerprint", "shards")
+    if not isinstance(replayed, dict) or _are_equal(before, now.described, names):
+        return None
     here = scratch / "before the repair"
     storage.make_folder(here)
-    then = plan(job, request, here, replayed).described
+    then = plan(job, request, here, replayed)
     storage.remove_tree(here)
-    return all(before.get(name) == then[name] for name in ("fingerprint", "shards"))
+    return then if _are_equal(before, then.described, names) else None
+
+
+def _are_equal(a: Mapping[str, Any], b: Mapping[str, Any], names: Sequence[str]) -> bool:
+    return all(a.get(name) == b[name] for name in names)
+
+
+def stale_shards(then: Planned, now: Planned) -> list[str] | None:
+    """Return the ids of the shards that `now` cuts in another way, and of all stages after them.
+
+    Shards of the same cut are the same only if the inputs are. None: all shards may have others.
+    """
+    if not _are_equal(then.described, now.described, ["fingerprint"]):
+        is_same_cut = _are_equal(then.described, now.described, ["shards"])
+        return [] if is_same_cut else None
+    cuts = set(map(_describe_cut, _shards_of(now.work)))
+    stale: list[str] = []
+    for stage in then.work.stages:
+        follows = bool(stale)
+        stale += [shard.id for shard in stage.shards if follows or _describe_cut(shard) not in cuts]
+    return stale
 
 
 def places_before(places: Places, before: Mapping[str, Any] | None, command: str) -> Places:
@@ -131,18 +153,23 @@ def keep_files(described: dict[str, Any], before: Mapping[str, Any] | None) -> N
 
 
 def add_lineage(described: Mapping[str, Any], request: Request) -> dict[str, Any]:
-    """Add the name of this run to its description, and the run that made each of its inputs."""
+    """Add the name of this run to its description, and the run that made each of its inputs.
+
+    A signature shows that the output was made from these sets by this user.
+    """
     text = json.dumps(described, sort_keys=True)
     sources = [Path(full_path(source)) for source in request.sources]
+    run_id = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     return {
         **described,
-        "id": hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16],
+        "id": run_id,
         "inputs": [{"path": str(source), "run": run_id_of(source)} for source in sources],
+        SIGNATURE: sign([run_id, *described[MADE_FROM]]),
     }
 
 
 def _describe_work(work: Work) -> dict[str, Any]:
-    shards = [shard for stage in work.stages for shard in stage.shards]
+    shards = list(_shards_of(work))
     cuts = "\n".join(map(_describe_cut, shards))
     return {
         "fingerprint": work.fingerprint,
@@ -160,6 +187,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     return full_path(value) if isinstance(value, Path) else value
+
+
+def _shards_of(work: Work) -> Iterator[Shard]:
+    return (shard for stage in work.stages for shard in stage.shards)
 
 
 def _describe_cut(shard: Shard) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -52,13 +51,6 @@ class RunState:
         """Return the shards of a stage that this process carries out."""
         return self.share.take(stage.shards) if self.share else stage.shards
 
-    def count_inputs(self) -> Counter[str]:
-        """Return the number of inputs in finished shards, by status."""
-        counts: Counter[str] = Counter()
-        for report in self.reports.values():
-            counts.update(report.by_status)
-        return counts
-
     def describe(self) -> str:
         """Say how many shards are done."""
         if not self.shards:
@@ -82,6 +74,7 @@ class Preparation:
         is_finished = self._share is None and bool((self.state.before or {}).get("finished"))
         self._is_void = is_finished and self._ledger_before().is_deleted()
         self._is_repaired = self._starts_again = self._is_retried = False
+        self._stale: Sequence[str] = ()
 
     def prepare(self) -> bool:
         """Plan the work, compare it with the earlier run, and collect what is finished.
@@ -97,8 +90,7 @@ class Preparation:
                 self._join_others()
             self._note_repair()
             self._refuse_conflicts()
-            if self._is_fresh:
-                self._forget_earlier_run()
+            self._forget_what_is_stale()
             self._load_finished()
             if self._depends_on_the_output():
                 self._plan()
@@ -150,15 +142,18 @@ class Preparation:
     def _note_repair(self) -> None:
         """Note whether inputs that the earlier run could not look at have been repaired.
 
-        If they change how the work is cut, the run starts again.
+        Shards that are now cut in another way are carried out again. The whole run starts again
+        where any shard may have other inputs.
         """
         before = self._earlier
         if not before or self._job.writes_in_place(self._request):
             return
-        job, request, scratch = self._job, self._with_choices(), self._places.scratch
-        if planning.is_repaired(job, request, scratch, before, self._described):
-            self._is_repaired = True
-            self._starts_again = before["shards"] != self._described["shards"]
+        now = planning.Planned(self.state.work, self._described, self.state.lost)
+        request, scratch = self._with_choices(), self._places.scratch
+        then = planning.replay(self._job, request, scratch, before, now)
+        if then is not None:
+            stale = planning.stale_shards(then, now)
+            self._is_repaired, self._starts_again, self._stale = True, stale is None, stale or ()
             line = "%s: inputs that could not be read are readable now: %s"
             log.warning(line, request.output, _AGAIN[self._starts_again])
 
@@ -201,11 +196,19 @@ class Preparation:
         """Return the ledger of the earlier run, with the names of its outputs as it has them."""
         return Ledger(planning.places_before(self._places, self.state.before, self._job.command))
 
-    def _forget_earlier_run(self) -> None:
-        """Remove the state of the earlier run, and its output unless that replaced the input."""
-        with self._ledger.alone():
-            keep = self._job.writes_in_place(self._request)
-            self._ledger_before().forget(keep_outputs=keep)
+    def _forget_what_is_stale(self) -> None:
+        """Remove what the run cannot keep: all of the earlier one, or the shards cut anew.
+
+        An output that has replaced its input is kept.
+        """
+        if self._is_fresh:
+            with self._ledger.alone():
+                keep = self._job.writes_in_place(self._request)
+                self._ledger_before().forget(keep_outputs=keep)
+        elif self._stale:
+            with self._ledger.alone():
+                for shard_id in self._stale:
+                    self._ledger.undo(shard_id)
 
     def _load_finished(self) -> None:
         """Load the reports of finished shards, and note whether some are to be tried again.

@@ -12,6 +12,7 @@ from typing import Any
 from faceprep.core import storage
 from faceprep.core.errors import OutputError, SourceError
 from faceprep.core.options import Values, option
+from faceprep.core.os_errors import is_fault
 from faceprep.core.types import ACCEPTED, MERGE, REFUSED, UNDECIDED, Decision
 from faceprep.tables.plan import digest_of, read_plan
 from faceprep.tables.verdicts import refuse_open_review
@@ -50,12 +51,17 @@ def keep_reviewed(plan: Path, overwrite: bool) -> None:
 
 
 def _is_reviewed(plan: Path) -> bool:
-    """Return whether the decisions differ from those that a command wrote."""
+    """Return whether the decisions differ from those that a command wrote.
+
+    Raises SourceError where the disk fails.
+    """
     try:
         header, found = read_plan(plan)
         decisions = list(found)
-    except SourceError:  # an edit may have broken the plan, but must be kept
-        return True
+    except SourceError as error:
+        if is_fault(error):
+            raise
+        return True  # an edit may have broken the plan, but must be kept
     if "digest" in header:
         return bool(header["digest"] != digest_of(decisions))
     return any(decision.verdict == REFUSED for decision in decisions)

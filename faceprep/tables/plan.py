@@ -26,6 +26,7 @@ from typing import Any, BinaryIO, NamedTuple
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.json_line import parse_json_line
+from faceprep.core.paths import is_folder
 from faceprep.core.text import encode_json, excerpt_line
 from faceprep.core.types import ACCEPTED, ACTIONS, DROP, VERDICTS, Decision
 
@@ -40,7 +41,6 @@ LIKENESS = "likeness.jsonl"
 _KIND = "plan"
 _MARK = b"\xef\xbb\xbf"
 """What some editors put in front of UTF-8."""
-_LONGEST_HEADER = 16 << 20
 _FIRST_LINE = 'a first line with {"kind": "plan", …}'
 _WRITERS = (
     "Plans are the plan.jsonl of merge-identities, clean-identities, exclude-people, dedupe "
@@ -111,7 +111,7 @@ def refuse_output(path: _Path, command: str) -> None:
             found=os.fspath(plan),
             remedy=f"Run {command.format(plan=shlex.quote(os.fspath(plan)))}.",
         )
-    if output.is_dir():
+    if is_folder(output):
         raise SourceError(
             "not a plan",
             path=path,
@@ -136,12 +136,6 @@ def read_plan(path: _Path) -> Plan:
     filled = _filled_lines(storage.read_bytes(path))
     header = _parse_header(path, *next(filled, (1, b"")))
     return Plan(header, (_decision(path, number, line) for number, line in filled))
-
-
-def read_header(path: _Path) -> Mapping[str, Any]:
-    """Return the header of what may be a plan, or a file of any size. Raises SourceError."""
-    filled = _filled_lines(storage.read_bytes(path, _LONGEST_HEADER))
-    return _parse_header(path, *next(filled, (1, b"")))
 
 
 def _filled_lines(data: bytes) -> Iterator[tuple[int, bytes]]:

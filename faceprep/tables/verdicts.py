@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.json_line import parse_json_line
+from faceprep.core.paths import exists
 from faceprep.core.text import encode_json, excerpt_line
 from faceprep.core.types import VERDICTS
 
@@ -52,7 +53,7 @@ def refuse_open_review(plan: Path) -> None:
     verdicts.
     """
     journal = journal_of(plan.resolve())
-    if journal.exists():
+    if exists(journal):
         raise SourceError(
             "there are verdicts that are not in the plan yet",
             path=journal,

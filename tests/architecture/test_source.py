@@ -24,6 +24,7 @@ WRITES_TO_DISK = {
     "faceprep/core/output_tree.py",
     "faceprep/core/journal.py",
     "faceprep/core/scratch.py",
+    "faceprep/core/signatures.py",  # a key that only its owner may read
     "faceprep/core/locks.py",
     "faceprep/run/staging.py",
 }

@@ -23,7 +23,8 @@ import click
 from tests.faults.cases import CASES
 from tests.faults.harness import SCENES, Trial, open_harness
 from tests.faults.injection import compiler
-from tests.faults.points import Point, choose_points
+from tests.faults.points import Point
+from tests.turns import choose_points
 
 _IN_MEMORY = Path("/dev/shm")
 

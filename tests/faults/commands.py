@@ -48,6 +48,7 @@ class Commands:
         own = {
             "TMPDIR": f"{work}/tmp",
             "XDG_CACHE_HOME": f"{folder}/cache",
+            "XDG_STATE_HOME": f"{folder}/state",
             "PYTHONPATH": str(_ROOT),
             "ORT_DISABLE_TELEMETRY": "1",  # it would write to TMPDIR and start threads
         }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import random
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -117,16 +116,3 @@ def _faults_in_several(at: int, operation: Operation) -> Iterator[str]:
         yield "EIO"
     if at % 3 == 0:
         yield "SIGINT"
-
-
-def choose_points(points: Sequence[Point], n: int | None, turn: int = 0) -> list[Point]:
-    """Take `n` points, or all when None.
-
-    Consecutive turns take other points until each was taken.
-    """
-    if n is None or n >= len(points):
-        return list(points)
-    shuffled = list(points)
-    random.Random(1).shuffle(shuffled)
-    first = turn * n
-    return [shuffled[(first + i) % len(points)] for i in range(n)]

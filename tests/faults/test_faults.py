@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import os
 import sys
 from collections.abc import Iterator
 
@@ -13,17 +11,17 @@ from tests.faults.cases import CASES, Case
 from tests.faults.harness import SCENES, Harness, Trial, open_harness
 from tests.faults.injection import compiler
 from tests.faults.planted import COMMANDS
-from tests.faults.points import Point, choose_points
+from tests.faults.points import Point
+from tests.turns import TURN, choose_points
 
 pytestmark = [
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="LD_PRELOAD needs Linux"),
     pytest.mark.skipif(compiler() is None, reason="no C compiler (cc, gcc or clang) for fault.c"),
 ]
-N_POINTS = 5
+N_POINTS = 3
 """Points of each case a day."""
-N_READ_CASES, N_READ_POINTS = 8, 6
+N_READ_CASES, N_READ_POINTS = 6, 5
 """Cases a day whose reads are disturbed, and points of each."""
-TURN = int(os.environ.get("FAULTS_TURN") or datetime.datetime.now(datetime.UTC).toordinal())
 PLANTED = {
     "in-place": "neither old nor new",
     "silent": "the output is not complete",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -58,31 +59,39 @@ def test_the_source_of_the_set_needs_none(source: Path, tmp_path: Path) -> None:
     apply(tmp_path / "back" / "undo.jsonl", tmp_path / "again")
     assert images(tmp_path / "again") == images(tmp_path / "out")
     plan.unlink()
-    with pytest.raises(Unconfirmed, match="was not made from"):
-        apply(tmp_path / "out" / "undo.jsonl", tmp_path / "unknown")
+    apply(tmp_path / "out" / "undo.jsonl", tmp_path / "once more")
+    key = next(Path(os.environ["XDG_STATE_HOME"]).rglob("key"))
+    assert key.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_set_of_any_size_is_not_read_as_a_plan(
-    source: Path, strange: Path, tmp_path: Path
+@pytest.mark.parametrize("sets", [5, "x", None, [5], ["{private}"]])
+@pytest.mark.parametrize("signature", [5, "", "é", "0" * 64])
+def test_a_record_that_somebody_made_up_names_no_source(
+    sets: object, signature: object, source: Path, strange: Path, tmp_path: Path
 ) -> None:
-    """A set may be made from a container, which has more bytes than the memory."""
-    apply(save_plan(tmp_path / "plan.jsonl", source, DECISIONS), tmp_path / "out")
-    with open(tmp_path / "plan.jsonl", "wb") as file:
-        os.truncate(file.fileno(), 1 << 42)
-    save_plan(strange, tmp_path / "out", [RESTORE], origin=str(tmp_path / "private"))
-    with pytest.raises(Unconfirmed, match="was not made from"):
-        run(strange, tmp_path / "again")
-
-
-@pytest.mark.parametrize("sources", [5, "x", None, [5]])
-def test_a_damaged_record_of_a_set_names_no_source(
-    sources: object, source: Path, strange: Path, tmp_path: Path
-) -> None:
+    text = json.dumps({"sources": sets, "made_from": sets, "signature": signature})
     state = source / ".faceprep"
     state.mkdir()
-    (state / "run.json").write_text(json.dumps({"sources": sources}))
+    (state / "run.json").write_text(text.replace("{private}", str(tmp_path / "private")))
     with pytest.raises(Unconfirmed, match="was not made from"):
         run(strange, tmp_path / "out")
+
+
+def test_a_true_record_counts_for_its_user_alone(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply(save_plan(tmp_path / "plan.jsonl", source, DECISIONS), tmp_path / "out")
+    shutil.copytree(tmp_path / "out", tmp_path / "copy")
+    undo = tmp_path / "copy" / "undo.jsonl"
+    text = undo.read_text().replace(str(tmp_path / "out"), str(tmp_path / "copy"))
+    undo.write_text(text)
+    apply(undo, tmp_path / "back from a copy")
+    (tmp_path / "a file").touch()
+    for home in (tmp_path / "other user", tmp_path / "a file"):
+        monkeypatch.setenv("XDG_STATE_HOME", str(home))
+        with pytest.raises(Unconfirmed, match="was not made from"):
+            apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")
+    run(tmp_path / "out" / "undo.jsonl", tmp_path / "back", is_confirmed=True)
 
 
 @pytest.mark.parametrize("subject", ["../secret.jpg", "{absolute}", "7/../../secret.jpg"])

@@ -58,7 +58,7 @@ def test_killed_before_any_change_of_the_disk(
     plan = save_plan(tmp_path / "plan.jsonl", source, DECISIONS[:5])
     output = tmp_path / "out"
 
-    assert survives_kills(lambda: apply(plan, output, mode=mode), output, every=5) > 40
+    assert survives_kills(lambda: apply(plan, output, mode=mode), output, n=8) > 40
 
 
 def test_command_line(

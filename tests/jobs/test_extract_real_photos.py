@@ -21,7 +21,7 @@ from faceprep.vision.codec import decode, encode
 from tests.fakes import tree
 from tests.flat_faces import flat_detectors
 from tests.photos import astronaut
-from tests.real import DATA, ROOT, needs_data
+from tests.real import DATA, ROOT, needs_data, needs_mtcnn
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("retinaface")
@@ -116,8 +116,8 @@ def test_a_red_patch_beside_the_face_stays_red(tmp_path: Path) -> None:
     assert red.sum() > 300
 
 
+@needs_mtcnn
 def test_mtcnn_as_the_fallback(tmp_path: Path, flat_detectors: None) -> None:
-    pytest.importorskip("mtcnn")
     by_first = crops_of_single(astronaut(), tmp_path / "first", replace(JOB, detector="mtcnn"))
     by_fallback = crops_of_single(
         astronaut(), tmp_path / "then", replace(JOB, detector="flat", fallback="mtcnn")

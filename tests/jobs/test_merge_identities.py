@@ -256,7 +256,7 @@ def test_killed_before_any_change_of_the_disk(
     (source / "a" / "bad.png").write_bytes(b"no image")
     output = tmp_path / "out"
 
-    survives_kills(lambda: merge(source, output, second_opinion="brightness"), output, every=12)
+    survives_kills(lambda: merge(source, output, second_opinion="brightness"), output, n=8)
 
 
 def test_command_line(

@@ -12,6 +12,7 @@ import pytest
 from faceprep.core.errors import FaceprepError, OutputError, ResumeError
 from tests.bins import FACES, reencode, write_bin
 from tests.fakes import before_changes, failing
+from tests.turns import TURN
 
 # In place
 
@@ -104,9 +105,9 @@ def test_in_place_killed_at_any_change_of_the_disk(
         monkeypatch.setattr(os, "link", no_links)
     if overwrite:
         reencode(source, quality=5)
-    killed, at = True, 0
+    killed, at = True, TURN % 3
     while killed:
-        at += 1
+        at += 3
         killed = run_and_kill(source, at, overwrite)
         check_now = source.read_bytes()
         assert check_now in (original, new) or overwrite

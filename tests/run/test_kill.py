@@ -31,6 +31,7 @@ from tests.fakes import (
     wait_until,
     write_lines,
 )
+from tests.turns import points_of_the_day
 
 _PAUSE = 0.002
 
@@ -53,7 +54,7 @@ def test_killed_before_any_change_of_the_disk(kind: str, tmp_path: Path) -> None
     expected = tree(tmp_path / "whole")
     assert n_changes > 50
     chance = random.Random(1)
-    for change in range(1, n_changes + 1):
+    for change in points_of_the_day(range(1, n_changes + 1), 20):
         root = tmp_path / f"killed {change}"
         for at in (
             change,
@@ -83,8 +84,8 @@ def test_ctrl_c_before_any_change_of_the_disk(kind: str, tmp_path: Path) -> None
 
     n_changes = len(run(tmp_path / "whole" / name))
     expected = tree(tmp_path / "whole")
-    n_told = 0
-    for change in range(1, n_changes + 1):
+    n_told, changes = 0, points_of_the_day(range(1, n_changes + 1), 25)
+    for change in changes:
         for stops in ((change,), (change, change + 1 + change % 5)):
             root = tmp_path / f"stopped {stops}"
             try:
@@ -99,7 +100,7 @@ def test_ctrl_c_before_any_change_of_the_disk(kind: str, tmp_path: Path) -> None
                 assert change < 10 or change > n_changes - 10 or len(stops) == 2
             run(root / name)
             assert tree(root) == expected, f"Ctrl-C before change {stops}"
-    assert n_told > n_changes
+    assert n_told > len(changes)
 
 
 def drive(source: Path, output: Path, n_workers: int, pause: float = _PAUSE) -> int:

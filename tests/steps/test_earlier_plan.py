@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from faceprep.core import storage
 from faceprep.core.errors import OutputError, SourceError
 from faceprep.core.types import ACCEPTED, DROP, MERGE, REFUSED, UNDECIDED, Decision, Request
 from faceprep.jobs.clean_identities import CleanIdentities
@@ -15,7 +18,7 @@ from faceprep.jobs.merge_identities import MergeIdentities
 from faceprep.jobs.score import Score
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
-from faceprep.steps.earlier_plan import carry_verdicts
+from faceprep.steps.earlier_plan import carry_verdicts, keep_reviewed
 from faceprep.tables.plan import read_plan, write_plan
 from tests.color_people import RED, color_embedders, paint
 from tests.fakes import tree
@@ -55,6 +58,22 @@ def test_a_second_run_does_not_erase_verdicts(
     with pytest.raises(Exception, match=expected):
         merge(source, tmp_path / "out", **options)
     assert tree(tmp_path / "out") == before
+
+
+def test_a_plan_that_the_disk_does_not_give_is_not_one_with_verdicts(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merge(source, tmp_path / "out")
+    real = storage.open_regular
+
+    def refuse_plan(path: Path) -> int:
+        if str(path).endswith("plan.jsonl"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(path)
+
+    monkeypatch.setattr(storage, "open_regular", refuse_plan)
+    with pytest.raises(SourceError, match=r"plan.jsonl: cannot read: Input/output error"):
+        keep_reviewed(tmp_path / "out" / "plan.jsonl", overwrite=False)
 
 
 def test_a_second_run_of_an_unedited_plan_has_nothing_to_do(source: Path, tmp_path: Path) -> None:

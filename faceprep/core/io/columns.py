@@ -33,6 +33,10 @@ class Column(Sequence[str]):
     def read(self, start: int, stop: int) -> list[str]:
         """Return the texts [start, stop)."""
 
+    @abstractmethod
+    def read_one(self, at: int) -> str:
+        """Return the text at `at`, which is not negative."""
+
     @overload
     def __getitem__(self, at: int) -> str: ...
     @overload
@@ -48,7 +52,7 @@ class Column(Sequence[str]):
         n = len(self)
         if not -n <= at < n:
             raise IndexError(at)
-        return self.read(at % n, at % n + 1)[0]
+        return self.read_one(at % n)
 
     def __iter__(self) -> Iterator[str]:
         for start in range(0, len(self), _BLOCK):
@@ -74,8 +78,6 @@ class TextColumn(Column):
     def read(self, start: int, stop: int) -> list[str]:
         first = self._ends.item(start - 1) if start else 0
         ends = self._ends[start:stop].tolist()
-        if len(ends) == 1:
-            return [str(self._bytes[first : ends[0]], "utf-8", "surrogateescape")]
         last = ends[-1] if ends else first
         block = self._text[first:last].tobytes()
         edges = [0, *(end - first for end in ends)]
@@ -83,6 +85,10 @@ class TextColumn(Column):
             block[begin:end].decode("utf-8", "surrogateescape")
             for begin, end in zip(edges, edges[1:], strict=False)
         ]
+
+    def read_one(self, at: int) -> str:
+        first = self._ends.item(at - 1) if at else 0
+        return str(self._bytes[first : self._ends.item(at)], "utf-8", "surrogateescape")
 
 
 class RepeatedTexts(Column):
@@ -100,6 +106,10 @@ class RepeatedTexts(Column):
 
     def read(self, start: int, stop: int) -> list[str]:
         return [self.names[number] for number in self.numbers[start:stop].tolist()]
+
+    def read_one(self, at: int) -> str:
+        number: int = self.numbers.item(at)
+        return self.names[number]
 
 
 class TextNumbers:

@@ -60,7 +60,7 @@ class Planner:
         path = str(root / video.path)
         try:
             with guard("open", path, SourceError):
-                input_faults.replay(path)
+                input_faults.replay_opening(path)
             spans, n_wanted = self._cut(path, name)
         except SourceError as error:
             input_faults.note_error(path, error)

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from faceprep.core.errors import FaceprepError, OutputError, SourceError
+from faceprep.core.errors import FaceprepError, SourceError
 from faceprep.core.types import VERDICTS, Outcome
 from faceprep.pages.review.gallery import ROLES, Gallery
 from faceprep.pages.review.serialize import describe_decision, letter, write_plan_script
@@ -112,7 +112,7 @@ class ReviewApp:
             return self._rows(error.numbers, HTTPStatus.CONFLICT, error=error.problem)
         except PlanChanged as error:
             return _as_json({"error": str(error), "ended": True}, HTTPStatus.CONFLICT)
-        except OutputError as error:
+        except FaceprepError as error:  # the disk is full, or fails
             return _as_json({"error": str(error)}, HTTPStatus.INSUFFICIENT_STORAGE)
 
     def _dispatch(self, environ: Environ, path: str) -> Answer:

@@ -13,7 +13,7 @@ import io
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from faceprep.core import storage
 from faceprep.core.errors import FaceprepError, OutputError, SourceError
 from faceprep.core.journal import append_durably
 from faceprep.core.locks import lock
-from faceprep.core.os_errors import missing_source
+from faceprep.core.os_errors import guard, missing_source
+from faceprep.core.paths import exists, is_file, is_folder
 from faceprep.core.text import count_noun
 from faceprep.core.types import Decision
 from faceprep.tables.plan import read_plan, write_plan
@@ -182,7 +183,10 @@ class Session:
         return lasts, seen
 
     def refuse_changed_plan(self) -> None:
-        """Raise PlanChanged when somebody else has written or removed the plan."""
+        """Raise PlanChanged when somebody else has written or removed the plan.
+
+        Raises SourceError where it cannot be looked at.
+        """
         state = _state_of(self.plan)
         if state == self._state:
             return
@@ -198,7 +202,7 @@ class Session:
     def save(self) -> None:
         """Write the plan with all verdicts, and remove the journal.
 
-        Raises PlanChanged or OutputError, and keeps the journal then.
+        Raises PlanChanged, OutputError or SourceError, and keeps the journal then.
         """
         with self._saving:
             with self._lock:
@@ -227,18 +231,18 @@ def open_session(plan: Path, journal: bool = True) -> Iterator[Session]:
     `plan` is not a plan, and OutputError when it is under review already.
     """
     plan = Path(os.path.realpath(plan))
-    if not plan.exists():
+    if not exists(plan):
         raise missing_source(plan)
-    if not plan.is_file():
+    if not is_file(plan):
         raise SourceError(
             "not a plan",
             path=plan,
             expected="a plan, as merge-identities and others write it",
-            found="a folder without one" if plan.is_dir() else "",
+            found="a folder without one" if is_folder(plan) else "",
         )
     with lock(state_folder(plan)):
         session = Session(plan)
-        if journal and session.journal.exists():
+        if journal and exists(session.journal):
             verdicts = read_verdicts(session.journal, cut=True)
             data = format_verdicts(verdicts)  # drops an incomplete last line
             storage.write_file(session.journal, data)
@@ -261,12 +265,14 @@ def _verdict_on(decision: Decision, number: int, verdict: str) -> Verdict:
 
 
 def _state_of(plan: Path) -> tuple[int, ...]:
-    """Return the inode, size and time of the plan, or an empty tuple if it does not exist."""
-    try:
+    """Return the inode, size and time of the plan, or an empty tuple if it does not exist.
+
+    Raises SourceError.
+    """
+    with guard("look at", plan, SourceError), suppress(FileNotFoundError, NotADirectoryError):
         state = os.stat(plan)
-    except OSError:
-        return ()
-    return state.st_ino, state.st_size, state.st_mtime_ns
+        return state.st_ino, state.st_size, state.st_mtime_ns
+    return ()
 
 
 def _digest_of(plan: Path) -> bytes:

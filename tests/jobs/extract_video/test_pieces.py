@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest import mock
 
 import pytest
 
 from faceprep import ProcessRunner, Request, SerialRunner, run_job
+from faceprep.core import storage
 from faceprep.core.errors import OutputError, ResumeError
-from faceprep.core.types import Runner, ShardReport, Stage, Summary
+from faceprep.core.types import Runner, ShardReport, Share, Stage, Summary
 from faceprep.jobs.extract_video.plan import Planner
 from faceprep.jobs.extract_video.videos import Video
 from faceprep.run.drive import Progress
@@ -188,6 +194,52 @@ def test_only_the_pieces_that_are_left_are_done_again(videos: Path, tmp_path: Pa
     )
     with pytest.raises(ResumeError, match="other shards"):
         run(Thirds, videos / "plain.mkv", tmp_path / "out")
+
+
+@contextmanager
+def refused(video: Path) -> Iterator[None]:
+    """Refuse to open a video."""
+    real = storage.open_regular
+
+    def open_regular(path: str | os.PathLike[str]) -> int:
+        if str(path) == str(video):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(path)
+
+    with mock.patch.object(storage, "open_regular", open_regular):
+        yield
+
+
+@pytest.mark.parametrize("shares", [[None], [Share(1, 2), Share(2, 2)]])
+def test_a_video_refused_to_the_end_is_cut_and_carried_out_at_the_next_start(
+    videos: Path, tmp_path: Path, shares: list[Share | None]
+) -> None:
+    """The others keep their pieces, although the first video now has several in place of one."""
+    source = tmp_path / "in"
+    for name in ("a.mkv", "b.mkv"):
+        storage.make_folder(source)
+        shutil.copy(videos / "plain.mkv", source / name)
+    run(Thirds, source, tmp_path / "whole" / "out")
+
+    def start() -> list[str]:
+        done: list[str] = []
+        progress = Progress(step=lambda report: done.append(report.shard_id))
+        for share in shares:
+            request = Request((source,), tmp_path / "out", share=share)
+            run_job(Thirds(), request, SerialRunner(), progress)
+        return done
+
+    with refused(source / "a.mkv"):
+        n_before = len(start())
+    again = start()
+    n, n_joined = n_pieces(Thirds, source / "a.mkv", tmp_path), 2
+    if shares[0]:
+        n_joined = 1  # the first process leaves its video to `finish`, as it cannot wait
+    assert n_before == 1 + n + n_joined and len(again) == n + n_joined
+    if shares[0]:
+        run_job(Thirds(), Request((source,), tmp_path / "out", joins=True), SerialRunner())
+    assert all_files(tmp_path / "out") == all_files(tmp_path / "whole" / "out")
+    assert not start()
 
 
 # Before the start

@@ -19,10 +19,11 @@ from faceprep.models.refine.refiner import Refiner, open_refiner
 from faceprep.models.refine.squares import Squares
 from tests.heads import similarity, turned_head
 from tests.photos import astronaut
+from tests.real import needs_mtcnn
 
 pytest.importorskip("onnxruntime")
-pytest.importorskip("mtcnn")
 pytest.importorskip("retinaface")
+pytestmark = needs_mtcnn
 RUNTIME = Runtime("cpu", 1)
 
 

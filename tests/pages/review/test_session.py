@@ -339,3 +339,25 @@ def test_decisions_that_are_the_same_twice(tmp_path: Path) -> None:
     session.decide(R, [(1, 0)])
     with open_session(plan):
         assert verdicts(plan) == [A, R]
+
+
+@pytest.mark.parametrize(
+    ("name", "n"), [("plan.jsonl", 0), ("plan.jsonl", 2), ("plan.jsonl.review.jsonl", 0)]
+)
+def test_a_plan_that_cannot_be_looked_at_is_named_with_the_reason(
+    name: str, n: int, plan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fails after `n` looks at it."""
+    real, left = os.stat, [n]
+
+    def look(path: str | os.PathLike[str], **options: bool) -> os.stat_result:
+        if str(path).endswith(f"/{name}"):
+            left[0] -= 1
+            if left[0] < 0:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(path, **options)
+
+    monkeypatch.setattr(os, "stat", look)
+    problem = rf"{name}: cannot look at: Input/output error"
+    with pytest.raises(SourceError, match=problem), open_session(plan) as session:
+        session.decide(A, [(0, 0)])
