@@ -235,7 +235,7 @@ class _LinesOfAny(Lines):
         (None, 0.9, "not given then, 0.9 now"),
         (False, True, "off then, on now"),
         (True, False, "on then, off now"),
-        ((), ("a", "b"), r"not given then, \['a', 'b'\] now"),
+        ((), ("a", "b"), r"not given then, 'a', 'b' now"),
         ("", "bgr", "not given then, 'bgr' now"),
         (0, None, "0 then, not given now"),
     ],
@@ -251,9 +251,7 @@ def test_other_options_are_named_as_they_were_given(
 def test_other_source_is_refused(request_: Request, tmp_path: Path) -> None:
     run_job(Lines(), request_, SERIAL)
     other = write_lines(tmp_path / "other.txt")
-    with pytest.raises(
-        ResumeError, match=r"sources \[.*source\.txt'\] then, \[.*other\.txt'\] now"
-    ):
+    with pytest.raises(ResumeError, match=r"sources '.*source\.txt' then, '.*other\.txt' now"):
         run_job(Lines(), replace(request_, sources=(other,)), SERIAL)
 
 
