@@ -90,10 +90,7 @@ class Preparation:
                 self._join_others()
             self._note_repair()
             self._refuse_conflicts()
-            if self._is_fresh:
-                self._forget_earlier_run()
-            elif self._stale:
-                self._forget_stale_shards()
+            self._forget_what_is_stale()
             self._load_finished()
             if self._depends_on_the_output():
                 self._plan()
@@ -199,17 +196,19 @@ class Preparation:
         """Return the ledger of the earlier run, with the names of its outputs as it has them."""
         return Ledger(planning.places_before(self._places, self.state.before, self._job.command))
 
-    def _forget_earlier_run(self) -> None:
-        """Remove the state of the earlier run, and its output unless that replaced the input."""
-        with self._ledger.alone():
-            keep = self._job.writes_in_place(self._request)
-            self._ledger_before().forget(keep_outputs=keep)
+    def _forget_what_is_stale(self) -> None:
+        """Remove what the run cannot keep: all of the earlier one, or the shards cut anew.
 
-    def _forget_stale_shards(self) -> None:
-        """Undo the shards that are now cut in another way."""
-        with self._ledger.alone():
-            for shard_id in self._stale:
-                self._ledger.undo(shard_id)
+        An output that has replaced its input is kept.
+        """
+        if self._is_fresh:
+            with self._ledger.alone():
+                keep = self._job.writes_in_place(self._request)
+                self._ledger_before().forget(keep_outputs=keep)
+        elif self._stale:
+            with self._ledger.alone():
+                for shard_id in self._stale:
+                    self._ledger.undo(shard_id)
 
     def _load_finished(self) -> None:
         """Load the reports of finished shards, and note whether some are to be tried again.

@@ -108,7 +108,7 @@ def named(name: str, path: Path, found: Judgement | Identification) -> dict[str,
 def log_notes(results: Iterable[Mapping[str, Any]], logged: set[str]) -> None:
     """Log what results cannot say, without the lines that are `logged` for another embedder."""
     for result in results:
-        for note in result["notes"]:
+        for note in result.get("notes", ()):
             line = f"{result['name']}: {note}"
             if line not in logged:
                 logged.add(line)
