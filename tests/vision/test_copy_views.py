@@ -130,6 +130,19 @@ def test_a_flat_background_is_not_a_border() -> None:
     assert borders == [NO_BORDER] * 8
 
 
+def test_a_black_frame_is_found_around_black_corners_and_sides() -> None:
+    """The frame merges with the black parts of a turned crop, and with its black sides."""
+    turn = cv2.getRotationMatrix2D((56, 56), 5, 1)
+    turned = np.asarray(cv2.warpAffine(draw_face(2, 0)[0], turn, (112, 112)))
+    dark_side = draw_face(3, 0)[0].copy()
+    dark_side[:, :16] = 0
+    for crop, inner in ((turned, (0, 0, 0, 0)), (dark_side, (17, 0, 0, 0))):
+        framed = np.asarray(cv2.copyMakeBorder(crop, 8, 8, 8, 8, cv2.BORDER_CONSTANT))
+        assert summarize_parts(crop).border == inner
+        apart = np.subtract(summarize_parts(framed).border, inner) - 8
+        assert apart.min() >= 0 and apart.max() <= 1
+
+
 def test_hashes_do_not_depend_on_the_batch() -> None:
     larges = np.stack([summarize_parts(draw_face(number, 0)[0]).large for number in range(6)])
     together = hash_views(larges)
