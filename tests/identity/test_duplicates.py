@@ -64,7 +64,7 @@ def world(hashes: list[int], seed: int) -> tuple[Hashes, Ints, np.ndarray]:
 @given(CLOSE, st.integers(0, 99))
 def test_an_image_is_dropped_only_for_a_better_kept_copy(hashes: list[int], seed: int) -> None:
     values, order, alike = world(hashes, seed)
-    kept = keep_best(values, order, lambda image, others: alike[image, others], radius=4)
+    kept = keep_best(values, order, lambda image, others: alike[image, others])
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
 
