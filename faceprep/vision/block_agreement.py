@@ -30,7 +30,7 @@ def compare_blocks(
     a, b = (_compute_gradients(each, *shown) for each in (ones, others))
     products, own, theirs = (_sum_blocks(x * y) for x, y in ((a, b), (a, a), (b, b)))
     whole = _cosine(products, own, theirs)
-    gain = _median_gain(products, theirs)
+    gain = _median_gain(products, own, theirs)
     for _ in range(_ROUNDS):
         apart = own - 2 * gain * products + gain * gain * theirs
         kept = np.argpartition(apart, int(_KEPT * apart.shape[1]), axis=1)
@@ -62,11 +62,14 @@ def _sum_blocks(values: Floats) -> Floats:
     return np.asarray(values.reshape(len(values), -1))
 
 
-def _median_gain(products: Floats, others: Floats) -> Floats:
-    """Return the factor (n, 1) of most of the gradients: the weighted median of those of blocks."""
-    gains = products / np.maximum(others, 1e-9)
+def _median_gain(products: Floats, own: Floats, theirs: Floats) -> Floats:
+    """Return the factor (n, 1) of most of the gradients: the weighted median of those of blocks.
+
+    The weaker gradients of a block are its weight, so that the edges of a bar have little.
+    """
+    gains = products / np.maximum(theirs, 1e-9)
     order = np.argsort(gains, axis=1, kind="stable")
-    weights = np.take_along_axis(others, order, axis=1).cumsum(axis=1)
+    weights = np.take_along_axis(np.minimum(own, theirs), order, axis=1).cumsum(axis=1)
     middle = np.argmax(weights >= weights[:, -1:] / 2, axis=1)[:, None]
     return _clip(np.take_along_axis(np.take_along_axis(gains, order, axis=1), middle, axis=1)[:, 0])
 

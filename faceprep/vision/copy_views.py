@@ -56,7 +56,7 @@ WHOLE, MIRRORED, N_VIEWS = 0, 1, 2 + len(_CUTS)
 _STARTS = np.zeros((N_VIEWS, 4))
 _STARTS[2:] = _CUTS
 """The cut of each view."""
-_SAME, _CUT, _WRITTEN_ON, _LEAST = 0.995, 0.993, 0.998, 0.4
+_SAME, _CUT, _WRITTEN_ON, _LEAST = 0.995, 0.993, 0.998, 0.3
 """Minimum agreements of whole copies, of cut ones, and of ones that are changed in places: without
 the worst blocks, and with them."""
 _KINDS = ("mirrored", "cut or with a border", "changed in places")
@@ -125,36 +125,40 @@ class Views(NamedTuple):
         return [match for batch in batches for match in self._match(image, batch)]
 
     def _match(self, image: int, others: Ints) -> list[PartMatch | None]:
-        pairings = self._pair(image, others)
-        wholes, views = self._sides(image, others, pairings)
-        found = _judge(wholes, views, NO_CUT, _SAME)
+        straight, pairings = self._pair_wholes(image, others), self._pair(image, others)
+        found = _judge(*self._sides(image, others, straight), NO_CUT, _SAME)
         is_trimmed = self.is_trimmed[others] | self.is_trimmed[image]
         may_be_cut = (found.agreements < 0) & ((pairings.column != WHOLE) | is_trimmed)
+        wholes, views = self._sides(image, others, pairings)
         for place, cut in self._lay(wholes, views, pairings, np.flatnonzero(may_be_cut)):
             frames = self._frame(image), self._frame(int(others[place]))
             if is_regular(cut, *(frames[::-1] if pairings.of_own[place] else frames)):
                 laid = resample(views[place], cut)[None]
                 found.put(place, _judge(wholes[[place]], laid, cut, _CUT))
-        return found.describe(pairings.mirrored)
+        return found.describe(np.where(found.is_cut, pairings.mirrored, straight.mirrored))
 
     def _pair(self, image: int, others: Ints) -> _Pairings:
         """Return for each other the nearest view, of it or of the image, and whether mirrored."""
         own, theirs = self.hashes[image], self.hashes[others]
         views = [WHOLE, *range(2, N_VIEWS)]
-        mirrored = self._is_mirrored(image, others)
-        query = np.where(mirrored, MIRRORED, WHOLE)
-        asked = np.take_along_axis(theirs, query[:, None], axis=1)
-        options = [np.bitwise_count(own[query][:, None] ^ theirs[:, views])]
-        options.append(np.bitwise_count(asked ^ own[views]))
+        options = []
+        for query in (WHOLE, MIRRORED):
+            options.append(np.bitwise_count(own[query] ^ theirs[:, views]))
+            options.append(np.bitwise_count(theirs[:, [query]] ^ own[views]))
         nearest = np.hstack(options).argmin(axis=1)
-        column = np.array(views)[nearest % len(views)]
-        return _Pairings(column, mirrored, nearest >= len(views))
+        option, view = nearest // len(views), nearest % len(views)
+        return _Pairings(np.array(views)[view], option >= 2, option % 2 == 1)
 
-    def _is_mirrored(self, image: int, others: Ints) -> Bools:
-        """Mark the others that are more like the mirror image. The sums are exact."""
+    def _pair_wholes(self, image: int, others: Ints) -> _Pairings:
+        """Return for each other whether its whole is more like the mirror image.
+
+        Pixels show it where a bar changes the hash. The sums are exact.
+        """
         own = self.larges[image].astype(np.float64)
         theirs = self.larges[others].reshape(len(others), -1).astype(np.float64)
-        return np.asarray(theirs @ own[:, ::-1].ravel() > theirs @ own.ravel())
+        mirrored = theirs @ own[:, ::-1].ravel() > theirs @ own.ravel()
+        column = np.full(len(others), WHOLE)
+        return _Pairings(column, mirrored, np.zeros(len(others), np.bool_))
 
     def _sides(
         self, image: int, others: Ints, pairings: _Pairings
@@ -179,7 +183,9 @@ class Views(NamedTuple):
     def overlay(self, image: int, other: int) -> Overlay:
         """Find how two copies lie over each other."""
         others = np.array([other])
-        pairings = self._pair(image, others)
+        pairings = self._pair_wholes(image, others)
+        if _judge(*self._sides(image, others, pairings), NO_CUT, _SAME).agreements[0] < 0:
+            pairings = self._pair(image, others)
         cut = NO_CUT
         if pairings.column[0] != WHOLE or self.is_trimmed[[image, other]].any():
             laid = self._lay(*self._sides(image, others, pairings), pairings, np.array([0]))

@@ -77,6 +77,20 @@ def test_changed_copies_of_crops_with_black_sides_are_found(photos: list[Pixels]
 
 
 @needs_data
+def test_photos_with_a_bar_or_a_large_mark_are_found(photos: list[Pixels]) -> None:
+    """A black bar over the eyes has stronger edges than the face; a mark crosses it."""
+    found = []
+    for photo in photos[2::8]:
+        bar = cv2.rectangle(photo.copy(), (23, 37), (69, 56), (0, 0, 0), -1)
+        mark = cv2.putText(photo.copy(), "SAMPLE", (14, 62), 0, 0.65, (255, 255, 255), 2)
+        mark = cv2.addWeighted(mark, 0.4, photo, 0.6, 0)
+        jpegs = [decode(encode(copy, ".jpg", 85)) for copy in (bar, mark)]
+        matches = views([photo, *jpegs]).match(0, np.array([1, 2]))
+        found.append([match is not None for match in matches])
+    assert np.mean(found, axis=0).min() >= 0.9, found
+
+
+@needs_data
 def test_photos_that_look_shifted_are_not_copies_unless_equal_strips_are_cut(
     photos: list[Pixels],
 ) -> None:
