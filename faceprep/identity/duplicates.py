@@ -3,6 +3,7 @@
 keep_best           keep the best image, and drop each further image that is a copy of a kept one
 mark_near_dropped   mark the images whose outcome a stricter comparison could change
 find_duplicates     search within identities, then between them, and prefer images of test sets
+compare_again       compare for another order, without the pairs that are known to differ
 find_near_hashes    find all pairs of 64-bit hashes within a Hamming distance in less than n² steps
 
 An image is dropped only if it is a copy of a kept image, so there are no chains. No two kept images
@@ -18,19 +19,28 @@ from itertools import combinations, pairwise
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from faceprep.core.arrays import Bools, Hashes, Ints
 
 Alike = Callable[[int, Ints], Bools]
 """A function (image, others) -> mask of the others that the image is a copy of."""
 
+
+class Radius(NamedTuple):
+    """Hamming distances up to which the hashes of two views, and of two images, are candidates."""
+
+    views: int
+    wholes: int
+
+
 RADIUS = 4
-"""Hamming distance up to which two hashes are candidates."""
-_RADII = ((50_000, 8), (300_000, 6))
+"""Hamming distance up to which two hashes are candidates in sets of any size."""
+_RADII = ((50_000, Radius(8, 12)), (300_000, Radius(6, 8)))
 """Larger distances for sets of up to so many images."""
-_QUERIES, _VIEWS_FROM = [0, 1, 2], 3
-"""Columns of hashes that are looked up, and the first of those that are views only."""
+_NARROW = Radius(RADIUS, RADIUS)
+_WHOLE, _QUERIES, _VIEWS_FROM = 1, [0, 1, 2], 3
+"""Columns of hashes: those of images without borders, those that are looked up, and the first of
+those that are views only."""
 NO_IDENTITY = -1
 """The identity of a test image, which is always kept."""
 _BITS = 64
@@ -67,7 +77,7 @@ class Duplicates(NamedTuple):
 # Choice of the kept images
 
 
-def find_duplicates(images: Images, is_near: Alike, radius: int = RADIUS) -> Duplicates:
+def find_duplicates(images: Images, is_near: Alike, radius: Radius = _NARROW) -> Duplicates:
     """Find copies within identities and of test images, then between identities.
 
     The second search compares only images that the first one keeps. `is_near` is called for images
@@ -101,6 +111,22 @@ def find_duplicates(images: Images, is_near: Alike, radius: int = RADIUS) -> Dup
     return Duplicates(kept, rivals)
 
 
+def compare_again(found: Duplicates, is_near: Alike) -> Alike:
+    """Compare for another order of the same images, without the pairs that are known to differ.
+
+    These are two images of which neither is a copy, nor has one.
+    """
+    n = len(found.kept)
+    is_alone = (found.kept == np.arange(n)) & (found.rivals == np.arange(n))
+    is_alone[np.concatenate([found.kept[~is_alone], found.rivals[~is_alone]])] = False
+
+    def is_copy(image: int, others: Ints) -> Bools:
+        is_open = ~(is_alone[others] & is_alone[image])
+        return _compare_some(is_open, is_near, image, others)
+
+    return is_copy
+
+
 def _best_of_equal(images: Images, order: Ints) -> Ints:
     """Return for each image (n,) the best image of its identity with the same content."""
     ranks = np.empty_like(order)
@@ -132,7 +158,7 @@ def _compare_some(
     return answer
 
 
-def keep_best(hashes: Hashes, order: Ints, alike: Alike, radius: int = RADIUS) -> Ints:
+def keep_best(hashes: Hashes, order: Ints, alike: Alike, radius: Radius = _NARROW) -> Ints:
     """Return for each image (n,) the kept image that it is a copy of, or the image itself.
 
     `hashes` are (n,) or (n, k), as in `Images`. `order` lists images, best first; an image that it
@@ -159,7 +185,7 @@ def _as_columns(hashes: Hashes) -> Hashes:
 class _HashIndex:
     """The hashes (n, k) of images by rank, and the kept images that have them."""
 
-    def __init__(self, hashes: Hashes, radius: int) -> None:
+    def __init__(self, hashes: Hashes, radius: Radius) -> None:
         self._values, number_of = np.unique(hashes, return_inverse=True)
         self._number_of = number_of.reshape(hashes.shape)
         ranks = np.broadcast_to(np.arange(len(hashes))[:, None], hashes.shape)
@@ -168,7 +194,8 @@ class _HashIndex:
         np.minimum.at(first, self._number_of, ranks)
         np.maximum.at(last, self._number_of, ranks)
         owners = np.where(first == last, first, -1 - np.arange(n))
-        self._starts, self._partners = _neighbours(self._values, radius, owners)
+        is_whole = _mark_wholes(self._number_of, n)
+        self._starts, self._partners = _neighbours(self._values, is_whole, radius, owners)
         is_shared = (first != last) | (np.diff(self._starts) > 0)
         self.is_alone: Bools = ~is_shared[self._number_of].any(axis=1)
         n_columns = hashes.shape[1]
@@ -201,9 +228,9 @@ class _HashIndex:
         return sorted(found)
 
 
-def choose_radius(n: int) -> int:
+def choose_radius(n: int) -> Radius:
     """Return the Hamming distance for a set of `n` images: a wider search takes longer."""
-    return next((radius for most, radius in _RADII if n <= most), RADIUS)
+    return next((radius for most, radius in _RADII if n <= most), _NARROW)
 
 
 def _find_first(alike: Alike, image: int, others: Ints) -> int | None:
@@ -217,7 +244,7 @@ def _find_first(alike: Alike, image: int, others: Ints) -> int | None:
     return None
 
 
-def mark_near_dropped(hashes: Hashes, kept: Ints, radius: int = RADIUS) -> Bools:
+def mark_near_dropped(hashes: Hashes, kept: Ints, radius: Radius = _NARROW) -> Bools:
     """Mark the images (n,) whose hash is within `radius` of that of a dropped image.
 
     A dropped image is marked itself. A stricter `alike` can change the outcome of no other image.
@@ -225,7 +252,8 @@ def mark_near_dropped(hashes: Hashes, kept: Ints, radius: int = RADIUS) -> Bools
     hashes = _as_columns(hashes)
     values, value_of = np.unique(hashes, return_inverse=True)
     value_of = value_of.reshape(hashes.shape)
-    starts, partners = _neighbours(values, radius)
+    is_whole = _mark_wholes(value_of, len(values))
+    starts, partners = _neighbours(values, is_whole, radius)
     is_dropped = np.zeros(len(values), np.bool_)
     is_dropped[value_of[kept != np.arange(len(kept))]] = True
     near = is_dropped.copy()
@@ -254,7 +282,7 @@ def find_near_hashes(values: Hashes, radius: int) -> Iterator[tuple[Ints, Ints]]
         earlier = [piece for piece in range(second) if piece != first]
         for one, other in _equal_pairs(keys):
             differ = values[one] ^ values[other]
-            near = _count_bits(differ) <= radius
+            near = np.bitwise_count(differ) <= radius
             one, other, differ = one[near], other[near], differ[near]
             is_new = np.ones(len(differ), np.bool_)  # an earlier piece may have found it
             for piece in earlier:
@@ -284,35 +312,42 @@ def _equal_pairs(keys: Hashes) -> Iterator[tuple[Ints, Ints]]:
         places = places[ordered[places + step] == ordered[places]]
 
 
-def _neighbours(values: Hashes, radius: int, owners: Ints | None = None) -> tuple[Ints, Ints]:
+def _mark_wholes(number_of: Ints, n: int) -> Bools:
+    """Mark the values (n,) that are hashes of images without borders."""
+    is_whole = np.zeros(n, np.bool_)
+    if number_of.shape[1] > _WHOLE:
+        is_whole[number_of[:, _WHOLE]] = True
+    return is_whole
+
+
+def _neighbours(
+    values: Hashes, is_whole: Bools, radius: Radius, owners: Ints | None = None
+) -> tuple[Ints, Ints]:
     """Return (starts, partners): partners[starts[i] : starts[i + 1]] are near value i.
 
     Values with the same number in `owners` are not partners.
     """
     lefts = [np.zeros(0, np.int64)]
     rights = [np.zeros(0, np.int64)]
-    if radius:
-        for i, j in find_near_hashes(values, radius):
-            if owners is not None:
-                apart = owners[i] != owners[j]
-                i, j = i[apart], j[apart]
-            lefts += [i, j]
-            rights += [j, i]
+    for i, j in _find_partners(values, is_whole, radius):
+        if owners is not None:
+            apart = owners[i] != owners[j]
+            i, j = i[apart], j[apart]
+        lefts += [i, j]
+        rights += [j, i]
     ones, others = np.concatenate(lefts), np.concatenate(rights)
     starts = np.zeros(len(values) + 1, np.int64)
     starts[1:] = np.bincount(ones, minlength=len(values)).cumsum()
     return starts, others[np.argsort(ones, kind="stable")]
 
 
-def _count_bits(values: Hashes) -> npt.NDArray[np.uint8]:
-    """Count the bits that are set in each value (n,).
-
-    >>> _count_bits(np.array([0, 7, 2**64 - 1], np.uint64)).tolist()
-    [0, 3, 64]
-    """
-    pairs = values - ((values >> np.uint64(1)) & np.uint64(0x5555555555555555))
-    fours = (pairs & np.uint64(0x3333333333333333)) + (
-        (pairs >> np.uint64(2)) & np.uint64(0x3333333333333333)
-    )
-    eights = (fours + (fours >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return np.asarray((eights * np.uint64(0x0101010101010101)) >> np.uint64(56), np.uint8)
+def _find_partners(values: Hashes, is_whole: Bools, radius: Radius) -> Iterator[tuple[Ints, Ints]]:
+    """Yield pairs of values within the radius of views, then pairs of wholes further apart."""
+    if radius.views:
+        yield from find_near_hashes(values, radius.views)
+    if radius.wholes > radius.views:
+        wholes = np.flatnonzero(is_whole)
+        for i, j in find_near_hashes(values[wholes], radius.wholes):
+            i, j = wholes[i], wholes[j]
+            is_new = np.bitwise_count(values[i] ^ values[j]) > radius.views
+            yield i[is_new], j[is_new]

@@ -2,10 +2,10 @@
 
 A large thumbnail (48 × 48) leaves out a flat border. Its views are the whole, the mirror image, and
 the whole without a twentieth or a fortieth on some sides. A copy that was cut resembles one of
-these views. Hashes of views find candidates; a coarse comparison sorts most of them out. The rest
-is laid over the view by an exact shift and scale (`overlays`) and compared if equal strips remain
-on some sides. Text covers some blocks: without the worst three in ten, the others of a true copy
-agree almost perfectly.
+these views. Hashes of views find candidates. They are compared as they are, and if they differ laid
+over the view by an exact shift and scale (`overlays`), and compared if equal strips remain on some
+sides. Text covers some blocks: without the worst three in ten, the others of a true copy agree
+almost perfectly (`block_agreement`).
 
 Agreement alone does not decide about a cut. Two of AT&T's photos, taken a moment apart, agree as
 well as a photo and its cut copy (0.999), but lie over each other unevenly. The limits were chosen
@@ -16,14 +16,15 @@ distinct images with equal strips, the agreement was at most 0.987.
 from __future__ import annotations
 
 import functools
-from itertools import product
+from collections.abc import Iterator
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.arrays import Bools, Doubles, Floats, Hashes, Ints, Thumbnails
-from faceprep.core.opencv import opencv
+from faceprep.vision.block_agreement import compare_blocks
 from faceprep.vision.overlays import (
     NO_CUT,
     Frame,
@@ -35,7 +36,7 @@ from faceprep.vision.overlays import (
     shown_by_both,
 )
 from faceprep.vision.part_summary import LARGE
-from faceprep.vision.perceptual_hash import SIDE, compute_gradients, hash_thumbnails
+from faceprep.vision.perceptual_hash import SIDE, hash_thumbnails
 
 _CUTS = (
     (0.025, 0.025, 0.025, 0.025),
@@ -50,12 +51,17 @@ _CUTS = (
     (0, 0, 0.05, 0.05),
 )
 """Shares that a view leaves out at the left, top, right and bottom."""
-_Cut = tuple[float, float, float, float]
 WHOLE, MIRRORED, N_VIEWS = 0, 1, 2 + len(_CUTS)
 """Columns of `hash_views`; the views of `_CUTS` follow."""
-_COARSE = 0.6
-_SAME, _CUT, _WRITTEN_ON, _LEAST = 0.995, 0.993, 0.997, 0.6
-_BLOCKS, _KEPT = 7, 0.7
+_STARTS = np.zeros((N_VIEWS, 4))
+_STARTS[2:] = _CUTS
+"""The cut of each view."""
+_SAME, _CUT, _WRITTEN_ON, _LEAST = 0.995, 0.993, 0.998, 0.3
+"""Minimum agreements of whole copies, of cut ones, and of ones that are changed in places: without
+the worst blocks, and with them."""
+_KINDS = ("mirrored", "cut or with a border", "changed in places")
+_BATCH = 32
+"""Number of images that are compared at once: so many fit into the cache of a processor."""
 
 
 class PartMatch(NamedTuple):
@@ -78,14 +84,8 @@ def _view(larges: Thumbnails, column: int) -> Doubles:
     levels = larges.astype(np.float64)
     if column == MIRRORED:
         levels = levels[:, :, ::-1]
-    left, top, right, bottom = _cut_of(column)
+    left, top, right, bottom = _STARTS[column].tolist()
     return np.asarray(_sampling(top, bottom) @ levels @ _sampling(left, right).T)
-
-
-def _cut_of(column: int) -> _Cut:
-    if column in (WHOLE, MIRRORED):
-        return 0, 0, 0, 0
-    return _CUTS[column - 2]
 
 
 @functools.cache
@@ -121,13 +121,21 @@ class Views(NamedTuple):
 
     def match(self, image: int, others: Ints) -> list[PartMatch | None]:
         """Compare an image with others; None where it is not a copy."""
-        matches: list[PartMatch | None] = [None] * len(others)
-        pairings = self._pair(image, others)
-        for column in np.unique(pairings.column).tolist():
-            places = np.flatnonzero(pairings.column == column)
-            for place in self._pass_coarsely(image, others, pairings, places).tolist():
-                matches[place] = self._compare(image, int(others[place]), pairings, place)
-        return matches
+        batches = (others[start : start + _BATCH] for start in range(0, len(others), _BATCH))
+        return [match for batch in batches for match in self._match(image, batch)]
+
+    def _match(self, image: int, others: Ints) -> list[PartMatch | None]:
+        straight, pairings = self._pair_wholes(image, others), self._pair(image, others)
+        found = _judge(*self._sides(image, others, straight), NO_CUT, _SAME)
+        is_trimmed = self.is_trimmed[others] | self.is_trimmed[image]
+        may_be_cut = (found.agreements < 0) & ((pairings.column != WHOLE) | is_trimmed)
+        wholes, views = self._sides(image, others, pairings)
+        for place, cut in self._lay(wholes, views, pairings, np.flatnonzero(may_be_cut)):
+            frames = self._frame(image), self._frame(int(others[place]))
+            if is_regular(cut, *(frames[::-1] if pairings.of_own[place] else frames)):
+                laid = resample(views[place], cut)[None]
+                found.put(place, _judge(wholes[[place]], laid, cut, _CUT))
+        return found.describe(np.where(found.is_cut, pairings.mirrored, straight.mirrored))
 
     def _pair(self, image: int, others: Ints) -> _Pairings:
         """Return for each other the nearest view, of it or of the image, and whether mirrored."""
@@ -135,94 +143,94 @@ class Views(NamedTuple):
         views = [WHOLE, *range(2, N_VIEWS)]
         options = []
         for query in (WHOLE, MIRRORED):
-            options.append(_count_bits(own[query] ^ theirs[:, views]))
-            options.append(_count_bits(theirs[:, [query]] ^ own[views]))
-        distances = np.stack(options, axis=1).reshape(len(others), -1)
-        nearest = distances.argmin(axis=1)
+            options.append(np.bitwise_count(own[query] ^ theirs[:, views]))
+            options.append(np.bitwise_count(theirs[:, [query]] ^ own[views]))
+        nearest = np.hstack(options).argmin(axis=1)
         option, view = nearest // len(views), nearest % len(views)
         return _Pairings(np.array(views)[view], option >= 2, option % 2 == 1)
 
-    def _pass_coarsely(self, image: int, others: Ints, pairings: _Pairings, places: Ints) -> Ints:
-        """Return the places whose view, or whole, agrees roughly; all have the same view."""
-        column = int(pairings.column[places[0]])
-        passed = []
-        for of_own, mirrored in product((False, True), repeat=2):
-            is_such = (pairings.of_own[places] == of_own) & (pairings.mirrored[places] == mirrored)
-            chosen = places[is_such]
-            if not len(chosen):
-                continue
-            sides = self.larges[[image]], self.larges[others[chosen]]
-            wholes, views = sides[::-1] if of_own else sides
-            whole = MIRRORED if mirrored else WHOLE
-            one = compute_gradients(_view(wholes, whole))
-            found = np.full(len(chosen), -1.0, np.float32)
-            for view in {column, WHOLE}:
-                many = compute_gradients(_view(views, view))
-                found = np.maximum(found, (one * many).sum(axis=1))
-            passed.append(chosen[found >= _COARSE])
-        return np.concatenate(passed) if passed else places[:0]
+    def _pair_wholes(self, image: int, others: Ints) -> _Pairings:
+        """Return for each other whether its whole is more like the mirror image.
+
+        Pixels show it where a bar changes the hash. The sums are exact.
+        """
+        own = self.larges[image].astype(np.float64)
+        theirs = self.larges[others].reshape(len(others), -1).astype(np.float64)
+        mirrored = theirs @ own[:, ::-1].ravel() > theirs @ own.ravel()
+        column = np.full(len(others), WHOLE)
+        return _Pairings(column, mirrored, np.zeros(len(others), np.bool_))
 
     def _sides(
-        self, image: int, other: int, pairings: _Pairings, place: int
+        self, image: int, others: Ints, pairings: _Pairings
     ) -> tuple[Thumbnails, Thumbnails]:
-        """Return the thumbnail whose whole is like the view of the second one."""
-        whole, view = self.larges[image], self.larges[other]
-        if pairings.of_own[place]:
-            whole, view = view, whole
-        if pairings.mirrored[place]:
-            whole = np.ascontiguousarray(whole[:, ::-1])
-        return whole, view
+        """Return the thumbnails (n, 48, 48) whose wholes are like the views of the second ones."""
+        own, theirs = self.larges[image], self.larges[others]
+        of_own = pairings.of_own[:, None, None]
+        wholes, views = np.where(of_own, theirs, own), np.where(of_own, own, theirs)
+        wholes[pairings.mirrored] = wholes[pairings.mirrored, :, ::-1]
+        return wholes, views
+
+    def _lay(
+        self, wholes: Thumbnails, views: Thumbnails, pairings: _Pairings, places: Ints
+    ) -> Iterator[tuple[int, Doubles]]:
+        """Yield those of the places whose view can be laid over the whole, with the cuts (4,)."""
+        starts = _STARTS[pairings.column[places]]
+        cuts = register(normalize(wholes[places]), normalize(views[places]), starts)
+        for place, cut in zip(places.tolist(), cuts, strict=True):
+            if np.isfinite(cut).all():
+                yield place, cut
 
     def overlay(self, image: int, other: int) -> Overlay:
         """Find how two copies lie over each other."""
-        pairings = self._pair(image, np.array([other]))
-        column, of_own = int(pairings.column[0]), bool(pairings.of_own[0])
-        cut = None
-        if column != WHOLE or self.is_trimmed[[image, other]].any():
-            whole, view = self._sides(image, other, pairings, 0)
-            cut = register(normalize(whole), normalize(view), _start_of(column))
-        cut = NO_CUT if cut is None else cut
-        return Overlay(cut, bool(pairings.mirrored[0]), of_own)
-
-    def _compare(self, image: int, other: int, pairings: _Pairings, place: int) -> PartMatch | None:
-        whole, view = self._sides(image, other, pairings, place)
-        how = "mirrored" if pairings.mirrored[place] else ""
-        match = _judge(whole, view, NO_CUT, (how, _SAME))
-        column = int(pairings.column[place])
-        if match or (column == WHOLE and not self.is_trimmed[[image, other]].any()):
-            return match
-        cut = register(normalize(whole), normalize(view), _start_of(column))
-        frames = self._frame(image), self._frame(other)
-        if cut is None or not is_regular(
-            cut, *(frames[::-1] if pairings.of_own[place] else frames)
-        ):
-            return None
-        how = f"{how}, cut or with a border".removeprefix(", ")
-        return _judge(whole, resample(view, cut), cut, (how, _CUT))
+        others = np.array([other])
+        pairings = self._pair_wholes(image, others)
+        if _judge(*self._sides(image, others, pairings), NO_CUT, _SAME).agreements[0] < 0:
+            pairings = self._pair(image, others)
+        cut = NO_CUT
+        if pairings.column[0] != WHOLE or self.is_trimmed[[image, other]].any():
+            laid = self._lay(*self._sides(image, others, pairings), pairings, np.array([0]))
+            cut = next((cut for _, cut in laid), NO_CUT)
+        return Overlay(cut, bool(pairings.mirrored[0]), bool(pairings.of_own[0]))
 
     def _frame(self, image: int) -> Frame:
         return Frame(self.borders[image], float(self.aspects[image]))
 
 
-def _start_of(column: int) -> Doubles:
-    return np.array(_cut_of(column))
+class _Found(NamedTuple):
+    """The agreements (n,) of pictures, -1 where they differ, and the kinds of copies (n,).
 
-
-def _judge(
-    whole: Thumbnails, view: Thumbnails | Floats, cut: Doubles, kind: tuple[str, float]
-) -> PartMatch | None:
-    """Return the match of two pictures that lie over each other after a cut; None if they differ.
-
-    `kind` is the description of a match, and the minimum agreement for one.
+    Marks show which copies are cut, and which are changed in places.
     """
-    how, enough = kind
+
+    agreements: Floats
+    is_cut: Bools
+    is_changed: Bools
+
+    def put(self, place: int, found: _Found) -> None:
+        """Replace what was found for one picture."""
+        for own, theirs in zip(self, found, strict=True):
+            own[place] = theirs[0]
+
+    def describe(self, is_mirrored: Bools) -> list[PartMatch | None]:
+        """Return matches, with a description of each copy."""
+        marks = np.stack([is_mirrored, self.is_cut, self.is_changed], axis=1).tolist()
+        return [
+            PartMatch(agreement, ", ".join(compress(_KINDS, each))) if agreement >= 0 else None
+            for agreement, each in zip(self.agreements.tolist(), marks, strict=True)
+        ]
+
+
+def _judge(wholes: Thumbnails, views: Thumbnails | Floats, cut: Doubles, enough: float) -> _Found:
+    """Compare pictures (n, 48, 48) that lie over each other after a cut.
+
+    `enough` is the minimum agreement of pictures that are not changed in places.
+    """
     shown = shown_by_both(cut)
-    agreement, kept = _agreements(whole.astype(np.float32), view.astype(np.float32), shown)
-    if agreement >= enough:
-        return PartMatch(agreement, how)
-    if kept >= _WRITTEN_ON and agreement >= _LEAST:
-        return PartMatch(kept, f"{how}, changed in places".removeprefix(", "))
-    return None
+    whole, kept = compare_blocks(wholes.astype(np.float32), views.astype(np.float32), shown)
+    is_same = whole >= enough
+    is_changed = ~is_same & (kept >= _WRITTEN_ON) & (whole >= _LEAST)
+    agreements = np.where(is_same, whole, np.where(is_changed, kept, np.float32(-1)))
+    return _Found(agreements, np.full(len(wholes), bool(cut.any())), is_changed)
 
 
 def view_images(larges: Thumbnails, borders: Ints, heights: Ints, widths: Ints) -> Views:
@@ -238,49 +246,3 @@ class _Pairings(NamedTuple):
     column: Ints
     mirrored: npt.NDArray[np.bool_]
     of_own: npt.NDArray[np.bool_]
-
-
-def _count_bits(values: Hashes) -> npt.NDArray[np.uint8]:
-    contiguous = np.ascontiguousarray(values)[..., None]
-    bits = np.unpackbits(contiguous.view(np.uint8), axis=-1)
-    return np.asarray(bits.sum(axis=-1, dtype=np.uint8))
-
-
-def _agreements(one: Floats, other: Floats, shown: tuple[slice, slice]) -> tuple[float, float]:
-    """Return the agreement of the gradients of two pictures, and that without the worst blocks.
-
-    Only what both show counts.
-    """
-    cv2 = opencv()
-    blurred = (np.asarray(cv2.GaussianBlur(each, (0, 0), 0.9)) for each in (one, other))
-    a, b = (_gradients(each, *shown) for each in blurred)
-    products, ones, others = (_sum_blocks((x * y).sum(axis=0)) for x, y in ((a, b), (a, a), (b, b)))
-    whole = _cosine(products, ones, others)
-    gain = float(np.clip(products.sum() / max(float(others.sum()), 1e-9), 0.2, 5))
-    apart = ones - 2 * gain * products + gain * gain * others
-    kept = np.argsort(apart, kind="stable")[: int(len(apart) * _KEPT)]
-    least = min(float(ones.sum()), gain * gain * float(others.sum()))
-    share = min(1.0, float(ones[kept].sum()) / max(0.25 * least, 1e-9))
-    return whole, share * _cosine(products[kept], ones[kept], others[kept])
-
-
-def _gradients(levels: Floats, rows: slice, columns: slice) -> Floats:
-    """Return differences across and down (2, height, width) of the pixels of a part."""
-    before, after = (slice(columns.start + by, columns.stop + by) for by in (-1, 1))
-    above, below = (slice(rows.start + by, rows.stop + by) for by in (-1, 1))
-    across = levels[rows, after] - levels[rows, before]
-    down = levels[below, columns] - levels[above, columns]
-    return np.stack([across, down])
-
-
-def _sum_blocks(values: Floats) -> Floats:
-    """Return the sums of equal blocks (49,)."""
-    for axis in (0, 1):
-        starts = np.arange(_BLOCKS) * values.shape[axis] // _BLOCKS
-        values = np.add.reduceat(values, starts, axis=axis)
-    return np.asarray(values.ravel())
-
-
-def _cosine(products: Floats, ones: Floats, others: Floats) -> float:
-    length = float(np.sqrt(float(ones.sum()) * float(others.sum())))
-    return float(products.sum()) / max(length, 1e-9)

@@ -15,6 +15,8 @@ from faceprep.identity.duplicates import (
     NO_IDENTITY,
     Duplicates,
     Images,
+    Radius,
+    compare_again,
     find_duplicates,
     find_near_hashes,
     keep_best,
@@ -64,7 +66,7 @@ def world(hashes: list[int], seed: int) -> tuple[Hashes, Ints, np.ndarray]:
 @given(CLOSE, st.integers(0, 99))
 def test_an_image_is_dropped_only_for_a_better_kept_copy(hashes: list[int], seed: int) -> None:
     values, order, alike = world(hashes, seed)
-    kept = keep_best(values, order, lambda image, others: alike[image, others], radius=4)
+    kept = keep_best(values, order, lambda image, others: alike[image, others])
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
 
@@ -158,6 +160,32 @@ def test_a_copy_of_a_test_image_takes_no_other_with_it() -> None:
     alike[0, 1:] = alike[1:, 0] = True  # 0 is like 1 and the test image; these two differ
     found = find_duplicates(images([0, 0, NO_IDENTITY]), lambda image, others: alike[image, others])
     assert found.kept.tolist() == [2, 1, 2]
+
+
+def test_another_order_asks_no_more_about_images_without_copies() -> None:
+    alike = np.zeros((5, 5), np.bool_)
+    alike[0, 1] = alike[1, 0] = alike[1, 2] = alike[2, 1] = True
+    asked: set[frozenset[int]] = set()
+
+    def look(image: int, others: Ints) -> Bools:
+        asked.update(frozenset([image, other]) for other in others.tolist())
+        return np.asarray(alike[image, others])
+
+    found = find_duplicates(images([0] * 5), look)
+    assert found.kept.tolist() == [0, 0, 2, 3, 4]
+    asked.clear()
+    other = images([0] * 5, order=[1, 0, 2, 4, 3])
+    assert find_duplicates(other, compare_again(found, look)).kept.tolist() == [1, 1, 1, 3, 4]
+    assert not asked & {frozenset(pair) for pair in combinations([2, 3, 4], 2)}
+
+
+def test_whole_images_are_candidates_further_apart_than_their_views() -> None:
+    chance = np.random.default_rng(0)
+    for column, n_flipped, is_candidate in ((1, 6, True), (1, 7, False), (3, 6, False)):
+        hashes = chance.integers(0, 2**64, (2, 4), np.uint64)
+        hashes[1, column] = flipped(int(hashes[0, column]), set(range(n_flipped)))
+        kept = keep_best(hashes, np.arange(2), always, Radius(4, 6))
+        assert kept.tolist() == [0, 0 if is_candidate else 1]
 
 
 def test_no_images() -> None:

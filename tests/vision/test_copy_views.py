@@ -77,6 +77,20 @@ def test_changed_copies_of_crops_with_black_sides_are_found(photos: list[Pixels]
 
 
 @needs_data
+def test_photos_with_a_bar_or_a_large_mark_are_found(photos: list[Pixels]) -> None:
+    """A black bar over the eyes has stronger edges than the face; a mark crosses it."""
+    found = []
+    for photo in photos[2::8]:
+        bar = cv2.rectangle(photo.copy(), (23, 37), (69, 56), (0, 0, 0), -1)
+        mark = cv2.putText(photo.copy(), "SAMPLE", (14, 62), 0, 0.65, (255, 255, 255), 2)
+        mark = cv2.addWeighted(mark, 0.4, photo, 0.6, 0)
+        jpegs = [decode(encode(copy, ".jpg", 85)) for copy in (bar, mark)]
+        matches = views([photo, *jpegs]).match(0, np.array([1, 2]))
+        found.append([match is not None for match in matches])
+    assert np.mean(found, axis=0).min() >= 0.9, found
+
+
+@needs_data
 def test_photos_that_look_shifted_are_not_copies_unless_equal_strips_are_cut(
     photos: list[Pixels],
 ) -> None:
@@ -128,6 +142,19 @@ def test_blends_of_two_people_are_not_copies(photos: list[Pixels]) -> None:
 def test_a_flat_background_is_not_a_border() -> None:
     borders = [summarize_parts(draw_face(number, 0)[0]).border for number in range(8)]
     assert borders == [NO_BORDER] * 8
+
+
+def test_a_black_frame_is_found_around_black_corners_and_sides() -> None:
+    """The frame merges with the black parts of a turned crop, and with its black sides."""
+    turn = cv2.getRotationMatrix2D((56, 56), 5, 1)
+    turned = np.asarray(cv2.warpAffine(draw_face(2, 0)[0], turn, (112, 112)))
+    dark_side = draw_face(3, 0)[0].copy()
+    dark_side[:, :16] = 0
+    for crop, inner in ((turned, (0, 0, 0, 0)), (dark_side, (17, 0, 0, 0))):
+        framed = np.asarray(cv2.copyMakeBorder(crop, 8, 8, 8, 8, cv2.BORDER_CONSTANT))
+        assert summarize_parts(crop).border == inner
+        apart = np.subtract(summarize_parts(framed).border, inner) - 8
+        assert apart.min() >= 0 and apart.max() <= 1
 
 
 def test_hashes_do_not_depend_on_the_batch() -> None:

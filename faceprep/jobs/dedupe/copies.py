@@ -27,7 +27,9 @@ from faceprep.identity.duplicates import (
     NO_IDENTITY,
     RADIUS,
     Duplicates,
+    Radius,
     choose_radius,
+    compare_again,
     find_duplicates,
 )
 from faceprep.jobs.dedupe.look_alikes import LookAlikes
@@ -166,7 +168,11 @@ def plan_drops(
     An image that stays for one accepted drop is not dropped by another. It may be in an undecided
     one, because copies of a mislabelled image share its wrong label.
     """
-    found = _find_copies(look, load) if load else find_duplicates(look.table.images, _never, 0)
+    found = (
+        _find_copies(look, load)
+        if load
+        else find_duplicates(look.table.images, _never, Radius(0, 0))
+    )
     reasons = _Reasons(look, named, found)
     told = [
         reasons.dropped(image)
@@ -182,9 +188,14 @@ def plan_drops(
     return [decision for _, decision in judged], dict(counts)
 
 
-def _find_copies(look: LookAlikes, load: Load) -> Duplicates:
-    """Find copies, then once more if some of them are altered, so that the originals stay."""
+def _find_copies(look: LookAlikes, load: Load | None) -> Duplicates:
+    """Find copies, then once more if some of them are altered, so that the originals stay.
+
+    Without `load`, find the same bytes alone.
+    """
     table, images = look.table, look.table.images
+    if load is None:
+        return find_duplicates(images, _never, Radius(0, 0))
     rows, radius = table.signatures.rows, choose_radius(len(images.contents))
     found = find_duplicates(images, look.compare, radius)
     n_source = int(np.count_nonzero(images.identities != NO_IDENTITY))
@@ -192,7 +203,7 @@ def _find_copies(look: LookAlikes, load: Load) -> Duplicates:
     if not costs.any():
         return found
     better = replace(images, order=rank_by_quality(rows, costs))
-    return find_duplicates(better, look.compare, radius)
+    return find_duplicates(better, compare_again(found, look.compare), radius)
 
 
 def _never(image: int, others: Ints) -> Bools:
