@@ -32,3 +32,10 @@ def allocate(
     if n_bytes <= max(in_memory, 0):
         return np.zeros(shape, dtype)
     return np.frombuffer(map_temporary(n_bytes), dtype).reshape(shape)
+
+
+def copy_array(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a copy of an array that may be large, as `allocate` returns one of zeros."""
+    copy = allocate(array.shape, array.dtype)
+    copy[...] = array
+    return copy

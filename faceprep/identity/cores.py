@@ -12,9 +12,10 @@ from dataclasses import replace
 import numpy as np
 
 from faceprep.core.arrays import Doubles, Ints
+from faceprep.core.large_arrays import copy_array
 from faceprep.identity.identity_sums import Groups, gather_images
 from faceprep.identity.linkage import Bounds
-from faceprep.identity.vectors import DECIMALS, Vectors
+from faceprep.identity.vectors import Vectors
 
 _TURNS = 20
 _SAMPLE = 1 << 14
@@ -30,8 +31,8 @@ def gather_cores(vectors: Vectors, groups: Groups, bounds: Bounds, limit: float)
     its own are alike on average, if half of them or more are strays, or if the strays are alike:
     then they may be a second person, and it is not clear which of the two it is.
     """
-    totals = groups.totals.copy()
-    doubtful = own_likeness(groups, groups.totals) < bounds.merge_from
+    totals = copy_array(groups.totals)
+    doubtful = groups.likeness_within(groups.totals) < bounds.merge_from
     for group in np.flatnonzero(doubtful & (groups.totals[:, -1] >= _FEWEST)).tolist():
         rows = vectors.rows_of([group])
         angles = measure_angles(vectors, rows, limit, groups.is_unit)
@@ -39,20 +40,9 @@ def gather_cores(vectors: Vectors, groups: Groups, bounds: Bounds, limit: float)
         if not len(strays) or 2 * len(strays) >= len(rows):
             continue
         stray = gather_images(vectors, groups, strays).sum(axis=0)
-        if own_likeness(groups, stray[None])[0] < bounds.undecided_from:
+        if groups.likeness_within(stray[None])[0] < bounds.undecided_from:
             totals[group] -= stray
     return replace(groups, totals=totals)
-
-
-def own_likeness(groups: Groups, totals: Doubles) -> Doubles:
-    """Return the mean likeness (n,) of all pairs of images within each row of totals (n, d + 2).
-
-    A single image has no pair: its value is minus infinity.
-    """
-    n = totals[:, -1]
-    means, squares = groups.means(totals), groups.squares(totals)
-    products = ((means * means).sum(axis=1) * n - squares) / np.maximum(n - 1, 1)
-    return np.where(n > 1, (1 - squares + products).round(DECIMALS), -np.inf)
 
 
 def measure_angles(vectors: Vectors, rows: Ints, limit: float, is_unit: bool) -> Doubles:

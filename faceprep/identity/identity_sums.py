@@ -16,9 +16,11 @@ import numpy as np
 
 from faceprep.core.arrays import Doubles, Ints
 from faceprep.core.large_arrays import allocate
+from faceprep.core.shards import even_bounds
 from faceprep.identity.vectors import DECIMALS, Vectors
 
 _EXACT_BITS = 52
+_AT_ONCE = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,19 @@ class Groups:
         A single row on one side is compared with every row on the other.
         """
         return compare_groups(replace(self, totals=left), replace(self, totals=right))
+
+    def likeness_within(self, totals: Doubles) -> Doubles:
+        """Return the mean likeness (n,) of all pairs of images of each identity.
+
+        A single image has no pair: its value is minus infinity.
+        """
+        products = np.empty(len(totals))
+        for start, stop in even_bounds(len(totals), _AT_ONCE):  # as a whole, they take much memory
+            means = self.means(totals[start:stop])
+            products[start:stop] = (means * means).sum(axis=1)
+        n, squares = totals[:, -1], self.squares(totals)
+        products = (products * n - squares) / np.maximum(n - 1, 1)
+        return np.where(n > 1, (1 - squares + products).round(DECIMALS), -np.inf)
 
     def centroid_likeness(self, left: Doubles, right: Doubles) -> Doubles:
         """Return the likeness of the centroids of two identities, row by row.

@@ -11,7 +11,7 @@ from faceprep.core.arrays import Doubles, Ints
 from faceprep.core.embeddings import Embeddings
 from faceprep.identity.identity_sums import Groups, gather_groups
 from faceprep.identity.similarity import find_nearest_groups
-from faceprep.identity.vectors import DECIMALS, prepare
+from faceprep.identity.vectors import prepare
 
 
 class IdentityRow(NamedTuple):
@@ -68,20 +68,8 @@ def measure_identities(embeddings: Embeddings) -> IdentityTable:
     groups = gather_groups(vectors)
     nearest, likeness = _find_nearest(groups)
     counts = np.asarray(vectors.counts, np.int64)
-    return IdentityTable(vectors.names, counts, _measure_within(groups), nearest, likeness)
-
-
-def _measure_within(groups: Groups) -> Doubles:
-    """Return the mean likeness (g,) of two different images of an identity; NaN for one image.
-
-    The mean over all pairs has the likeness 1 of each image to itself in it.
-    """
-    n = groups.totals[:, -1]
-    means = groups.means(groups.totals)
-    with_itself = 1 - groups.squares(groups.totals) + (means * means).sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        within = (n * n * with_itself - n) / (n * n - n)
-    return np.asarray(np.where(n > 1, within, np.nan).round(DECIMALS))
+    within = np.where(counts > 1, groups.likeness_within(groups.totals), np.nan)
+    return IdentityTable(vectors.names, counts, within, nearest, likeness)
 
 
 def _find_nearest(groups: Groups) -> tuple[Ints, Doubles]:

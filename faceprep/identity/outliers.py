@@ -20,6 +20,7 @@ import numpy as np
 from faceprep.core.arrays import Doubles, Ints
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import OptionError
+from faceprep.core.large_arrays import copy_array
 from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, DROP, MOVE, UNDECIDED, Decision
 from faceprep.identity.cores import angles_from, measure_angles
@@ -102,7 +103,7 @@ def plan_cleaning(
 
 def _take_out(vectors: Vectors, groups: Groups, strays: Sequence[Stray]) -> Groups:
     """Return the cores: identities without their strays, or whole where nothing would be left."""
-    totals = groups.totals.copy()
+    totals = copy_array(groups.totals)
     for stray in strays:
         totals[stray.group] -= gather_images(vectors, groups, stray.rows).sum(axis=0)
     is_empty = totals[:, -1] == 0

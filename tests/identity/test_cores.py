@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
+from faceprep.core.embeddings import Embeddings, Model
+from faceprep.core.large_arrays import allocate
 from faceprep.core.types import ACCEPTED
-from faceprep.identity.cores import gather_cores, own_likeness
-from faceprep.identity.identity_sums import gather_groups
+from faceprep.identity.cores import gather_cores
+from faceprep.identity.identity_sums import Groups, gather_groups
 from faceprep.identity.linkage import Bounds
 from faceprep.identity.merge import plan_merges
 from faceprep.identity.vectors import prepare
@@ -50,7 +54,7 @@ def test_the_own_likeness_is_the_mean_of_all_pairs() -> None:
     groups = gather_groups(vectors)
     rows = vectors.take(range(5))
     table = (rows @ rows.T)[np.triu_indices(5, 1)]
-    found = own_likeness(groups, groups.totals)
+    found = groups.likeness_within(groups.totals)
     assert found[0] == pytest.approx(table.mean(), abs=1e-6) and found[1] == -np.inf
 
 
@@ -59,3 +63,18 @@ def test_identities_with_strays_are_merged_with_their_person() -> None:
     rows = {"a": noisy, "b": photos(person(1), 5, 3, 0.65), "c": photos(person(3), 5, 4)}
     decisions = plan_merges(folders(rows)).decisions
     assert [(each[:3], each.verdict) for each in decisions] == [(("merge", "b", "a"), ACCEPTED)]
+
+
+def test_cores_of_many_identities_need_little_memory() -> None:
+    """At two million identities, a copy of the sums is 8 GB."""
+    n, dim = 40_000, 1024
+    totals = allocate((n, dim + 2), np.float64)
+    totals[:, 0] = totals[:, -2:] = 1
+    groups = Groups(totals, 1.0, True)
+    vectors = prepare(Embeddings(["1"], ["a"], np.eye(1, dim, dtype="f4"), Model()))
+    tracemalloc.start()
+    cores = gather_cores(vectors, groups, BOUNDS, 75)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (cores.totals == totals).all()
+    assert peak < totals.nbytes / 3
