@@ -177,10 +177,9 @@ class PackedState:
 
     def read(self, name: str, limit: int = -1) -> bytes:
         """Return the content of one of its files, or its first `limit` bytes."""
-        n_bytes = -1 if limit is None else limit
         try:
             with self._archive.open(quote(os.fsencode(name), safe="/ ")) as file:
-                return file.read(n_bytes)
+                return file.read(limit)
         except _DAMAGE as error:
             raise self._damaged(f"{name}: {error}") from error
 
