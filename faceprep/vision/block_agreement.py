@@ -70,7 +70,7 @@ def _median_gain(products: Floats, own: Floats, theirs: Floats) -> Floats:
 
     The weaker gradients of a block are its weight, so that the edges of a bar have little.
     """
-    gains = products / np.maximum(theirs, 1e-9)
+    gains = np.asarray(products / np.maximum(theirs, 1e-9), np.float32)
     order = np.argsort(gains, axis=1, kind="stable")
     weights = np.take_along_axis(np.minimum(own, theirs), order, axis=1).cumsum(axis=1)
     middle = np.argmax(weights >= weights[:, -1:] / 2, axis=1)[:, None]
