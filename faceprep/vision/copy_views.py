@@ -56,9 +56,11 @@ WHOLE, MIRRORED, N_VIEWS = 0, 1, 2 + len(_CUTS)
 _STARTS = np.zeros((N_VIEWS, 4))
 _STARTS[2:] = _CUTS
 """The cut of each view."""
-_SAME, _CUT, _WRITTEN_ON, _LEAST = 0.995, 0.993, 0.998, 0.3
-"""Minimum agreements of whole copies, of cut ones, and of ones that are changed in places: without
-the worst blocks, and with them."""
+_SAME, _CUT = 0.995, 0.993
+"""Minimum agreements of whole copies, and of cut ones."""
+_WRITTEN_ON, _CUT_AND_WRITTEN_ON, _LEAST = 0.998, 0.999, 0.3
+"""Minimum agreements of copies that are changed in places: without the worst blocks, without them
+where the copy is cut too, and with them."""
 _KINDS = ("mirrored", "cut or with a border", "changed in places")
 _BATCH = 32
 """Number of images that are compared at once: so many fit into the cache of a processor."""
@@ -228,7 +230,8 @@ def _judge(wholes: Thumbnails, views: Thumbnails | Floats, cut: Doubles, enough:
     shown = shown_by_both(cut)
     whole, kept = compare_blocks(wholes.astype(np.float32), views.astype(np.float32), shown)
     is_same = whole >= enough
-    is_changed = ~is_same & (kept >= _WRITTEN_ON) & (whole >= _LEAST)
+    least = _CUT_AND_WRITTEN_ON if cut.any() else _WRITTEN_ON
+    is_changed = ~is_same & (kept >= least) & (whole >= _LEAST)
     agreements = np.where(is_same, whole, np.where(is_changed, kept, np.float32(-1)))
     return _Found(agreements, np.full(len(wholes), bool(cut.any())), is_changed)
 
