@@ -24,7 +24,7 @@ from faceprep.cli.log_lines import log_to_stderr
 from faceprep.cli.parameters import GLOBAL_OPTIONS, JobOption, argument, job_options, with_variables
 from faceprep.cli.progress import counting_bar, progress_bar
 from faceprep.cli.run_options import ConfirmedRunOptions, RunOptions, WorkOptions
-from faceprep.cli.summary import describe_summary, print_failures
+from faceprep.cli.summary import describe_preview, describe_summary, print_failures
 from faceprep.cli.terminal_text import HelpContext, show_error, write_examples
 from faceprep.core import registry
 from faceprep.core.errors import FaceprepError, Interrupted, Unconfirmed
@@ -33,6 +33,7 @@ from faceprep.core.options import check_ranges
 from faceprep.core.suggest import did_you_mean
 from faceprep.core.types import Request, Runner, Summary
 from faceprep.run.engine import run_job
+from faceprep.run.preview import preview_job
 
 _SHARED_OPTIONS = (
     JobOption(
@@ -158,6 +159,8 @@ def _run(ctx: click.Context, /, **given: Any) -> int:
         is_confirmed=run.yes,
         item_timeout=run.item_timeout,
     )
+    if run.dry_run:
+        return _preview_job(job, request, as_object)
     try:
         return _run_job(job, request, runner, as_object, quiet)
     except Unconfirmed as error:
@@ -206,6 +209,14 @@ def _run_job(job: Job, request: Request, runner: Runner, as_object: bool, quiet:
         return 0
     print_failures(summary.details["failures"])
     return 3
+
+
+def _preview_job(job: Job, request: Request, as_object: bool) -> int:
+    """Plan and check the run, print what it would do, and return the exit status."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    summary = preview_job(job, request)
+    click.echo(json.dumps(summary.as_json()) if as_object else describe_preview(summary))
+    return 3 if summary.failed else 0
 
 
 def _split_places(places: list[Any], job: Job) -> tuple[tuple[Path, ...], Path]:

@@ -67,6 +67,9 @@ class RunOptions(WorkOptions):
     )
     limit: int | None = option(None, "Process only the first N inputs.", values=Values(least=1))
     overwrite: bool = option(False, "Start again: remove the output of the earlier run.")
+    dry_run: bool = option(
+        False, "Plan the run and check that it may begin, then stop. Nothing is written."
+    )
 
     def share(self) -> Share | None:
         """Return the share that --shard names. Raises OptionError."""

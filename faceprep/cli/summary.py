@@ -9,7 +9,7 @@ from pathlib import Path
 
 from faceprep.cli.terminal_text import show_error
 from faceprep.core.job import Job
-from faceprep.core.text import count_noun, format_duration, join_lines, on_one_line
+from faceprep.core.text import count_noun, format_bytes, format_duration, join_lines, on_one_line
 from faceprep.core.types import OK, Summary
 from faceprep.tables.ledger import first_failures
 
@@ -37,6 +37,20 @@ def describe_summary(summary: Summary, job: Job) -> str:
     figures = {name: value for name, value in details if name not in _SHARED_DETAILS}
     if figures and (sentence := job.sentence(figures)):
         lines.append(sentence)
+    return join_lines(lines)
+
+
+def describe_preview(summary: Summary) -> str:
+    """Describe what a run would do."""
+    details = summary.details
+    line = (
+        f"dry run: {_count_inputs(summary)} in {count_noun(details['shards'], 'shard')}, about "
+        f"{count_noun(details['planned_files'], 'file')} of "
+        f"{format_bytes(details['planned_bytes'])} for {summary.output}; nothing was written"
+    )
+    lines = [line]
+    if skipped := details.get("skipped"):
+        lines.append(f"skipped files: {_list_counts(skipped)}")
     return join_lines(lines)
 
 

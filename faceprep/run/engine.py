@@ -46,9 +46,9 @@ def _carry_out(
     """Carry out a run on this disk, or one that puts its output into a store."""
     started = time.monotonic()
     job.check_places(request)
-    places = _places(job, request)
+    places = places_of(job, request)
     places.store = store
-    folders = _folders(job, request)
+    folders = folders_of(job, request)
     drive: Drive | None = None
     try:
         with name_faults(request.output):
@@ -82,7 +82,7 @@ def _lock(places: Places) -> AbstractContextManager[str]:
     return locks.lock(places.state)
 
 
-def _places(job: Job, request: Request) -> Places:
+def places_of(job: Job, request: Request) -> Places:
     """Return the places of a run: beside an output file, or inside an output folder."""
     share = request.share.folder if request.share else ""
     if job.writes_file(request.output):
@@ -96,7 +96,7 @@ def _places(job: Job, request: Request) -> Places:
     return Places(request.output, name, shares_failures=True, share=share)
 
 
-def _folders(job: Job, request: Request) -> list[Path]:
+def folders_of(job: Job, request: Request) -> list[Path]:
     """Return the folders that the run fills; none where the output is one file."""
     if job.writes_file(request.output):
         return []

@@ -52,6 +52,17 @@ def run_in_store(job: Job, request: Request, run_here: RunHere) -> Summary:
     return replace(summary, output=place.url)
 
 
+def find_earlier(job: Job, request: Request) -> tuple[Request, str, dict[str, Any] | None]:
+    """Return the request with its place on this disk, the prefix that the names of outputs are
+    relative to, and the record of the earlier run, None without one.
+
+    Raises FaceprepError where a run would.
+    """
+    _refuse_unfit(job, request)
+    place = _Place(request.output, request.share)
+    return replace(request, output=place.here), place.root(job), load_known_run(place.state)
+
+
 def find_run(output: Path) -> dict[str, Any] | None:
     """Return the record of the run that makes an output in a store, None without one."""
     return load_known_run(_Place(output).state)

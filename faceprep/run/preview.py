@@ -1,0 +1,133 @@
+"""A preview of a run: it is planned and checked as a run is, and nothing is written."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from faceprep.core.job import Job
+from faceprep.core.os_errors import name_faults
+from faceprep.core.paths import exists
+from faceprep.core.scratch import scratch_folder
+from faceprep.core.state_file import RUN, STATE, find_state, load_record
+from faceprep.core.types import Request, Summary, Work
+from faceprep.core.urls import is_remote
+from faceprep.run import planning, preflight
+from faceprep.run.engine import folders_of, places_of
+from faceprep.run.places import Places
+from faceprep.run.store_output import find_earlier
+from faceprep.run.tally import Tally
+
+log = logging.getLogger("faceprep")
+
+
+def preview_job(job: Job, request: Request) -> Summary:
+    """Plan the run that `run_job` would carry out, and check that it may begin.
+
+    The summary counts the planned inputs, none of them ok. Its details have the planned number of
+    shards, files and bytes; files and bytes are estimates.
+
+    Raises FaceprepError where the run itself would be refused before its first shard.
+    """
+    started = time.monotonic()
+    job.check_places(request)
+    before: Mapping[str, Any] | None
+    with name_faults(request.output), scratch_folder() as scratch:
+        if is_remote(request.output):
+            here, root, before = find_earlier(job, request)
+            places = places_of(job, here)
+        else:
+            here, places = request, places_of(job, request)
+            root, before = str(places.root), _find_earlier(places)
+        folders = folders_of(job, here)
+        preflight.refuse_bad_places(here, folders, job.writes_in_place(here))
+        preflight.refuse_linked_state(places.state_folders())
+        preflight.refuse_bad_share(here, job.writes_in_place(here))
+        if request.overwrite or _is_void(before, root):
+            before = None
+        planned = _plan(job, here, scratch, before)
+        _check_output(here, planned.work, root, before, folders)
+        preflight.refuse_what_cannot_fit(planned.work, 1, places.root)
+    for outcome in planned.lost:
+        log.warning("%s", outcome.reason)
+    tally, work = Tally(lost=planned.lost), planned.work
+    figures = {
+        "failures": None,
+        "done_before": 0,
+        "dry_run": True,
+        "shards": sum(len(stage.shards) for stage in work.stages),
+        "planned_files": work.n_files,
+        "planned_bytes": work.n_bytes,
+    }
+    return Summary(
+        command=job.command,
+        unit=work.counted_unit or work.unit,
+        inputs=_count_inputs(work),
+        failed=tally.n_failed,
+        by_status=tally.by_status,
+        seconds=round(time.monotonic() - started, 3),
+        output=str(request.output),
+        details=figures | work.figures,
+    )
+
+
+def _find_earlier(places: Places) -> Mapping[str, Any] | None:
+    """Return the record of the earlier run in these places, None without one."""
+    home = places.root / places.home
+    state = find_state(home)
+    if state is None:
+        return None
+    inner = places.state.relative_to(home / STATE) / RUN
+    return load_record(state, inner.as_posix()) or None
+
+
+def _is_void(before: Mapping[str, Any] | None, root: str) -> bool:
+    """Return whether the output of a finished run was deleted, so that the run starts again."""
+    files = (before or {}).get("files")
+    if not files or not (before or {}).get("finished"):
+        return False
+    return not any(exists(f"{root}/{name}") for name in files)
+
+
+def _plan(
+    job: Job, request: Request, scratch: Path, before: Mapping[str, Any] | None
+) -> planning.Planned:
+    """Plan the run in a temporary folder, and refuse a resumption that does not fit."""
+    if before is None:
+        return planning.plan(job, request, scratch)
+    preflight.refuse_other_run(before, planning.describe(job, request), request.output)
+    preflight.refuse_other_share(before, request)
+    request = replace(request, choices=planning.choices_of(before))
+    planned = planning.plan(job, request, scratch)
+    if planning.replay(job, request, scratch, before, planned) is None:
+        preflight.refuse_changed_input(before, planned.described, request.output)
+    return planned
+
+
+def _check_output(
+    request: Request, work: Work, root: str, before: Mapping[str, Any] | None, folders: list[Path]
+) -> None:
+    """Refuse outputs that are there and that the run did not make."""
+    if work.files is not None:
+
+        def has(name: str) -> bool:
+            return exists(f"{root}/{name}")
+
+        preflight.refuse_to_write_over(request, Path(root), work.files, before, has)
+    elif before is None and not request.overwrite:
+        preflight.refuse_foreign_files(folders)
+
+
+def _count_inputs(work: Work) -> int:
+    """Return the planned number of the inputs that the summary of the run will count."""
+    unit = work.counted_unit or work.unit
+    sizes = [
+        sum(len(shard) for shard in stage.shards)
+        for stage in work.stages
+        if (stage.unit or work.unit) == unit
+    ]
+    return max(sizes, default=0)
