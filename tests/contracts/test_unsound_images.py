@@ -218,7 +218,7 @@ def test_review_without_a_server(
     """The page has a gap in place of each unsound image, and a warning counts them."""
     plan = save_plan(tmp_path / "plan.jsonl", folder, [Decision("merge", "p0", "p1", 0.7)])
     reviewed = Review(static=tmp_path / "page").serve(plan, lambda address: None)
-    assert reviewed.note == f"open {tmp_path / 'page' / 'index.html'} (4 pictures)"
+    assert reviewed.page == f"{tmp_path / 'page' / 'index.html'} (4 pictures)"
     (warning,) = [message for message in caplog.messages if "left out" in message]
     assert warning.startswith(f"{tmp_path / 'page'}: 5 images are left out: p0/gone.jpg: ")
 
