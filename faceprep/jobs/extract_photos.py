@@ -26,12 +26,12 @@ from faceprep.core.untaken import UntakenFiles
 from faceprep.sets.folder import Identity, find_identities
 from faceprep.sets.kinds import describe_other_kind
 from faceprep.sets.listing import is_text, list_images, refuse_bad_name
+from faceprep.steps.crop_options import WritesCrops, format_option, quality_option
 from faceprep.steps.fallback import find_with
 from faceprep.steps.find_faces import DEGENERATE, FaceFinder, FaceOptions, face_rows
 from faceprep.steps.found import Found
 from faceprep.steps.model_names import DETECTORS
 from faceprep.tables.faces import FACES_TABLE, FacesWriter, join_faces, join_output
-from faceprep.vision import codec
 from faceprep.vision.load_image import load_noted_bytes
 from faceprep.vision.templates import load_template
 
@@ -57,7 +57,7 @@ class Photo(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ExtractPhotos(FaceOptions, Job):
+class ExtractPhotos(WritesCrops, FaceOptions, Job):
     """Extract aligned faces from photos.
 
     SRC is a photo, or a folder of photos or of identity folders. The faces are written as
@@ -82,9 +82,12 @@ class ExtractPhotos(FaceOptions, Job):
         "with sound landmarks.",
         values=DETECTORS,
     )
+    format: str = format_option()
+    quality: int = quality_option()
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.check_format()
         if self.select not in _SELECTS:
             raise OptionError("--select", expected=", ".join(_SELECTS), found=repr(self.select))
 
@@ -150,9 +153,9 @@ class ExtractPhotos(FaceOptions, Job):
             return Outcome(photo.path, found.status, found.reason)
         has_many = self.select == "only" and len(chosen.faces) > 1
         beside = _MULTI if has_many else ""
-        names = [f"{photo.crop}_{crop.face}.png" for crop in crops]
+        names = [f"{photo.crop}_{crop.face}{self.suffix}" for crop in crops]
         for name, crop in zip(names, crops, strict=True):
-            sink.write(name, codec.encode(crop.pixels, ".png"), beside=beside)
+            sink.write(name, self.encode(crop.pixels), beside=beside)
         outputs = [join_output(name, beside) for name in names]
         known = {"source": photo.path, "detector": detector, "template": self.template}
         for row in face_rows(photo.pixels, chosen, crops, outputs, **known):
