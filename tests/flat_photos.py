@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -17,8 +18,11 @@ JOB = ExtractPhotos(detector="flat")
 ONE, TWO = [Flat(40, 50)], [Flat(40, 50), Flat(200, 80, 90, 0.97)]
 
 
-def run(source: Path, output: Path, job: ExtractPhotos = JOB, **asked: object) -> Summary:
-    return run_job(job, Request((source,), output, **asked), SerialRunner())  # type: ignore[arg-type]
+def run(
+    source: Path | Sequence[Path], output: Path, job: ExtractPhotos = JOB, **asked: object
+) -> Summary:
+    sources = (source,) if isinstance(source, Path) else tuple(source)
+    return run_job(job, Request(sources, output, **asked), SerialRunner())  # type: ignore[arg-type]
 
 
 def files(root: Path) -> set[str]:

@@ -42,7 +42,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "extract-photos": (
         "faceprep extract-photos photos faces",
         "faceprep extract-photos photos faces --select largest --fallback mtcnn",
-        "faceprep extract-photos photos faces --template arcface-224 --det-size 1280",
+        "faceprep extract-photos phone camera faces --template arcface-224 --format jpg",
     ),
     "extract-video": (
         "faceprep extract-video clips frames --every 10",

@@ -69,7 +69,7 @@ COMMANDS: dict[str, Entry] = {
     ),
     "score": _job("score:Score", "Score sharpness, pose and more of each crop.", "SRC OUT"),
     "extract-photos": _job(
-        "extract_photos:ExtractPhotos", "Extract aligned faces from photos.", "SRC DST", "detect"
+        "extract_photos:ExtractPhotos", "Extract aligned faces from photos.", "SRC... DST", "detect"
     ),
     "extract-video": _job(
         "extract_video.job:ExtractVideo",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -20,21 +22,24 @@ from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.paths import is_folder
-from faceprep.core.shards import cut_evenly
+from faceprep.core.shards import cut_at, even_bounds
+from faceprep.core.text import count_noun
 from faceprep.core.types import MANY_FACES, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.core.untaken import UntakenFiles
 from faceprep.sets.folder import Identity, find_identities
 from faceprep.sets.kinds import describe_other_kind
 from faceprep.sets.listing import is_text, list_images, refuse_bad_name
+from faceprep.steps.crop_options import WritesCrops, format_option, quality_option
 from faceprep.steps.fallback import find_with
 from faceprep.steps.find_faces import DEGENERATE, FaceFinder, FaceOptions, face_rows
 from faceprep.steps.found import Found
 from faceprep.steps.model_names import DETECTORS
 from faceprep.tables.faces import FACES_TABLE, FacesWriter, join_faces, join_output
-from faceprep.vision import codec
 from faceprep.vision.load_image import load_noted_bytes
 from faceprep.vision.templates import load_template
 
+log = logging.getLogger("faceprep")
+_N_NAMED = 3
 _SHARD = 32
 _BATCH = 8
 _BATCH_PIXELS = 24_000_000
@@ -57,10 +62,10 @@ class Photo(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ExtractPhotos(FaceOptions, Job):
+class ExtractPhotos(WritesCrops, FaceOptions, Job):
     """Extract aligned faces from photos.
 
-    SRC is a photo, or a folder of photos or of identity folders. The faces are written as
+    Each SRC is a photo, or a folder of photos or of identity folders. The faces are written as
     DST/IDENTITY/STEM_FACE.png, and DST/faces.parquet lists where each comes from. Photos with
     several faces go to DST_multi, with all their faces cropped. Photos without a face above the
     minimum score go to DST_none, unchanged. Photos that cannot be read are named in
@@ -82,9 +87,12 @@ class ExtractPhotos(FaceOptions, Job):
         "with sound landmarks.",
         values=DETECTORS,
     )
+    format: str = format_option()
+    quality: int = quality_option()
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.check_format()
         if self.select not in _SELECTS:
             raise OptionError("--select", expected=", ".join(_SELECTS), found=repr(self.select))
 
@@ -92,25 +100,21 @@ class ExtractPhotos(FaceOptions, Job):
         return True
 
     def plan(self, request: Request, scratch: Path) -> Work:
-        untaken = UntakenFiles(request.sources[0], "images")
-        root, identities = _find_photos(request.sources[0], untaken)
-        listing = list_images(identities, request.limit)
-        if not len(listing):
-            raise SourceError(
-                "no photos in this folder",
-                path=root,
-                expected="SRC/PHOTO.jpg or SRC/IDENTITY/PHOTO.jpg",
-            )
+        roots, skipped = find_all(request.sources)
+        paths = list(roots)[: request.limit]
         self.announce(*filter(None, [self.fallback]))
-        paths = list(listing.prefixed_paths(""))
         crops = name_crops(paths)
         digest = hashlib.sha256()
-        shards = []
-        for shard in cut_evenly(len(paths), _SHARD, root):
-            names = [(path, crops[path]) for path in paths[shard.start : shard.stop]]
-            sizes = [storage.file_size(f"{root}/{path}") for path, _ in names]
-            digest.update(json.dumps([names, sizes]).encode())
-            shards.append(replace(shard, payload=names))
+        shards: list[Shard] = []
+        start = 0
+        for root, below in groupby(paths, roots.__getitem__):
+            stop = start + len(list(below))
+            for shard in cut_at(even_bounds(stop, _SHARD, start), root, first=len(shards)):
+                names = [(path, crops[path]) for path in paths[shard.start : shard.stop]]
+                sizes = [storage.file_size(f"{root}/{path}") for path, _ in names]
+                digest.update(json.dumps([names, sizes]).encode())
+                shards.append(replace(shard, payload=names))
+            start = stop
         height, width = load_template(self.template).size
         fingerprint = f"{len(paths):,} photos, names and sizes {digest.hexdigest()[:16]}"
         return Work(
@@ -118,7 +122,7 @@ class ExtractPhotos(FaceOptions, Job):
             fingerprint,
             n_files=len(paths),
             n_bytes=2 * height * width * len(paths),
-            skipped=untaken.counts,
+            skipped=skipped,
         )
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
@@ -150,9 +154,9 @@ class ExtractPhotos(FaceOptions, Job):
             return Outcome(photo.path, found.status, found.reason)
         has_many = self.select == "only" and len(chosen.faces) > 1
         beside = _MULTI if has_many else ""
-        names = [f"{photo.crop}_{crop.face}.png" for crop in crops]
+        names = [f"{photo.crop}_{crop.face}{self.suffix}" for crop in crops]
         for name, crop in zip(names, crops, strict=True):
-            sink.write(name, codec.encode(crop.pixels, ".png"), beside=beside)
+            sink.write(name, self.encode(crop.pixels), beside=beside)
         outputs = [join_output(name, beside) for name in names]
         known = {"source": photo.path, "detector": detector, "template": self.template}
         for row in face_rows(photo.pixels, chosen, crops, outputs, **known):
@@ -166,6 +170,47 @@ class ExtractPhotos(FaceOptions, Job):
         """Join the tables of the shards."""
         with sink.open(FACES_TABLE) as file:
             join_faces([sink.part_path(shard.id, _PART) for shard in work.stages[0].shards], file)
+
+
+def find_all(sources: Sequence[Path]) -> tuple[dict[str, Path], Counter[str]]:
+    """Return the folder that each photo's path is below, and count the other files by suffix.
+
+    An identity that several sources have becomes one, with a warning. Raises SourceError.
+    """
+    roots: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
+    shared: set[str] = set()
+    skipped: Counter[str] = Counter()
+    for source in sources:
+        untaken = UntakenFiles(source, "images")
+        root, identities = _find_photos(source, untaken)
+        skipped.update(untaken.counts)
+        paths = list(list_images(identities).prefixed_paths(""))
+        if not paths:
+            raise SourceError(
+                "no photos in this folder",
+                path=root,
+                expected="SRC/PHOTO.jpg or SRC/IDENTITY/PHOTO.jpg",
+            )
+        for path in paths:
+            if path in roots:
+                raise SourceError(
+                    "two photos would have one output",
+                    path=root / path,
+                    found=f"{roots[path] / path}",
+                    remedy="Extract them to different outputs, or name the folder that both are "
+                    "in.",
+                )
+            roots[path] = root
+        names = [each.name for each in identities if each.name != "."]
+        shared.update(name for name in names if folders.setdefault(name, root) != root)
+    if shared:
+        log.warning(
+            "%s in several sources and will be written as one: %s",
+            count_noun(len(shared), "identity is", "identities are"),
+            ", ".join(sorted(shared)[:_N_NAMED]) + " …" * (len(shared) > _N_NAMED),
+        )
+    return roots, skipped
 
 
 def _find_photos(source: Path, untaken: UntakenFiles) -> tuple[Path, list[Identity]]:

@@ -86,6 +86,21 @@ def test_the_table_says_where_each_crop_comes_from(photos: Path, tmp_path: Path)
     )
 
 
+def test_crops_of_one_and_of_several_faces_have_the_format(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path / "out", replace(JOB, format="jpg"))
+    found = {row["output"]: row["key"] for row in rows(tmp_path / "out")}
+    assert found == {
+        "flat_0.jpg": "flat_0",
+        "ann/one_0.jpg": "ann/one_0",
+        "+_multi/ann/two_0.jpg": "+_multi/ann/two_0",
+        "+_multi/ann/two_1.jpg": "+_multi/ann/two_1",
+    }
+    assert files(tmp_path / "out") == {"faces.parquet", "flat_0.jpg", "ann/one_0.jpg"}
+    assert files(tmp_path / "out_multi") == {"ann/two_0.jpg", "ann/two_1.jpg"}
+    for name in ("out/ann/one_0.jpg", "out_multi/ann/two_1.jpg"):
+        assert decode((tmp_path / name).read_bytes()).shape == (112, 112, 3)
+
+
 @pytest.mark.parametrize("suffix", [".png", ".bmp"])
 def test_a_red_patch_stays_red(suffix: str, tmp_path: Path) -> None:
     pixels = paint(Flat(100, 80, 60))

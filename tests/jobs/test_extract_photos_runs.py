@@ -10,7 +10,7 @@ import pytest
 
 from faceprep.cli import main
 from faceprep.core import registry
-from faceprep.core.errors import OutputError, SourceError
+from faceprep.core.errors import OptionError, OutputError, ResumeError, SourceError
 from faceprep.core.registry import Entry
 from tests.fakes import expect_same_after_kills, is_state, tree
 from tests.flat_faces import flat_detectors
@@ -32,6 +32,15 @@ def test_killed_and_started_again(
     expect_same_after_kills(lambda output: run(photos, output), tmp_path, 30, seed=3)
     folders = {name.split("/")[0] for name in tree(tmp_path / "whole")}
     assert folders == {"out", "out_multi", "out_none"}
+
+
+def test_another_format_or_quality_is_another_run(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path / "out", replace(JOB, format="jpg"))
+    assert run(photos, tmp_path / "out", replace(JOB, format="jpg")).outputs
+    with pytest.raises(ResumeError, match="--format 'jpg' then, 'png' now"):
+        run(photos, tmp_path / "out")
+    with pytest.raises(ResumeError, match="--quality 95 then, 80 now"):
+        run(photos, tmp_path / "out", replace(JOB, format="jpg", quality=80))
 
 
 def test_overwrite_removes_what_the_run_before_wrote_and_nothing_else(
@@ -97,6 +106,7 @@ def test_places_that_are_refused(photos: Path, tmp_path: Path) -> None:
         (["--fallback", "nobody"], 2, "unknown detector 'nobody'"),
         (["--template", "arcface-100x90"], 2, "template 'arcface-100x90'"),
         (["--min-score", "2"], 2, "invalid --min-score: expected 0 to 1"),
+        (["--quality", "0"], 2, "invalid --quality: expected 1 to 100, found 0"),
         (["--det-size", "9"], 2, "invalid --det-size: expected 32 or more, found 9"),
         (["--device", "gpu"], 2, "invalid --device: expected"),
         (
@@ -145,3 +155,8 @@ def test_unknown_select_is_wrong_usage(
         "'best' is not one of 'only', 'largest', 'score', 'center', 'all'"
         in capsys.readouterr().err
     )
+
+
+def test_unknown_format_is_refused() -> None:
+    with pytest.raises(OptionError, match="^invalid --format: expected png or jpg, found 'gif'"):
+        replace(JOB, format="gif")

@@ -116,6 +116,25 @@ def test_a_red_patch_beside_the_face_stays_red(tmp_path: Path) -> None:
     assert red.sum() > 300
 
 
+def test_crops_as_jpeg(tmp_path: Path) -> None:
+    """They are the crops that PNG keeps, at the quality that is asked for."""
+    source = tmp_path / "src"
+    source.mkdir()
+    (source / "a.png").write_bytes(encode(astronaut(), ".png"))
+    run_job(JOB, Request((source,), tmp_path / "png"), SerialRunner())
+    (plain,) = crops_of(tmp_path / "png").values()
+    sizes = []
+    for quality in (30, 95):
+        output = tmp_path / str(quality)
+        job = replace(JOB, format="jpg", quality=quality)
+        run_job(job, Request((source,), output), SerialRunner())
+        data = (output / "a_0.jpg").read_bytes()
+        assert data.startswith(b"\xff\xd8") and not list(output.glob("*.png"))
+        assert difference(crops_of(output)["a.png"], plain) < 6
+        sizes.append(len(data))
+    assert sizes[0] < sizes[1]
+
+
 @needs_mtcnn
 def test_mtcnn_as_the_fallback(tmp_path: Path, flat_detectors: None) -> None:
     by_first = crops_of_single(astronaut(), tmp_path / "first", replace(JOB, detector="mtcnn"))

@@ -24,12 +24,12 @@ from faceprep.core.paths import real_path
 from faceprep.core.shards import cut_at
 from faceprep.core.types import OK, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.jobs.align.photos import Problem, Run, open_photos, plan_photos
+from faceprep.steps.crop_options import WritesCrops, format_option, quality_option
 from faceprep.steps.find_faces import DEGENERATE, open_cropper
 from faceprep.steps.list_options import ListOptions
 from faceprep.steps.model_names import NAMED_TEMPLATES, TEMPLATES
 from faceprep.tables import faces as faces_table
 from faceprep.tables.faces import FACES_TABLE, FaceRow, FacesWriter, join_output, split_output
-from faceprep.vision import codec
 from faceprep.vision.templates import load_template
 
 _PHOTOS = 64
@@ -45,7 +45,7 @@ class _Fitted(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Align(ListOptions, Job):
+class Align(WritesCrops, ListOptions, Job):
     """Crop faces again at another size or template, without a detector.
 
     SRC is the source of the extract command, or the same photos in any set. --faces names the
@@ -69,13 +69,12 @@ class Align(ListOptions, Job):
         f"Align faces to this template, at any size: {NAMED_TEMPLATES}.",
         values=TEMPLATES,
     )
-    format: str = option("png", "Write crops in this format.", choices=("png", "jpg"))
-    quality: int = option(95, "Set the JPEG quality.", values=Values(least=1, most=100))
+    format: str = format_option()
+    quality: int = quality_option()
 
     def __post_init__(self) -> None:
         load_template(self.template)
-        if self.format not in ("png", "jpg"):
-            raise OptionError("--format", expected="png or jpg", found=repr(self.format))
+        self.check_format()
         check_ranges(self)
 
     @property
@@ -176,7 +175,7 @@ class Align(ListOptions, Job):
         for row in rows:
             crop = cut(pixels, np.asarray(row.transform))
             name, beside = self._name(row.output or "")
-            sink.write(name, codec.encode(crop, f".{self.format}", self.quality), beside=beside)
+            sink.write(name, self.encode(crop), beside=beside)
             table.add(row._replace(output=join_output(name, beside)))
             yield Outcome(row.key)
 
@@ -185,7 +184,7 @@ class Align(ListOptions, Job):
         name, beside = split_output(output)
         if beside not in self.siblings:
             name, beside = output, ""
-        return f"{os.path.splitext(name)[0]}.{self.format}", beside
+        return os.path.splitext(name)[0] + self.suffix, beside
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """Join the tables of the shards."""

@@ -14,7 +14,6 @@ from faceprep.jobs.extract_video.siw_crops import OriginalCrops, open_crops
 from faceprep.jobs.extract_video.videos import Video
 from faceprep.steps.find_faces import Crop
 from faceprep.video.reader import Frame
-from faceprep.vision import codec
 
 ORIGINAL = "_original"
 File = tuple[str, bytes, str]
@@ -37,7 +36,6 @@ class FrameCutter:
 
     def __init__(self, options: VideoOptions, root: str, video: Video) -> None:
         self._options, self._video = options, video
-        self._suffix = f".{options.format}"
         self.originals: OriginalCrops | None = None
         if video.face:
             self.originals = open_crops(
@@ -52,11 +50,11 @@ class FrameCutter:
         """Name the crops of `faces`, by their places among the faces of frame `number`."""
         stem = self._stem(number)
         stems = [f"{stem}_{face}" if self._options.all_faces else stem for face in faces]
-        return [stem + self._suffix for stem in stems]
+        return [stem + self._options.suffix for stem in stems]
 
     def in_track(self, number: int, track: int) -> str:
         """Name the crop of a track in frame `number`."""
-        return f"{self._video.folder}/{track}/{number}{self._suffix}"
+        return f"{self._video.folder}/{track}/{number}{self._options.suffix}"
 
     def files(self, outputs: Sequence[str], crops: Sequence[Crop]) -> list[File]:
         """Encode crops under their names."""
@@ -73,7 +71,7 @@ class FrameCutter:
             return Original(note=cut, has_box=False)
         if cut is None:
             return Original(has_box=False)
-        name = self._stem(frame.number) + self._suffix
+        name = self._stem(frame.number) + self._options.suffix
         return Original([(name, self.encode(cut), ORIGINAL)], has_box=True)
 
     def given_box(self, number: int) -> Doubles | None:
@@ -91,7 +89,7 @@ class FrameCutter:
 
     def encode(self, pixels: Pixels) -> bytes:
         """Encode a crop in the format of the options."""
-        return codec.encode(pixels, self._suffix, self._options.quality)
+        return self._options.encode(pixels)
 
     def _stem(self, number: int) -> str:
         return f"{self._video.folder}/{number}"

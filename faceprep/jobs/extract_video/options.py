@@ -9,6 +9,7 @@ from faceprep.core.errors import OptionError
 from faceprep.core.options import Values, option
 from faceprep.jobs.extract_video.selection import SCORE, SELECTIONS
 from faceprep.models.refine.follow import open_follow_look
+from faceprep.steps.crop_options import WritesCrops, format_option, quality_option
 from faceprep.steps.embed_options import EmbedOptions
 from faceprep.steps.find_faces import FaceFinder, FaceOptions
 from faceprep.steps.follow_faces import FaceFollower, Look
@@ -21,7 +22,7 @@ _MOST_FRAMES = 1_000_000
 
 
 @dataclass(frozen=True)
-class VideoOptions(FaceOptions):
+class VideoOptions(WritesCrops, FaceOptions):
     """The options of extract-video, besides those of finding faces."""
 
     every: int = option(
@@ -55,8 +56,8 @@ class VideoOptions(FaceOptions):
         "doubt; track each face in between.",
         values=Values("N", known=(_AUTO,), default="every frame"),
     )
-    format: str = option("png", "Write crops in this format.", choices=("png", "jpg"))
-    quality: int = option(95, "Set the JPEG quality.", values=Values(least=1, most=100))
+    format: str = format_option()
+    quality: int = quality_option()
     all_faces: bool = option(
         False, "Write every face above --min-score as FRAME_FACE.png, the highest score first."
     )
@@ -96,8 +97,8 @@ class VideoOptions(FaceOptions):
         self._check_tracks(self.choice())
         self.segment()
         self.track_embedding()
+        self.check_format()
         for name, expected, is_so in (
-            ("format", "png or jpg", self.format in ("png", "jpg")),
             ("select", ", ".join(SELECTIONS), self.select in SELECTIONS),
             ("face-fill", " or ".join(FILLS), self.face_fill in FILLS),
         ):
