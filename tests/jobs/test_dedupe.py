@@ -64,7 +64,7 @@ def test_the_plan_says_why_and_counts(crops: Path, tmp_path: Path) -> None:
     assert judged["options"] == {
         "exact_only": False,
         "against": [],
-        "distance": 4,
+        "distance": 12,
         "agreement": 0.982,
         "embedder": "none",
     }

@@ -25,7 +25,6 @@ from faceprep.core.io.image_header import read_header
 from faceprep.core.types import DROP, REFUSED, UNDECIDED, Buffer, Decision, Outcome
 from faceprep.identity.duplicates import (
     NO_IDENTITY,
-    RADIUS,
     Duplicates,
     Radius,
     choose_radius,
@@ -42,8 +41,6 @@ from faceprep.vision.part_summary import LARGE, NO_BORDER, summarize_parts
 
 EXACT, NEAR, AGAINST, CONFLICTS, DAMAGED = "exact", "near", "against", "conflicts", "damaged"
 _PNG_COLOUR, _PNG_PALETTE = 25, 3
-LIMITS = {"distance": RADIUS, "agreement": hashes.MIN_AGREEMENT}
-"""What near duplicates have at most between their hashes, and at least between their thumbnails."""
 
 
 # Signatures
@@ -186,6 +183,13 @@ def plan_drops(
     counts = Counter(dict.fromkeys((EXACT, NEAR, AGAINST, CONFLICTS), 0))
     counts.update(kind for kind, decision in judged if decision.verdict != REFUSED)
     return [decision for _, decision in judged], dict(counts)
+
+
+def limits_of(n: int) -> dict[str, Any]:
+    """Return what copies in a set of `n` images have: at most between their hashes, and at least
+    between their thumbnails.
+    """
+    return {"distance": choose_radius(n).wholes, "agreement": hashes.MIN_AGREEMENT}
 
 
 def _find_copies(look: LookAlikes, load: Load | None) -> Duplicates:

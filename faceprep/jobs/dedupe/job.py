@@ -245,7 +245,10 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
         )
         counts |= {deduplication.DAMAGED: len(damaged)}
         header = plan_header(
-            self.command, Path(shard.source), sets[0].fingerprint, self._deciding_options()
+            self.command,
+            Path(shard.source),
+            sets[0].fingerprint,
+            self._deciding_options(len(look.table.images.contents)),
         ) | {"found": counts}
         if self._embeds:
             header["model"] = self.model().fingerprint
@@ -254,14 +257,14 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
             json.dumps([decision.subject for decision in damaged]).encode()
         )
 
-    def _deciding_options(self) -> dict[str, Any]:
-        """Return the options that affect decisions."""
+    def _deciding_options(self, n: int) -> dict[str, Any]:
+        """Return what affects the decisions about `n` images."""
         options: dict[str, Any] = {
             "exact_only": self.exact_only,
             "against": [full_path(each) for each in self.against],
         }
         if not self.exact_only:
-            options |= deduplication.LIMITS | {"embedder": self.embedder}
+            options |= deduplication.limits_of(n) | {"embedder": self.embedder}
         if self._embeds:
             options |= {"likeness": self.model().merge_from}
         if self.verdicts:
