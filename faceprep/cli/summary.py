@@ -45,7 +45,7 @@ def describe_preview(summary: Summary) -> str:
     details = summary.details
     line = (
         f"dry run: {_count_inputs(summary)} in {count_noun(details['shards'], 'shard')}, about "
-        f"{count_noun(details['planned_files'], 'file')} of "
+        f"{count_noun(details['planned_files'], 'file')} and "
         f"{format_bytes(details['planned_bytes'])} for {summary.output}; nothing was written"
     )
     lines = [line]

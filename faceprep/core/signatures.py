@@ -1,7 +1,7 @@
-"""Signatures of records by a key that only this user has, so that a record made up elsewhere shows.
+"""Signatures of records with a key that only this user has. They show which records were forged.
 
-The key is `$XDG_STATE_HOME/faceprep/key`, or that below `~/.local/state`. The first signature makes
-it, and only its owner may read it.
+The key is `$XDG_STATE_HOME/faceprep/key`, or `~/.local/state/faceprep/key`. The first signature
+creates it, and only its owner may read it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _N_BYTES = 32
 
 
 def sign(texts: Sequence[str]) -> str:
-    """Return the signature of some texts; empty where there is no key and none can be made."""
+    """Return the signature of some texts, or an empty text if no key can be read or created."""
     path = _key_path()
     with suppress(OSError):
         if not path.exists():
@@ -52,7 +52,7 @@ def _key_path() -> Path:
 
 
 def _make_key(path: Path) -> None:
-    """Make a key unless another process is first. Raises OSError."""
+    """Create a key unless another process is first. Raises OSError."""
     os.makedirs(path.parent, 0o700, exist_ok=True)
     temporary = path.with_name(f".key-{secrets.token_hex(8)}")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,7 +1,7 @@
-"""The patience with stores: the packages behind fsspec repeat no request, and wait for none long.
+"""Timeouts and retries of the packages behind fsspec: one attempt for each request, short waits.
 
-`stores.send` repeats requests, for every store alike. Left alone, gcsfs sends a request six times
-and waits for an answer without end; adlfs waits for a minute, and sends it four times.
+`stores.send` retries requests in the same way for every store. By default, gcsfs sends a request
+six times and waits for an answer without a limit; adlfs sends it four times and waits a minute.
 """
 
 from __future__ import annotations

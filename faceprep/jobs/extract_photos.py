@@ -34,6 +34,7 @@ from faceprep.steps.fallback import find_with
 from faceprep.steps.find_faces import DEGENERATE, FaceFinder, FaceOptions, face_rows
 from faceprep.steps.found import Found
 from faceprep.steps.model_names import DETECTORS
+from faceprep.steps.source_roots import SourceRoots
 from faceprep.tables.faces import FACES_TABLE, FacesWriter, join_faces, join_output
 from faceprep.vision.load_image import load_noted_bytes
 from faceprep.vision.templates import load_template
@@ -177,10 +178,9 @@ def find_all(sources: Sequence[Path]) -> tuple[dict[str, Path], Counter[str]]:
 
     An identity that several sources have becomes one, with a warning. Raises SourceError.
     """
-    roots: dict[str, Path] = {}
+    roots, skipped = SourceRoots(sources, "photo"), Counter[str]()
     folders: dict[str, Path] = {}
     shared: set[str] = set()
-    skipped: Counter[str] = Counter()
     for source in sources:
         untaken = UntakenFiles(source, "images")
         root, identities = _find_photos(source, untaken)
@@ -192,16 +192,7 @@ def find_all(sources: Sequence[Path]) -> tuple[dict[str, Path], Counter[str]]:
                 path=root,
                 expected="SRC/PHOTO.jpg or SRC/IDENTITY/PHOTO.jpg",
             )
-        for path in paths:
-            if path in roots:
-                raise SourceError(
-                    "two photos would have one output",
-                    path=root / path,
-                    found=f"{roots[path] / path}",
-                    remedy="Extract them to different outputs, or name the folder that both are "
-                    "in.",
-                )
-            roots[path] = root
+        roots.add(root, paths)
         names = [each.name for each in identities if each.name != "."]
         shared.update(name for name in names if folders.setdefault(name, root) != root)
     if shared:
@@ -210,7 +201,7 @@ def find_all(sources: Sequence[Path]) -> tuple[dict[str, Path], Counter[str]]:
             count_noun(len(shared), "identity is", "identities are"),
             ", ".join(sorted(shared)[:_N_NAMED]) + " …" * (len(shared) > _N_NAMED),
         )
-    return roots, skipped
+    return roots.of, skipped
 
 
 def _find_photos(source: Path, untaken: UntakenFiles) -> tuple[Path, list[Identity]]:

@@ -232,7 +232,25 @@ def _differing_parts(before: str, now: str) -> tuple[str, str]:
     return ", ".join(old for old, _ in changed), ", ".join(new for _, new in changed)
 
 
-def refuse_foreign_files(folders: Sequence[Path]) -> None:
+def refuse_foreign_outputs(
+    request: Request,
+    work: Work,
+    folders: Sequence[Path],
+    root: str | Path,
+    before: Mapping[str, Any] | None,
+    has: Callable[[str], bool],
+) -> None:
+    """Refuse files in the place of the output that no earlier run made.
+
+    `before` is the record of the earlier run. `has` says whether there is an output of a name.
+    """
+    if work.files is not None:
+        _refuse_to_write_over(request, Path(root), work.files, before, has)
+    elif before is None:
+        _refuse_foreign_files(folders)
+
+
+def _refuse_foreign_files(folders: Sequence[Path]) -> None:
     """Refuse folders that are not empty, for a run that needs them for itself."""
     for folder in folders:
         names = sum(storage.list_folder(folder), []) if is_folder(folder) else []
@@ -244,17 +262,14 @@ def refuse_foreign_files(folders: Sequence[Path]) -> None:
             )
 
 
-def refuse_to_write_over(
+def _refuse_to_write_over(
     request: Request,
     root: Path,
     files: Sequence[str],
     before: Mapping[str, Any] | None,
     has: Callable[[str], bool],
 ) -> None:
-    """Refuse to overwrite files that this run did not make; `before` describes the earlier run.
-
-    `has` says whether there is an output of a name.
-    """
+    """Refuse to overwrite files that this run did not make."""
     ours = set((before or {}).get("files") or ())
     for name in files:
         if name in ours or not has(name):

@@ -172,11 +172,10 @@ class Preparation:
         before, work, output = self._earlier, self.state.work, self._request.output
         if before is not None and not (self._is_void or self._is_repaired):
             preflight.refuse_changed_input(before, self._described, output)
-        if work.files is not None:
-            root, has = self._places.root, self._ledger.has_foreign
-            preflight.refuse_to_write_over(self._request, root, work.files, self.state.before, has)
-        elif self.state.before is None:
-            preflight.refuse_foreign_files(self._folders)
+        root, has = self._places.root, self._ledger.has_foreign
+        preflight.refuse_foreign_outputs(
+            self._request, work, self._folders, root, self.state.before, has
+        )
         if self._request.joins:
             is_done = self._ledger.is_done
             preflight.refuse_missing_shares(before or {}, work.stages[0], is_done, output)

@@ -47,10 +47,11 @@ def preview_job(job: Job, request: Request) -> Summary:
         preflight.refuse_bad_places(here, folders, job.writes_in_place(here))
         preflight.refuse_linked_state(places.state_folders())
         preflight.refuse_bad_share(here, job.writes_in_place(here))
-        if request.overwrite or _is_void(before, root):
-            before = None
-        planned = _plan(job, here, scratch, before)
-        _check_output(here, planned.work, root, before, folders)
+        is_fresh = request.overwrite or _is_void(before, root)
+        planned = _plan(job, here, scratch, None if is_fresh else before)
+        preflight.refuse_foreign_outputs(
+            here, planned.work, folders, root, before, lambda name: exists(f"{root}/{name}")
+        )
         preflight.refuse_what_cannot_fit(planned.work, 1, places.root)
     for outcome in planned.lost:
         log.warning("%s", outcome.reason)
@@ -60,7 +61,7 @@ def preview_job(job: Job, request: Request) -> Summary:
         "done_before": 0,
         "dry_run": True,
         "shards": sum(len(stage.shards) for stage in work.stages),
-        "planned_files": work.n_files,
+        "planned_files": max(work.n_files, len(work.files or ())),
         "planned_bytes": work.n_bytes,
     }
     return Summary(
@@ -106,20 +107,6 @@ def _plan(
     if planning.replay(job, request, scratch, before, planned) is None:
         preflight.refuse_changed_input(before, planned.described, request.output)
     return planned
-
-
-def _check_output(
-    request: Request, work: Work, root: str, before: Mapping[str, Any] | None, folders: list[Path]
-) -> None:
-    """Refuse outputs that are there and that the run did not make."""
-    if work.files is not None:
-
-        def has(name: str) -> bool:
-            return exists(f"{root}/{name}")
-
-        preflight.refuse_to_write_over(request, Path(root), work.files, before, has)
-    elif before is None and not request.overwrite:
-        preflight.refuse_foreign_files(folders)
 
 
 def _count_inputs(work: Work) -> int:

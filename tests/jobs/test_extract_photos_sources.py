@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from faceprep import ExtractPhotos, Request, run_job
 from faceprep.core.errors import OutputError, SourceError
 from tests.command import faceprep
 from tests.fakes import expect_same_after_kills, tree
@@ -93,3 +94,16 @@ def test_on_the_command_line(photos: Path, tmp_path: Path) -> None:
     done = faceprep("extract-photos", "photos", "again", "out", "--json", cwd=tmp_path)
     assert done.returncode == 1 and "two photos would have one output" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("second", ["photos", "photos/ann", "photos/ann/../ann/1.png", "link"])
+def test_no_photo_is_taken_twice(second: str, tmp_path: Path) -> None:
+    (tmp_path / "photos" / "ann").mkdir(parents=True)
+    (tmp_path / "photos" / "ann" / "1.png").write_bytes(b"not looked at")
+    (tmp_path / "link").symlink_to("photos/ann")
+    sources = (tmp_path / "photos", tmp_path / second)
+    with pytest.raises(
+        SourceError, match=r"(named twice|lies in another one).* Name each photo once"
+    ):
+        run_job(ExtractPhotos(), Request(sources[::-1], tmp_path / "out"))
+    assert not list((tmp_path / "out").glob("*.png"))

@@ -44,8 +44,16 @@ def test_nothing_is_written_before_and_after_a_run(
         (Convert(shards=2), "output"),
         (Convert(shards=2), "missing"),
         (Rec2Folder(), "foreign"),
+        (Rec2Folder(), "foreign, overwriting"),
     ],
-    ids=["other options", "changed source", "foreign file", "missing source", "foreign folder"],
+    ids=[
+        "other options",
+        "changed source",
+        "foreign file",
+        "missing source",
+        "foreign folder",
+        "overwriting it",
+    ],
 )
 def test_it_refuses_what_the_run_refuses(
     job: Convert | Rec2Folder, change: str, rec_set: Path, tmp_path: Path
@@ -62,11 +70,12 @@ def test_it_refuses_what_the_run_refuses(
             file.write((rec_set / "train.rec").read_bytes()[-32:])
     if change == "output":
         (tmp_path / "out-00001-of-00002.tar").write_bytes(b"mine")
-    if change == "foreign":
+    if change.startswith("foreign"):
         output = tmp_path / "folder"
         output.mkdir()
         (output / "mine.txt").write_bytes(b"mine")
-    request = Request(copy / "gone" if change == "missing" else copy, output)
+    source = copy / "gone" if change == "missing" else copy
+    request = Request(source, output, overwrite="overwriting" in change)
     before = tree(tmp_path)
     with pytest.raises(FaceprepError) as planned:
         preview_job(job, request)
@@ -94,7 +103,7 @@ def test_command_line(rec_set: Path, tmp_path: Path) -> None:
     assert (told["inputs"], told["shards"], told["dry_run"]) == (30, 2, True)
     done = faceprep(*words)
     assert done.returncode == 0
-    assert done.stdout.startswith("dry run: 30 images in 2 shards, about 3 files of ")
+    assert done.stdout.startswith("dry run: 30 images in 2 shards, about 3 files and ")
     assert done.stdout.endswith(f" for {tmp_path / 'out.tar'}; nothing was written\n")
     assert not list(tmp_path.iterdir())
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from faceprep.core.errors import SourceError
 from faceprep.core.paths import is_folder
 from faceprep.core.untaken import UntakenFiles
+from faceprep.steps.source_roots import SourceRoots
 from faceprep.video.reader import VIDEO_SUFFIXES, find_videos
 
 _TAKEN = (".png", ".jpg", ".parquet")
@@ -32,27 +33,16 @@ def find_all(sources: Sequence[Path]) -> tuple[list[tuple[Path, str]], Counter[s
 
     Raises SourceError.
     """
-    roots: dict[str, Path] = {}
-    skipped: Counter[str] = Counter()
+    roots, skipped = SourceRoots(sources, "video"), Counter[str]()
     for source in sources:
         root = source if is_folder(source) else source.parent
         untaken = UntakenFiles(source, "videos")
         videos = find_videos(source, untaken)
         skipped.update(untaken.counts)
-        for video in videos:
-            path = video.relative_to(root).as_posix()
-            if path in roots:
-                raise SourceError(
-                    "two videos would go to one folder",
-                    path=video,
-                    found=f"{roots[path] / path}",
-                    remedy="Extract them to different outputs, or name the folder that both are "
-                    "in.",
-                )
-            roots[path] = root
-    if not roots:
+        roots.add(root, (video.relative_to(root).as_posix() for video in videos))
+    if not roots.of:
         raise SourceError("no videos here", path=sources[0], expected=", ".join(VIDEO_SUFFIXES))
-    return [(root, path) for path, root in roots.items()], skipped
+    return [(root, path) for path, root in roots.of.items()], skipped
 
 
 def name_folders(stems: Mapping[str, str]) -> dict[str, str]:

@@ -23,7 +23,7 @@ from faceprep.pages.report.sections import (
 )
 
 _WHOLE_FROM = 1000
-"""Numbers from here on are shown without the digits behind the point."""
+"""Minimum number that is shown without decimals."""
 _RIGHT, _SHORT, _LONG = ' class="n"', ' class="s"', ' class="l"'
 _N_SHORT, _N_LONG = 12, 40
 
