@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import settings
 
 from faceprep.synthetic import write_folder, write_insightface_rec
+from tests.warm_python import WarmPython
 
 # a machine at work on something else fails no test
 settings.register_profile("quick", deadline=None, max_examples=50)
@@ -36,6 +38,16 @@ def _a_cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
+
+
+@pytest.fixture(scope="session")
+def tensorflow() -> Iterator[WarmPython]:
+    """Start TensorFlow in its own process: its imports warn, and warnings are errors here."""
+    if importlib.util.find_spec("tensorflow") is None:
+        pytest.skip("pip install 'faceprep[tensorflow]'")
+    python = WarmPython()
+    yield python
+    python.close()
 
 
 def _descendants(process: int) -> set[int]:

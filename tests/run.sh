@@ -4,6 +4,7 @@
 #   tests/run.sh tests/sets -x     a part: the arguments go to pytest, and nothing else is run
 set -euo pipefail
 cd "$(dirname "$0")/.."
+unset PYTHONDONTWRITEBYTECODE # hundreds of Pythons start, and each would compile all that it loads
 python="${PYTHON:-python3}"
 
 make_environment() {

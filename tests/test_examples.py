@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.real import MXNET_PYTHON, ROOT
+from tests.warm_python import WarmPython
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 SAYS = {
@@ -34,21 +36,42 @@ SAYS = {
 }
 
 
+LOADS_TENSORFLOW = re.compile(r"^ *(import|from) (tensorflow|keras)", re.MULTILINE)
+WITH_TENSORFLOW = [each for each in EXAMPLES if LOADS_TENSORFLOW.search(each.read_text())]
+OTHERS = [each for each in EXAMPLES if each not in WITH_TENSORFLOW]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return {
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": str(ROOT),
+        "TMPDIR": str(folder),
+        "FACEPREP_MXNET_PYTHON": str(MXNET_PYTHON),
+    }
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_example(example: Path, tmp_path: Path) -> None:
+def test_an_example_is_short(example: Path) -> None:
     assert len(example.read_text().splitlines()) <= 40
+
+
+@pytest.mark.parametrize("example", WITH_TENSORFLOW, ids=lambda path: path.stem)
+def test_example_with_tensorflow(example: Path, tmp_path: Path, tensorflow: WarmPython) -> None:
+    assert SAYS[example.stem] in tensorflow.run(example, environment=environment(tmp_path))
+
+
+@pytest.mark.parametrize("example", OTHERS, ids=lambda path: path.stem)
+def test_example(example: Path, tmp_path: Path) -> None:
     if "datasets import" in example.read_text():
         pytest.importorskip("datasets")
     if "FACEPREP_MXNET_PYTHON" in example.read_text() and not MXNET_PYTHON.exists():
         pytest.skip("no MXNet: tests/run.sh makes its environment")
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "PYTHONPATH": str(ROOT),
-        "TMPDIR": str(tmp_path),
-        "FACEPREP_MXNET_PYTHON": str(MXNET_PYTHON),
-    }
     done = subprocess.run(
-        [sys.executable, example], capture_output=True, text=True, env=environment, timeout=120
+        [sys.executable, example],
+        capture_output=True,
+        text=True,
+        env=environment(tmp_path),
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert SAYS[example.stem] in done.stdout

@@ -13,14 +13,14 @@ from tests.faults.harness import Harness, Trial, open_harness
 from tests.faults.injection import compiler
 from tests.faults.planted import COMMANDS, READING
 from tests.faults.points import Point
-from tests.turns import TURN, choose_points
+from tests.turns import TURN, choose_points, points_of_the_day
 
 pytestmark = [
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="LD_PRELOAD needs Linux"),
     pytest.mark.skipif(compiler() is None, reason="no C compiler (cc, gcc or clang) for fault.c"),
 ]
-N_POINTS = 3
-"""Points of each case a day."""
+N_CASES, N_POINTS = 25, 3
+"""Cases a day, and points of each."""
 N_READ_CASES, N_READ_POINTS = 6, 5
 """Cases a day whose reads are disturbed, and points of each."""
 PLANTED = {
@@ -58,7 +58,7 @@ def stand(trial: Trial, chosen: list[Point], words: str) -> None:
     assert trial.n_tried or not chosen, f"turn {TURN}: no operation of {words} came again"
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", points_of_the_day(list(CASES), N_CASES))
 def test_command_stands_the_faults_of_the_day(name: str, harness: Harness) -> None:
     trial = Trial(harness, CASES[name])
     stand(trial, choose_points(trial.points, N_POINTS, TURN), name)

@@ -180,7 +180,7 @@ def test_killed_and_started_again(extracted: Path, monkeypatch: pytest.MonkeyPat
 
     job = Align(extracted / "first" / "faces.parquet")
     expect_same_after_kills(
-        lambda output: align(extracted / "src", output, job), extracted / "runs", 20, seed=5
+        lambda output: align(extracted / "src", output, job), extracted / "runs", 10
     )
 
 

@@ -9,7 +9,6 @@ import io
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from faceprep.sets.image_set import Sample
 from faceprep.synthetic import encode_face
 from tests.real import MXNET_PYTHON, needs_mxnet
 from tests.set_reading import read_set
+from tests.warm_python import WarmPython
 
 N_PEOPLE, N_IMAGES = 3, 4
 
@@ -192,18 +192,10 @@ print(json.dumps(out))
 """
 
 
-@needs("tensorflow")
-def test_tensorflow_reads_our_records(people: Path, tmp_path: Path) -> None:
+def test_tensorflow_reads_our_records(people: Path, tmp_path: Path, tensorflow: WarmPython) -> None:
     convert(people, tmp_path / "a.tfrecord", shards=2)
     files = sorted(tmp_path.glob("a-*.tfrecord"))
-    done = subprocess.run(
-        [sys.executable, "-c", _TF, *files],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
-    assert json.loads(done.stdout) == classes(people)
+    assert json.loads(tensorflow.run(_TF, *files)) == classes(people)
 
 
 # webdataset

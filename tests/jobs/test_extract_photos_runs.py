@@ -29,7 +29,7 @@ def test_killed_and_started_again(
     """The same bytes in all folders, as if it had not been."""
     monkeypatch.setattr("faceprep.jobs.extract_photos._SHARD", 2)
 
-    expect_same_after_kills(lambda output: run(photos, output), tmp_path, 30, seed=3)
+    expect_same_after_kills(lambda output: run(photos, output), tmp_path, 10)
     folders = {name.split("/")[0] for name in tree(tmp_path / "whole")}
     assert folders == {"out", "out_multi", "out_none"}
 

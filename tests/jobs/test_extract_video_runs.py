@@ -8,7 +8,6 @@ import csv
 import errno
 import json
 import os
-import random
 import signal
 import threading
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from tests.command import faceprep
 from tests.fakes import before_changes, killed_before, results, start, status_of, tree
 from tests.photos import astronaut
 from tests.real import DATA, ROOT, needs_data
+from tests.turns import points_of_the_day
 from tests.videos import SIDE, SIZE, extract, failures, film, numbers, rows
 
 LETTERS = ("rr.b" * 5, "r" * 30, ".b..", "rR" * 6)
@@ -140,7 +140,7 @@ def test_killed_in_the_middle_of_a_video(two_videos: Path, tmp_path: Path) -> No
     n_changes = len(drive(two_videos, tmp_path / "whole" / "out"))
     expected = tree(tmp_path / "whole")
     assert n_changes > 50 and len([name for name in expected if name.endswith(".png")]) == 9
-    for change in random.Random(5).sample(range(1, n_changes + 1), 25):
+    for change in points_of_the_day(range(1, n_changes + 1), 10):
         root = tmp_path / f"killed {change}"
         child = start(
             lambda root=root, change=change: drive(two_videos, root / "out", killed_before(change))
@@ -158,7 +158,7 @@ def test_stopped_in_the_middle_of_a_video(two_videos: Path, tmp_path: Path) -> N
     n_changes = len(drive(two_videos, tmp_path / "whole" / "out"))
     expected, n_told = tree(tmp_path / "whole"), 0
     before = threading.active_count()
-    for change in range(12, n_changes - 12, 7):
+    for change in range(12, n_changes - 12, 14):
         root = tmp_path / f"stopped {change}"
         try:
             drive(two_videos, root / "out", ctrl_c_before(change))

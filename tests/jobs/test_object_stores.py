@@ -11,8 +11,10 @@ import pytest
 from faceprep.synthetic.video import write_siw_like
 from tests.command import faceprep
 from tests.object_store import CUT, FAIL, SLOW, Store, running_store
+from tests.turns import points_of_the_day
 
 SUFFIXES = ("tar", "tfrecord", "parquet")
+CONTAINERS = ["set.rec", "set.tar", "set.tfrecord", "set.parquet", "cut-00000-of-00002.tar"]
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +46,7 @@ def containers(store: Store, face_folder: Path, tmp_path_factory: pytest.TempPat
     return root
 
 
-@pytest.mark.parametrize(
-    "name", ["set.rec", "set.tar", "set.tfrecord", "set.parquet", "cut-00000-of-00002.tar"]
-)
+@pytest.mark.parametrize("name", points_of_the_day(CONTAINERS, 3))
 def test_a_container_converts_to_the_same_bytes(
     name: str, store: Store, containers: Path, tmp_path: Path
 ) -> None:
@@ -86,7 +86,7 @@ def test_large_reads_join_and_folders_are_listed_once(store: Store, containers: 
     assert len(lists) <= 4 + 4, lists
 
 
-@pytest.mark.parametrize("fault", [FAIL, CUT, SLOW])
+@pytest.mark.parametrize("fault", points_of_the_day([FAIL, CUT, SLOW], 1))
 def test_faulty_answers_cost_nothing(
     fault: str, store: Store, containers: Path, tmp_path: Path
 ) -> None:

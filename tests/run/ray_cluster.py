@@ -26,7 +26,9 @@ from faceprep.core.types import Outcome, Shard, Sink
 from faceprep.run.ray import RayRunner
 from tests.fakes import Lines, write_lines
 from tests.real import ROOT
+from tests.turns import points_of_the_day
 
+TRIALS = points_of_the_day(["worker", "killed", "frozen", "node"], 2)
 _SILENCE_S = 8.0
 _STORE = 80 << 20
 
@@ -78,6 +80,18 @@ class Trial:
             printed = driver.communicate(timeout=120)[0]
         self.done[name] = [driver.returncode, printed]
 
+    def befall(self, name: str) -> None:
+        """Run commands until one ends."""
+        if name == "worker":
+            self.run(name, self.lose_a_worker)
+        elif name == "killed":
+            self.run(name, self.kill)
+            self.run(name, self.nothing)
+        elif name == "frozen":
+            self.run(name, self.freeze_a_node)
+        else:
+            self.run(name, self.lose_a_node)
+
     def close(self) -> None:
         self._cluster.shutdown()
 
@@ -91,9 +105,6 @@ class Trial:
 
     def lose_a_node(self, driver: subprocess.Popen[str]) -> None:
         self._cluster.remove_node(self.nodes.pop(), allow_graceful=False)
-
-    def add_a_node(self, driver: subprocess.Popen[str]) -> None:
-        self.nodes.append(self._add())
 
     def freeze_a_node(self, driver: subprocess.Popen[str]) -> None:
         """Stop a node for longer than a worker may be silent."""
@@ -128,12 +139,8 @@ def _wait_until(is_so: Callable[[], bool]) -> None:
 def main(root: Path) -> None:
     trial = Trial(root)
     try:
-        trial.run("calm", trial.nothing)
-        trial.run("worker", trial.lose_a_worker)
-        trial.run("killed", trial.kill)
-        trial.run("killed", trial.nothing)
-        trial.run("frozen", trial.freeze_a_node)
-        trial.run("node", trial.lose_a_node)
+        for name in TRIALS:
+            trial.befall(name)
     finally:
         trial.close()
     sys.stdout.write(json.dumps(trial.done))

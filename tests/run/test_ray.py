@@ -26,6 +26,7 @@ from tests.command import faceprep
 from tests.fakes import Lines, results, write_lines
 from tests.object_store import running_store
 from tests.real import ROOT
+from tests.run.ray_cluster import TRIALS
 
 pytest.importorskip("ray", reason="pip install 'faceprep[ray]'")
 ENVIRONMENT = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -41,7 +42,7 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict
     yield root, json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("name", ["calm", "worker", "killed", "frozen", "node"])
+@pytest.mark.parametrize("name", TRIALS)
 def test_the_bytes_of_a_serial_run(name: str, trial: tuple[Path, dict[str, Any]]) -> None:
     root, done = trial
     status, printed = done[name]
@@ -55,9 +56,10 @@ def test_the_bytes_of_a_serial_run(name: str, trial: tuple[Path, dict[str, Any]]
 
 def test_lost_shards_are_attempted_again(trial: tuple[Path, dict[str, Any]]) -> None:
     root, _ = trial
-    attempts = [(root / f"{name}.diary").read_text().split() for name in ("worker", "node")]
+    lost = [name for name in TRIALS if name != "killed"]
+    attempts = [(root / f"{name}.diary").read_text().split() for name in lost]
     assert all(len(set(each)) == 15 for each in attempts)
-    assert sum(map(len, attempts)) > 2 * 15
+    assert sum(map(len, attempts)) > len(lost) * 15
 
 
 def test_a_cluster_of_this_machine_alone(tmp_path: Path) -> None:

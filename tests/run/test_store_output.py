@@ -13,6 +13,7 @@ import pytest
 
 from tests.command import FACEPREP, faceprep
 from tests.object_store import CUT, DENY, DROP, FAIL, SLOW, Store
+from tests.turns import points_of_the_day
 
 OUT = "s3://faces/out/train.tar"
 STATE = "out/.faceprep/train.tar"
@@ -52,7 +53,7 @@ def test_a_folder_goes_to_a_store_and_back(store: Store, rec_set: Path, tmp_path
     assert back.read_bytes() == (tmp_path / "there.parquet").read_bytes()
 
 
-@pytest.mark.parametrize("n_puts", [2, 3, 6, 13])
+@pytest.mark.parametrize("n_puts", points_of_the_day([2, 3, 6, 13], 2))
 def test_a_killed_run_resumes_to_the_same_objects(n_puts: int, store: Store, rec_set: Path) -> None:
     command = [*FACEPREP, *map(str, convert(rec_set))]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
@@ -76,7 +77,7 @@ def test_a_killed_run_resumes_to_the_same_objects(n_puts: int, store: Store, rec
     assert resumed == store.objects()
 
 
-@pytest.mark.parametrize("fault", [FAIL, CUT, DROP, SLOW])
+@pytest.mark.parametrize("fault", points_of_the_day([FAIL, CUT, DROP, SLOW], 2))
 def test_faulty_answers_change_nothing(fault: str, store: Store, rec_set: Path) -> None:
     assert store.run(*convert(rec_set)).returncode == 0
     sound = store.objects()

@@ -4,11 +4,8 @@ in both directions.
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,13 +16,11 @@ from hypothesis import strategies as st
 from faceprep.core import storage
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.sets import tfrecord
+from tests.warm_python import WarmPython
 
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
 FEATURES = st.dictionaries(
     st.text(st.characters(codec="utf-8"), max_size=8), st.binary(max_size=300) | INT64, max_size=5
-)
-needs_tensorflow = pytest.mark.skipif(
-    importlib.util.find_spec("tensorflow") is None, reason="pip install 'faceprep[tensorflow]'"
 )
 
 
@@ -130,8 +125,7 @@ def test_bytes_as_tensorflow_writes_them() -> None:
 
 
 SPEC = """
-import json, os, sys
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+import json, sys
 import tensorflow as tf
 def of(kind):
     return tf.io.FixedLenFeature([], kind)
@@ -165,19 +159,7 @@ with tf.io.TFRecordWriter(sys.argv[1]) as file:
 """
 
 
-def tensorflow(code: str, *arguments: object) -> str:
-    """Run TensorFlow in its own process: its imports warn, and warnings are errors here."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", SPEC + code, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-@needs_tensorflow
-def test_tensorflow_reads_what_we_write(path: Path) -> None:
+def test_tensorflow_reads_what_we_write(path: Path, tensorflow: WarmPython) -> None:
     rows = [(f"/ä/{i}.jpg".encode(), i * 1000, bytes([i]) * 8) for i in range(4)]
     names, classes, embeddings = (list(column) for column in zip(*rows, strict=True))
     about = {"classes": 3001, "emb_shape": 2, "total": 4, "use_fp16": 0}
@@ -187,14 +169,13 @@ def test_tensorflow_reads_what_we_write(path: Path) -> None:
         {"image_names": name.hex(), "image_classes": label, "embeddings": embedding.hex()}
         for name, label, embedding in rows
     ]
-    assert json.loads(tensorflow(KERAS_INSIGHTFACE, path)) == [about, *expected]
+    assert json.loads(tensorflow.run(SPEC + KERAS_INSIGHTFACE, path)) == [about, *expected]
 
 
-@needs_tensorflow
-def test_we_read_and_write_as_tensorflow_does(path: Path) -> None:
+def test_we_read_and_write_as_tensorflow_does(path: Path, tensorflow: WarmPython) -> None:
     single = [{"label": [-5], "image_raw": ["00ff" * 100]}, {"label": [300], "z": [""]}]
     many = {"label": [1, -1, 1 << 40], "floats": [0.5, -2.0], "names": ["61", "6263"]}
-    tensorflow(WRITE, path, json.dumps([*single, many]))
+    tensorflow.run(SPEC + WRITE, path, json.dumps([*single, many]))
     *examples, last = tfrecord.read_examples(path)
     assert examples == [
         {"image_raw": [b"\0\xff" * 100], "label": [-5]},

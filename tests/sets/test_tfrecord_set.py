@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,10 +17,7 @@ from faceprep.sets.containers import index_set, kind_of
 from faceprep.sets.image_set import Sample
 from faceprep.sets.tfrecord_set import TfrecordSet, encode_sample
 from tests.set_reading import read_rows, read_set, row_of, sample_lists
-
-needs_tensorflow = pytest.mark.skipif(
-    importlib.util.find_spec("tensorflow") is None, reason="pip install 'faceprep[tensorflow]'"
-)
+from tests.warm_python import WarmPython
 
 
 def encode(samples: Sequence[Sample]) -> bytes:
@@ -270,8 +264,7 @@ def test_a_file_that_is_gone_after_indexing(tmp_path: Path) -> None:
 # Peers
 
 PARSE = """
-import json, os, sys
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+import json, sys
 import tensorflow as tf
 texts = ("image_raw", "image_names", "identity")
 spec = {name: tf.io.FixedLenFeature([], tf.string) for name in texts}
@@ -283,8 +276,7 @@ for record in records.map(lambda x: tf.io.parse_single_example(x, spec)):
 print(json.dumps(rows))
 """
 WRITE = """
-import os, sys
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+import sys
 import tensorflow as tf
 def text(value):
     return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
@@ -306,29 +298,19 @@ with tf.io.TFRecordWriter(sys.argv[1]) as file:
 """
 
 
-def tensorflow(code: str, *arguments: object) -> str:
-    """Run TensorFlow in its own process: its imports warn, and warnings are errors here."""
-    command = [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-@needs_tensorflow
-def test_tensorflow_parses_what_we_write(tmp_path: Path) -> None:
+def test_tensorflow_parses_what_we_write(tmp_path: Path, tensorflow: WarmPython) -> None:
     file, samples = tmp_path / "a.tfrecord", samples_of(5)
     file.write_bytes(encode(samples))
-    assert json.loads(tensorflow(PARSE, file)) == [
+    assert json.loads(tensorflow.run(PARSE, file)) == [
         [bytes(each.data).hex(), f"{each.key}.jpg".encode().hex(), each.identity.encode().hex()]
         + list(each.labels)
         for each in samples
     ]
 
 
-@needs_tensorflow
-def test_we_read_what_tensorflow_writes(tmp_path: Path) -> None:
+def test_we_read_what_tensorflow_writes(tmp_path: Path, tensorflow: WarmPython) -> None:
     file = tmp_path / "a.tfrecord"
-    tensorflow(WRITE, file)
+    tensorflow.run(WRITE, file)
     assert read_rows(file) == [
         (f"class {i}/{i}", f"class {i}", b"jpeg" * (i + 1), (i + 1,)) for i in range(3)
     ]

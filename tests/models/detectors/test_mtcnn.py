@@ -30,6 +30,7 @@ from faceprep.models.detectors.mtcnn_onnx import mtcnn_graph
 from faceprep.models.onnx_session import Network, Runtime
 from tests.photos import astronaut, photo, six_people
 from tests.real import DATA, ROOT, needs_data
+from tests.turns import points_of_the_day
 
 CPU = Runtime("cpu", threads=1)
 PHOTOS = sorted(
@@ -89,7 +90,7 @@ def test_finds_what_the_package_finds(
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 @needs_data
-@pytest.mark.parametrize("name", PHOTOS)
+@pytest.mark.parametrize("name", points_of_the_day(PHOTOS, 6))
 def test_finds_what_the_package_finds_in_real_photos(
     detector: Mtcnn, package: Package, name: str
 ) -> None:
