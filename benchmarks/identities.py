@@ -1,6 +1,6 @@
 """Compare merging and cleaning with other methods, on drawn towns and on AT&T's people.
 
-    python benchmarks/identities.py                      drawn towns, five seeds
+    python benchmarks/identities.py                      drawn towns, ten seeds
     python benchmarks/identities.py --att CROPS          and AT&T's people, from extract-photos
     python benchmarks/identities.py --registration CROPS --truth registration_truth.json
     python benchmarks/identities.py --quick
@@ -300,7 +300,7 @@ def main() -> None:
     """Show the tables."""
     parser = describe_options(__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, for a look")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--att", type=Path, help="AT&T's people as crops")
     parser.add_argument("--registration", type=Path, help="the registration desk's crops")
     parser.add_argument("--truth", type=Path, help="registration_truth.json")

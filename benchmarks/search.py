@@ -1,6 +1,6 @@
 """Compare a search for 1,000 probes among n x 512 vectors with the machine's own sgemm rate.
 
-    python benchmarks/search.py [--quick] [--rows 300000] [--probes 1000] [--top 5] [--approximate]
+    python benchmarks/search.py [--quick] [--rows 1000000] [--probes 1000] [--top 5] [--approximate]
 
 The sgemm rate is that of numpy on blocks of the same shape, probes x 4096, into the same memory.
 Our rate counts the products alone, probes x n x 2 x 512 operations, over the whole call: order of
@@ -63,7 +63,7 @@ def approximate(probes: Embeddings, gallery: Embeddings, top: int, wanted: Hits)
 def main() -> None:
     parser = describe_options(__doc__)
     parser.add_argument("--quick", action="store_true", help="50,000 rows, once")
-    parser.add_argument("--rows", type=int, default=300_000)
+    parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--probes", type=int, default=1000)
     parser.add_argument("--top", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=3)
