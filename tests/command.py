@@ -20,5 +20,5 @@ def faceprep(
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )

