@@ -2,7 +2,9 @@
 
     python benchmarks/search.py [--quick] [--rows 1000000] [--probes 1000] [--top 5] [--approximate]
 
-The sgemm rate is that of numpy on blocks of the same shape, probes x 4096, into the same memory.
+The sgemm rate is that of numpy on all cores, on blocks of the same shape, probes x 4096, into the
+same memory. The search runs as in a worker of the command: a thread per core, each with a BLAS of
+one thread.
 Our rate counts the products alone, probes x n x 2 x 512 operations, over the whole call: order of
 the gallery, lengths, scaling, products, the closest identities and their images. Vectors are people
 of ten images each; probes are further images of some of them. --approximate also builds the index.
@@ -10,14 +12,17 @@ of ten images each; probes are further images of some of them. --approximate als
 
 from __future__ import annotations
 
+import os
 import statistics
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from figures import show_table
 from similarity import DIM, PER_IDENTITY, people, sgemm_rate
+from threadpoolctl import threadpool_limits
 from timing import describe_options, describe_runs
 
 from faceprep.core.embeddings import Embeddings
@@ -39,9 +44,10 @@ def probes_of(gallery: Embeddings, n: int) -> Embeddings:
 
 
 def exact(probes: Embeddings, gallery: Embeddings, top: int) -> tuple[float, Hits]:
-    started = time.perf_counter()
-    hits = find_closest(prepare(probes), prepare(gallery), top + 1)
-    return time.perf_counter() - started, hits
+    with threadpool_limits(1), mock.patch.dict(os.environ, OPENBLAS_NUM_THREADS="1"):
+        started = time.perf_counter()
+        hits = find_closest(prepare(probes), prepare(gallery), top + 1)
+        return time.perf_counter() - started, hits
 
 
 def approximate(probes: Embeddings, gallery: Embeddings, top: int, wanted: Hits) -> None:

@@ -70,7 +70,7 @@ TOPICS = {
     ),
     "mxnet-models": Topic(("{data}/models/mxnet --mxnet-python {mxnet}",), "--repeats 1"),
     "similarity": Topic(),
-    "search": Topic(("--approximate",)),
+    "search": Topic(("--approximate",), needs=("threadpoolctl",)),
     "merge": Topic(needs=("faiss-cpu", "scikit-learn")),
     "merge-memory": Topic(("--dir {dir}",)),
     "identities": Topic(

@@ -27,6 +27,8 @@ from faceprep.identity.similarity import (
 from faceprep.identity.vectors import DECIMALS, Vectors, compare_rows
 
 _HEIGHT = 1024
+_FEW = 4
+"""Candidates of a row up to which finding the best of each identity costs more than it saves."""
 _NONE: Ints = np.empty(0, np.int64)
 
 
@@ -71,16 +73,32 @@ class Closest:
     def __init__(self, probes: Vectors, gallery: Vectors, n: int) -> None:
         self._probes, self._gallery, self.n = probes, gallery, n
         self._namesakes: Bools = np.empty(0, np.bool_)
-        self.hits = NO_HITS
+        self._hits = NO_HITS
         self.floor = np.full(len(probes), -np.inf)
         """The likeness (probes,) that another identity needs to be kept."""
+
+    @property
+    def hits(self) -> Hits:
+        """Return what was found so far."""
+        return self._hits.choose(np.argsort(self._hits.probes, kind="stable"))
 
     def add(self, probes: Ints, rows: Ints) -> None:
         """Measure pairs of a row of the probes and a row of the gallery, and keep the closest."""
         likeness = compare_rows(self._probes, self._gallery, probes, rows)
         added = Hits(probes, self._gallery.group_of(rows), rows, likeness)
-        hits = self.hits.join(added)
-        namesakes = np.concatenate([self._namesakes, self._find_namesakes(added)])
+        is_changed = np.zeros(len(self.floor), np.bool_)
+        is_changed[probes] = True
+        others = ~is_changed[self._hits.probes]
+        hits = self._hits.choose(~others).join(added)
+        namesakes = np.concatenate([self._namesakes[~others], self._find_namesakes(added)])
+        hits, namesakes = self._keep_closest(hits, namesakes)
+        is_last = hits.ranks == self.n
+        self.floor[hits.probes[is_last]] = hits.likeness[is_last]
+        self._hits = self._hits.choose(others).join(hits)
+        self._namesakes = np.concatenate([self._namesakes[others], namesakes])
+
+    def _keep_closest(self, hits: Hits, namesakes: Bools) -> tuple[Hits, Bools]:
+        """Return the hits to keep, ordered by probe, closest first, and which are namesakes."""
         order = np.lexsort((hits.rows, ~namesakes, -hits.likeness, hits.groups, hits.probes))
         hits, namesakes = hits.choose(order), namesakes[order]
         is_first = np.ones(len(order), np.bool_)
@@ -88,9 +106,7 @@ class Closest:
         hits, namesakes = hits.choose(is_first), namesakes[is_first]
         order = np.lexsort((hits.groups, ~namesakes, -hits.likeness, hits.probes))
         order = order[hits.choose(order).ranks <= self.n]
-        self.hits, self._namesakes = hits.choose(order), namesakes[order]
-        is_last = self.hits.ranks == self.n
-        self.floor[self.hits.probes[is_last]] = self.hits.likeness[is_last]
+        return hits.choose(order), namesakes[order]
 
     def _find_namesakes(self, hits: Hits) -> Bools:
         """Return a mask of the hits whose image has the name and the vector of its probe."""
@@ -185,8 +201,12 @@ def _select(
     if not len(rows):
         return _NONE, _NONE
     chosen = products[rows]
-    peaks = np.maximum.reduceat(chosen, starts, axis=1)
     least = floor[rows]
+    if np.isfinite(least).all():
+        i, j = np.nonzero(chosen >= least.astype(np.float32)[:, None])
+        if len(i) <= _FEW * len(rows):
+            return rows[i], j
+    peaks = np.maximum.reduceat(chosen, starts, axis=1)
     if len(starts) > n:
         least = np.maximum(least, np.partition(peaks, -n, axis=1)[:, -n] - margin)
     limits = np.maximum(peaks - np.float32(margin), least.astype(np.float32)[:, None])
