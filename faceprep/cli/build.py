@@ -160,7 +160,7 @@ def _run(ctx: click.Context, /, **given: Any) -> int:
         item_timeout=run.item_timeout,
     )
     if run.dry_run:
-        return _preview_job(job, request, as_object)
+        return _preview_job(job, request, run.make_local_runner(), as_object)
     try:
         return _run_job(job, request, runner, as_object, quiet)
     except Unconfirmed as error:
@@ -211,10 +211,10 @@ def _run_job(job: Job, request: Request, runner: Runner, as_object: bool, quiet:
     return 3
 
 
-def _preview_job(job: Job, request: Request, as_object: bool) -> int:
+def _preview_job(job: Job, request: Request, runner: Runner, as_object: bool) -> int:
     """Plan and check the run, print what it would do, and return the exit status."""
     signal.signal(signal.SIGTERM, _interrupt)
-    summary = preview_job(job, request)
+    summary = preview_job(job, request, runner)
     click.echo(json.dumps(summary.as_json()) if as_object else describe_preview(summary))
     return 3 if summary.failed else 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, cast
 
 from faceprep.core import registry
@@ -12,7 +12,7 @@ from faceprep.core.options import Values, option
 from faceprep.core.text import parse_whole
 from faceprep.core.types import ITEM_TIMEOUT_S, Runner, Share
 
-_RAY = "ray"
+_PROCESSES, _RAY = "processes", "ray"
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class WorkOptions:
         None, "Use this many processes.", values=Values(least=1, default="one per core")
     )
     runner: str = option(
-        "processes", "Choose how the shards are run.", choices=tuple(registry.RUNNERS)
+        _PROCESSES, "Choose how the shards are run.", choices=tuple(registry.RUNNERS)
     )
     ray_address: str | None = option(
         None,
@@ -51,6 +51,12 @@ class WorkOptions:
         if self.ray_address:
             raise OptionError("--ray-address needs --runner ray")
         return cast(Runner, make(self.workers or n_cores(), item_timeout))
+
+    def make_local_runner(self) -> Runner:
+        """Return the runner of a preview, which leaves a cluster alone. Raises OptionError."""
+        if self.runner != _RAY:
+            return self.make_runner()
+        return replace(self, runner=_PROCESSES, ray_address=None).make_runner()
 
 
 @dataclass(frozen=True)

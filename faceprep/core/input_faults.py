@@ -1,8 +1,9 @@
 """Inputs that cannot be looked at while a run is planned, and the replay of such faults.
 
-A file without a size stays an input, and reading it names it. So does one that cannot be opened. A
-folder that cannot be listed is an outcome of its own. All are noted. The next start can plan with
-the same faults once more: if that gives the earlier plan, nothing but these faults has changed.
+A file without a size stays an input, and reading it names it. So does one that cannot be opened,
+or that ends the process that examines it. A folder that cannot be listed is an outcome of its own.
+All are noted. The next start can plan with the same faults once more: if that gives the earlier
+plan, nothing but these faults has changed.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ _MOST_FAULTS = 10_000
 """Faults that are noted at most, so that the record of a run stays small."""
 _OPEN = "open "
 """What precedes the path of an input that could be looked at, but not opened or read."""
+_EXAMINE = "examine "
+"""What precedes the path of an input that ended the process that examined it."""
 
 
 class Watch:
@@ -40,7 +43,8 @@ class Watch:
     def met(self) -> Mapping[str, int]:
         """Return the errno of each path that could not be looked at; empty if they are too many.
 
-        `open ` precedes a path that could only not be opened or read.
+        `open ` precedes a path that could only not be opened or read, and `examine ` one that ended
+        the process that examined it.
         """
         return {} if self._are_too_many else self._met
 
@@ -94,6 +98,8 @@ def have_passed(met: Iterable[str]) -> bool:
 
 
 def _is_met(fault: str) -> bool:
+    if fault.startswith(_EXAMINE):  # only another examination could tell
+        return True
     path = fault.removeprefix(_OPEN)
     try:
         mode = paths.look_at(path).mode
@@ -110,6 +116,12 @@ def _is_met(fault: str) -> bool:
 
 def error_of(fault: str, number: int) -> FaceprepError:
     """Return the error of a fault, a key of `Watch.met`."""
+    if fault.startswith(_EXAMINE):
+        return SourceError(
+            "crashed the program that examined it, or took too long",
+            path=fault.removeprefix(_EXAMINE),
+            remedy="Start the same command again. If it is only slow, raise --item-timeout.",
+        )
     cause = OSError(number, os.strerror(number))
     path = fault.removeprefix(_OPEN)
     doing = "look at" if path == fault else "open"
@@ -139,18 +151,35 @@ def replay(path: str | os.PathLike[str]) -> None:
 
 
 def replay_opening(path: str) -> None:
-    """Raise OSError if the earlier run that is replayed could not look at, open or read `path`."""
+    """Raise OSError if the earlier run that is replayed could not look at, open or read `path`.
+
+    It is raised for an input that ended the process that examined it as well.
+    """
     watching = _watch.get()
     if watching is not None:
-        watching.replay(path)
-        watching.replay(path, _OPEN)
+        for doing in ("", _OPEN, _EXAMINE):
+            watching.replay(path, doing)
 
 
-def note_error(path: str, error: FaceprepError) -> None:
-    """Note that an input could not be opened or read, unless the input itself is at fault."""
+def note_opening(path: str, number: int) -> None:
+    """Note the errno of an input that could not be opened or read."""
     watching = _watch.get()
-    if watching is not None and is_fault(error):
-        watching.note(path, getattr(error.__cause__, "errno", None), _OPEN)
+    if watching is not None:
+        watching.note(path, number, _OPEN)
+
+
+def note_examination(path: str) -> None:
+    """Note an input that ended the process that examined it."""
+    watching = _watch.get()
+    if watching is not None:
+        watching.note(path, errno.EIO, _EXAMINE)
+
+
+def errno_of(error: FaceprepError) -> int:
+    """Return the errno of a fault of a disk or a store; 0 where the input itself is at fault."""
+    if not is_fault(error):
+        return 0
+    return getattr(error.__cause__, "errno", None) or errno.EIO
 
 
 def lose_folder(outcome: Outcome, number: int | None) -> bool:

@@ -26,7 +26,7 @@ _MOST_FAULTS = 64
 """Items that a shard may lose in this way: beyond them, something else must be wrong."""
 _BOARD = "FACEPREP_BOARD"
 _SIZE = 1 << 14
-_HEAD = struct.Struct("<dI")
+_HEAD, _SINCE = struct.Struct("<dI"), struct.Struct("<d")
 
 
 class Care(NamedTuple):
@@ -66,6 +66,10 @@ class Board:
         text = item.encode("utf-8", "surrogateescape")[: _SIZE - _HEAD.size]
         self._memory[_HEAD.size : _HEAD.size + len(text)] = text
         _HEAD.pack_into(self._memory, 0, time.monotonic(), len(text))
+
+    def renew(self) -> None:
+        """Let the current item begin now."""
+        _SINCE.pack_into(self._memory, 0, time.monotonic())
 
     def read(self) -> tuple[str, float]:
         """Return the current item, and the seconds since it began."""
@@ -128,8 +132,8 @@ def take(key: str) -> Outcome | None:
 
 def note_progress() -> None:
     """Note that the current item makes progress."""
-    if _hand.item:
-        _hand.hold(_hand.item)
+    if _hand.board and _hand.item:
+        _hand.board.renew()
 
 
 def release(key: str) -> None:

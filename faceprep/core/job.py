@@ -37,6 +37,10 @@ class Job(ABC):
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         """Carry out one shard in a worker; yield one Outcome for each of its inputs."""
 
+    def examine(self, question: Any) -> Any:
+        """Answer a question that `plan` has asked with `core.examination`, in a worker."""
+        raise NotImplementedError(f"{self.command} examines nothing")
+
     def check_places(self, request: Request) -> None:  # noqa: B027
         """Refuse places that another command line fits better, before anything is looked at.
 

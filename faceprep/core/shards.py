@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from faceprep.core.types import Shard
 
 NUMBERED = "{n:06d}"
 """The id of a shard in a job of one stage: its number."""
+EXAMINE = "examine"
+"""The stage of the shards that examine inputs for the plan, before there are others."""
 
 
 def even_bounds(stop: int, size: int, start: int = 0) -> Iterator[tuple[int, int]]:
@@ -73,3 +76,16 @@ def whole_stage(
     'decide'
     """
     return Shard(stage, str(source), 0, n, stage, payload)
+
+
+def cut_examination(questions: Sequence[tuple[str, Any]]) -> list[Shard]:
+    """Return a shard for each (source, question about one input of it).
+
+    >>> [(shard.id, shard.payload) for shard in cut_examination([("videos", "a.mp4")])]
+    [('examine-000000', 'a.mp4')]
+    """
+    shards = cut_evenly(len(questions), 1, "", stage=EXAMINE, id_format="{stage}-{n:06d}")
+    return [
+        replace(shard, source=source, payload=question)
+        for shard, (source, question) in zip(shards, questions, strict=True)
+    ]

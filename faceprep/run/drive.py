@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from faceprep.core.errors import FaceprepError, OutputError, RefusedByData, TooManyFailures
+from faceprep.core.examination import use_workers
 from faceprep.core.text import count_noun
 from faceprep.core.types import OK, CarryOut, Request, Runner, ShardReport, Stage, Summary
 from faceprep.run import heartbeat
@@ -56,7 +57,8 @@ class Drive:
         """Carry out what is left, and leave the state in order whatever happens."""
         try:
             with runner.start(self._task) as carry_out:
-                self._prepare()
+                with use_workers(carry_out):
+                    self._prepare()
                 for stage in self._state.work.stages:
                     if not self._may_begin(stage):
                         break

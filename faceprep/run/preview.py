@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from faceprep.core.examination import use_workers
 from faceprep.core.job import Job
 from faceprep.core.os_errors import name_faults
 from faceprep.core.paths import exists
 from faceprep.core.scratch import scratch_folder
 from faceprep.core.state_file import RUN, STATE, find_state, load_record
-from faceprep.core.types import Request, Summary, Work
+from faceprep.core.types import Request, Runner, Shard, ShardReport, Summary, Work
 from faceprep.core.urls import is_remote
 from faceprep.run import planning, preflight
 from faceprep.run.engine import folders_of, places_of
 from faceprep.run.places import Places
+from faceprep.run.serial import SerialRunner
+from faceprep.run.shard_task import Examination
 from faceprep.run.store_output import find_earlier
 from faceprep.run.tally import Tally
 
 log = logging.getLogger("faceprep")
 
 
-def preview_job(job: Job, request: Request) -> Summary:
+def preview_job(job: Job, request: Request, runner: Runner | None = None) -> Summary:
     """Plan the run that `run_job` would carry out, and check that it may begin.
 
     The summary counts the planned inputs, none of them ok. Its details have the planned number of
-    shards, files and bytes; files and bytes are estimates.
+    shards, files and bytes; files and bytes are estimates. `runner` examines the inputs.
 
     Raises FaceprepError where the run itself would be refused before its first shard.
     """
@@ -48,7 +52,8 @@ def preview_job(job: Job, request: Request) -> Summary:
         preflight.refuse_linked_state(places.state_folders())
         preflight.refuse_bad_share(here, job.writes_in_place(here))
         is_fresh = request.overwrite or _is_void(before, root)
-        planned = _plan(job, here, scratch, None if is_fresh else before)
+        with _examiners(runner or SerialRunner(), job, scratch):
+            planned = _plan(job, here, scratch, None if is_fresh else before)
         preflight.refuse_foreign_outputs(
             here, planned.work, folders, root, before, lambda name: exists(f"{root}/{name}")
         )
@@ -74,6 +79,19 @@ def preview_job(job: Job, request: Request) -> Summary:
         output=str(request.output),
         details=figures | work.figures,
     )
+
+
+@contextmanager
+def _examiners(runner: Runner, job: Job, scratch: Path) -> Iterator[None]:
+    """Let workers of `runner` examine the inputs. They start only if the job has a question."""
+    with ExitStack() as stack:
+
+        def carry_out(shards: Iterable[Shard]) -> Generator[ShardReport, None, None]:
+            start = runner.start(Examination(job, str(scratch)))
+            return stack.enter_context(start)(shards)
+
+        with use_workers(carry_out):
+            yield
 
 
 def _find_earlier(places: Places) -> Mapping[str, Any] | None:

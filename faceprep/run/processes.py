@@ -81,6 +81,8 @@ def _carry_out(
                 yield news
             elif news is not None:
                 deaths[shard.id] += 1
+                if len(shard) == 1:  # no other input is to blame
+                    care = care._replace(is_careful=True)
                 next_care = _care_after(news, care, deaths[shard.id])
                 if next_care is None:
                     yield crashed(shard, news.reason)

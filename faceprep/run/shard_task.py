@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
 
 from faceprep.core import items, locks, passing_faults
 from faceprep.core.errors import BadName, FaceprepError
 from faceprep.core.job import Job
 from faceprep.core.os_errors import name_faults
+from faceprep.core.shards import EXAMINE
 from faceprep.core.types import Shard, ShardReport
 from faceprep.run import heartbeat
 from faceprep.run.ledger import ShardSink, rescue
@@ -40,6 +44,8 @@ class ShardTask:
 
     def run(self, shard: Shard) -> ShardReport:
         with name_faults(self.folder), locks.at_work(self.places.private, self.token):
+            if shard.stage == EXAMINE:
+                return examine(self.job, shard)
             try:
                 return rescue(self.places, shard.id) or self._carry_out(shard)
             finally:
@@ -54,7 +60,7 @@ class ShardTask:
         passing_faults.forget()
         while True:
             try:
-                report = self._attempt(shard)
+                report = _report_bugs(partial(self._attempt, shard), shard)
             except BadName as error:
                 if not items.blame(error.status, error.problem):
                     raise
@@ -78,15 +84,50 @@ class ShardTask:
                 items.release(outcome.key)
                 outcomes.append(outcome)
             return sink.commit(outcomes)
-        except Exception as end:
-            sink.discard()
-            if not _is_bug(end):
-                raise
-            log.debug("shard %s", shard.id, exc_info=True)
-            return crashed(shard, _describe_bug(end))
         except BaseException:
             sink.discard()
             raise
+
+
+@dataclass(frozen=True)
+class Examination:
+    """A job that only examines inputs for the plan of a run that is not carried out."""
+
+    job: Job
+    folder: str
+    uses_gpu: ClassVar[bool] = False
+
+    def run(self, shard: Shard) -> ShardReport:
+        with name_faults(self.folder):
+            return examine(self.job, shard)
+
+    def warm_up(self) -> None:
+        """Load nothing: the first shard may need less than a run."""
+
+
+def examine(job: Job, shard: Shard) -> ShardReport:
+    """Examine one input for the plan. Raises FaceprepError where the whole run has to stop."""
+    try:
+        return _report_bugs(partial(_examine, job, shard), shard)
+    except (MemoryError, OSError) as fault:
+        return crashed(shard, _describe_bug(fault))
+    finally:
+        items.begin(items.Care())
+
+
+def _examine(job: Job, shard: Shard) -> ShardReport:
+    return ShardReport(shard.id, 1, {}, answer=job.examine(shard.payload))
+
+
+def _report_bugs(work: Callable[[], ShardReport], shard: Shard) -> ShardReport:
+    """Return what `work` on a shard returns, or the report of a shard that a bug has ended."""
+    try:
+        return work()
+    except Exception as end:
+        if not _is_bug(end):
+            raise
+        log.debug("shard %s", shard.id, exc_info=True)
+        return crashed(shard, _describe_bug(end))
 
 
 def crashed(shard: Shard, reason: str) -> ShardReport:

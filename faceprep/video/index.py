@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from faceprep.core.items import note_progress
+
 _NO_TIME = -(1 << 63)
 _INTERLACED = (2, 3, 4, 5)
 """FFmpeg's orders of fields; 1 is for whole pictures, 0 for a stream that does not say."""
@@ -90,6 +92,7 @@ def index_packets(container: Any, stream: Any) -> VideoIndex:
     stamps, decoding, is_key = array("q"), array("q"), array("b")
     n_whole, last_dts, is_reordered = 0, None, False
     for packet in packets_of(container, stream):
+        note_progress()
         n_whole += not packet.is_corrupt
         if is_shown(packet):
             stamp = _NO_TIME if packet.pts is None else packet.pts

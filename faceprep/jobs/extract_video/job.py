@@ -7,20 +7,18 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from faceprep.core import storage
-from faceprep.core.cpu import my_cores
 from faceprep.core.job import Job
-from faceprep.core.prefetch import map_ahead
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.jobs.extract_video.cutting import ORIGINAL
+from faceprep.jobs.extract_video.examining import Examined, Question, examine_video
 from faceprep.jobs.extract_video.options import VideoOptions
 from faceprep.jobs.extract_video.piece import FACES_PART, FRAMES_PART, Piece, carry_out_piece
-from faceprep.jobs.extract_video.plan import Plan, Planner
+from faceprep.jobs.extract_video.plan import Planner
 from faceprep.jobs.extract_video.verdict import NOTES_PART, join_video
 from faceprep.jobs.extract_video.videos import Video, find_all, name_folders
 from faceprep.sets.listing import is_text
@@ -31,7 +29,6 @@ from faceprep.video.siw_boxes import find_face_file, stem_of
 
 log = logging.getLogger("faceprep")
 _NOTES = "face_files.csv"
-_PLANS_AHEAD = 32
 
 
 @dataclass(frozen=True)
@@ -69,11 +66,7 @@ class ExtractVideo(VideoOptions, Job):
         if embedding is not None:
             embedding.announce()
         videos, fingerprint = _describe_videos(found, request.limit)
-        planner = Planner(self, self.piece_s, scratch)
-        numbered = [(number, root, video) for number, (root, video) in enumerate(videos)]
-        planned = map_ahead(lambda each: planner.plan(*each), numbered, my_cores(), _PLANS_AHEAD)
-        with closing(planned):
-            plans: list[Plan] = list(planned)
+        plans = Planner(self, self.examine, scratch).plan(videos)
         pieces = Stage("frames", [shard for plan in plans for shard in plan.pieces])
         joining = Stage("videos", [plan.joining for plan in plans], unit="video")
         return Work(
@@ -84,6 +77,9 @@ class ExtractVideo(VideoOptions, Job):
             n_bytes=sum(plan.n_bytes for plan in plans),
             skipped=skipped,
         )
+
+    def examine(self, question: Question) -> Examined | None:
+        return examine_video(self, self.piece_s, question)
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
         if not isinstance(shard.payload, Piece):

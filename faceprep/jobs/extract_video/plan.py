@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from errno import EIO
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -12,15 +13,14 @@ import numpy as np
 
 from faceprep.core import input_faults, storage
 from faceprep.core.errors import SourceError
-from faceprep.core.os_errors import guard
+from faceprep.core.examination import examine_each
 from faceprep.core.shards import cut_at, whole_stage
 from faceprep.core.types import Shard
+from faceprep.jobs.extract_video.examining import Examined, Question
 from faceprep.jobs.extract_video.options import VideoOptions
-from faceprep.jobs.extract_video.piece import Piece, known_index
-from faceprep.jobs.extract_video.turn import find_video_turn
+from faceprep.jobs.extract_video.piece import Piece
 from faceprep.jobs.extract_video.verdict import Joining
 from faceprep.jobs.extract_video.videos import Video
-from faceprep.video.pieces import Span, cut_video, index_video, pack_index, read_outline
 from faceprep.video.siw_boxes import parse_face_boxes
 from faceprep.vision.templates import load_template
 
@@ -28,8 +28,6 @@ _PAIR = 2
 _HEAD = 4096
 """Bytes of a `.face` file from which the size of its boxes is estimated."""
 _BYTES_PER_PIXEL = {"png": 2.0, "jpg": 0.5}
-_MIN_PIECES = 2
-"""A video shorter than this many pieces is not cut: indexing its packets would take too long."""
 
 
 class Plan(NamedTuple):
@@ -42,36 +40,47 @@ class Plan(NamedTuple):
 
 
 class Planner:
-    """A planner of the videos of one run; long videos are cut into pieces of `piece_s` seconds."""
+    """A planner of the videos of one run, in which `examine` answers each question in a worker."""
 
-    def __init__(self, options: VideoOptions, piece_s: float, scratch: Path) -> None:
-        self._options, self._piece_s, self._scratch = options, piece_s, scratch
+    def __init__(
+        self, options: VideoOptions, examine: Callable[[Question], Examined | None], scratch: Path
+    ) -> None:
+        self._options, self._examine, self._scratch = options, examine, scratch
         self._choice = options.choice()
         height, width = load_template(options.template).size
         self._pixels = height * width
 
-    def plan(self, number: int, root: Path, video: Video) -> Plan:
-        """Plan video `number` of the run, and write the index of a long one to the scratch folder.
-
-        A video that cannot be read is one piece, whose shard reports the reason.
-        """
-        name = f"{number:06d}"
-        spans: Sequence[Span] = ()
-        path = str(root / video.path)
-        try:
-            with guard("open", path, SourceError):
+    def plan(self, videos: Sequence[tuple[Path, Video]]) -> list[Plan]:
+        """Plan the videos, each with its root; the index of a long one is in the scratch folder."""
+        questions: dict[int, tuple[str, Question]] = {}
+        found: dict[int, Examined | None] = {}
+        for number, (root, video) in enumerate(videos):
+            path = str(root / video.path)
+            try:
                 input_faults.replay_opening(path)
-            spans, n_wanted = self._cut(path, name)
-        except SourceError as error:
-            input_faults.note_error(path, error)
-            n_wanted = 1
-        if len(spans) > 1:
-            known = known_index(Piece(video, spans[0], name), self._scratch)
-            turn = find_video_turn(self._options, path, known)
-            parts = [Piece(video, span, name, turn) for span in spans]
-            sizes = [span.n_wanted for span in spans]
-        else:
-            parts, sizes = [Piece(video)], [n_wanted]
+                question = Question(video.path, path, self._scratch / _name(number))
+                questions[number] = (str(root), question)
+            except OSError as error:
+                found[number] = Examined(errno=error.errno or EIO)
+        answers = examine_each(self._examine, list(questions.values()))
+        found |= zip(questions, answers, strict=True)
+        return [
+            self._plan(number, root, video, found[number])
+            for number, (root, video) in enumerate(videos)
+        ]
+
+    def _plan(self, number: int, root: Path, video: Video, found: Examined | None) -> Plan:
+        """Plan one video; None is found of one that ended the process that examined it."""
+        name, path = _name(number), str(root / video.path)
+        if found is None:
+            input_faults.note_examination(path)
+            found = Examined()
+        elif found.errno:
+            input_faults.note_opening(path, found.errno)
+        parts, sizes = [Piece(video)], [found.n_wanted]
+        if len(found.spans) > 1:
+            parts = [Piece(video, span, name, found.turn) for span in found.spans]
+            sizes = [span.n_wanted for span in found.spans]
         bounds = pairwise(accumulate(sizes, initial=0))
         shards = [
             replace(shard, payload=part)
@@ -81,17 +90,7 @@ class Planner:
         ]
         work = Joining(parts[0], tuple(shard.id for shard in shards))
         joining = whole_stage(f"{name}-video", root, 1, work)
-        return Plan(shards, joining, *self._estimate(n_wanted, root, video))
-
-    def _cut(self, path: str, name: str) -> tuple[Sequence[Span], int]:
-        """Return the pieces of a long video, none of a short one, and the wanted frames in all."""
-        outline = read_outline(path)
-        if outline.seconds < _MIN_PIECES * self._piece_s:
-            return (), outline.count_wanted(self._choice)
-        index, cut_off = index_video(path)
-        spans = cut_video(index, self._choice, self._piece_s, self._options.segment())
-        storage.write_file(self._scratch / name, pack_index(index, cut_off), durable=False)
-        return spans, max(sum(span.n_wanted for span in spans), 1)
+        return Plan(shards, joining, *self._estimate(found.n_wanted, root, video))
 
     def _estimate(self, n_wanted: int, root: Path, video: Video) -> tuple[int, int]:
         """Estimate the files and the bytes of the crops: at most one of each wanted frame.
@@ -116,3 +115,8 @@ class Planner:
         sides = boxes[:, 2:] - boxes[:, :2]
         areas = sides.prod(axis=1)[~np.isnan(boxes[:, 0])]
         return int(np.median(areas) * self._options.margin**2) if len(areas) else 0
+
+
+def _name(number: int) -> str:
+    """Return what the names of the shards of a video, and of its index, begin with."""
+    return f"{number:06d}"

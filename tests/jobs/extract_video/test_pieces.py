@@ -104,7 +104,8 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def n_pieces(kind: type[PatchVideo], video: Path, scratch: Path) -> int:
     job = kind()
-    plan = Planner(job, job.piece_s, scratch).plan(0, video.parent, Video(video.name, "v", ""))
+    named = (video.parent, Video(video.name, "v", ""))
+    (plan,) = Planner(job, job.examine, scratch).plan([named])
     return len(plan.pieces)
 
 
@@ -259,8 +260,8 @@ def test_the_estimate_follows_the_choice(videos: Path, tmp_path: Path) -> None:
     for frames in ("all", "every:10", "uniform:6", "pair:faces"):
         for kind in (Whole, Sevenths):
             job = kind(frames=frames)
-            planner = Planner(job, job.piece_s, tmp_path)
-            plan = planner.plan(0, videos, Video("boxed.mp4", "boxed", "boxed.face"))
+            planner = Planner(job, job.examine, tmp_path)
+            (plan,) = planner.plan([(videos, Video("boxed.mp4", "boxed", "boxed.face"))])
             found[frames, kind] = (plan.n_files, round(plan.n_bytes / plan.n_files))
     for frames, n in (("all", N), ("every:10", 6), ("uniform:6", 6), ("pair:faces", 2)):
         assert found[frames, Whole] == found[frames, Sevenths] == (2 * n, 112 * 112 + SIDE * SIDE)
