@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from faceprep.core.arrays import Doubles, Pixels
 from faceprep.core.errors import MissingExtra, SourceError
+from faceprep.core.examination import examine_each
 from faceprep.core.spread import spread_places
 from faceprep.core.types import ACCEPTED, UNDECIDED, Decision, Outcome
 from faceprep.models.detectors.detector import DetectorSpec, SizedDetector, open_detector
@@ -23,6 +25,7 @@ log = logging.getLogger("faceprep")
 _SAMPLE, _LOOKED_AT = 48, 12
 _FEWEST = 3
 """The number of found faces from which their places count."""
+Ask = Callable[["ImageQuestion"], "ImageAnswer | None"]
 _FAR = 0.35
 """The mean distance of landmarks from the template, in eye distances, from which a face is not
 aligned. Crops of AT&T have 0.25 at most, photos cut to squares 0.5 at least."""
@@ -30,16 +33,17 @@ _DETECTOR = DetectorSpec("retinaface", device="cpu", det_size=320, min_score=0.5
 
 
 def refuse_other_images(
-    options: EmbedOptions, listed: ListedSet, scratch: Path, is_overridden: bool
+    ask: Ask, template: str, listed: ListedSet, scratch: Path, is_overridden: bool
 ) -> str:
-    """Return a description of images that are not crops of the template, empty for crops.
+    """Return a description of images that are not crops of `template`, empty for crops.
 
-    Raises SourceError for such images unless `is_overridden`.
+    `ask` is the hook of the job that calls `examine_image`. Raises SourceError for such images
+    unless `is_overridden`.
     """
-    mismatch = _find_mismatch(options, listed, scratch)
+    mismatch = _find_mismatch(ask, template, listed, scratch)
     if mismatch and not is_overridden:
         raise SourceError(
-            f"these images are not crops of {options.source_template}",
+            f"these images are not crops of {template}",
             path=listed.path,
             expected="aligned faces",
             found=mismatch,
@@ -64,41 +68,70 @@ def hold_all(about: About, decisions: Sequence[Decision]) -> list[Decision]:
     ]
 
 
-def _find_mismatch(options: EmbedOptions, listed: ListedSet, scratch: Path) -> str:
-    sample = list(_read_sample(listed, scratch))
-    fitter = options.fitter()
-    others = [(key, pixels) for key, pixels in sample if fitter.describe_shape(pixels)]
+class ImageQuestion(NamedTuple):
+    """An encoded image of the sample. Its size is asked for, or its pixels."""
+
+    key: str
+    data: bytes
+    wants_pixels: bool = False
+
+
+class ImageAnswer(NamedTuple):
+    """The size of an image, whether it has another shape than crops, and the pixels if wanted."""
+
+    size: tuple[int, int]
+    is_other: bool
+    pixels: Pixels | None = None
+
+
+def examine_image(options: EmbedOptions, question: ImageQuestion) -> ImageAnswer | None:
+    """Decode an image of the sample, in a worker; None for one that is not sound."""
+    pixels = load_image_bytes(question.data, question.key)
+    if isinstance(pixels, Outcome):
+        return None
+    is_other = bool(options.fitter().describe_shape(pixels))
+    size = (pixels.shape[0], pixels.shape[1])
+    return ImageAnswer(size, is_other, pixels if question.wants_pixels else None)
+
+
+def _find_mismatch(ask: Ask, template: str, listed: ListedSet, scratch: Path) -> str:
+    sample = _ask_each(ask, list(_read_sample(listed, scratch)))
+    others = [(image.key, answer.size) for image, answer in sample if answer.is_other]
     if 2 * len(others) > len(sample):
-        key, pixels = others[0]
+        key, (height, width) = others[0]
         return (
             f"{len(others)} of {len(sample)} examined images have another shape, such as "
-            f"{key!r}: {pixels.shape[0]} × {pixels.shape[1]} (height × width)"
+            f"{key!r}: {height} × {width} (height × width)"
         )
-    return _find_displacement(options.source_template, [pixels for _, pixels in sample])
+    if len(sample) < _FEWEST or load_template(template).points is None:
+        return ""
+    step = -(-len(sample) // _LOOKED_AT)
+    wanted = [image._replace(wants_pixels=True) for image, _ in sample[::step]]
+    found = [answer.pixels for _, answer in _ask_each(ask, wanted)]
+    return _find_displacement(template, [pixels for pixels in found if pixels is not None])
 
 
-def _read_sample(listed: ListedSet, scratch: Path) -> Iterator[tuple[str, Pixels]]:
-    """Yield the paths and pixels of sound images, evenly spaced in the set."""
+def _read_sample(listed: ListedSet, scratch: Path) -> Iterator[ImageQuestion]:
+    """Yield images that are evenly spaced in the set."""
     places = spread_places(len(listed.listing), _SAMPLE)
     for each in read_listed(scratch, places.tolist()):
-        if isinstance(each, Outcome):
-            continue
-        pixels = load_image_bytes(each.data, each.key)
-        if not isinstance(pixels, Outcome):
-            yield each.key, pixels
+        if not isinstance(each, Outcome):
+            yield ImageQuestion(each.key, bytes(each.data))
+
+
+def _ask_each(ask: Ask, images: Sequence[ImageQuestion]) -> list[tuple[ImageQuestion, ImageAnswer]]:
+    """Return the sound images, each with the answer."""
+    answers = examine_each(ask, [("", image) for image in images])
+    return [(image, answer) for image, answer in zip(images, answers, strict=True) if answer]
 
 
 def _find_displacement(template: str, images: Sequence[Pixels]) -> str:
     """Describe faces whose landmarks are far from those of the template; empty without a few."""
-    points = load_template(template).points
-    if points is None or len(images) < _FEWEST:
-        return ""
     try:
         detector = open_detector(_DETECTOR)
     except MissingExtra:
         return ""
-    step = -(-len(images) // _LOOKED_AT)
-    distances = [_distance(detector, image, template) for image in images[::step]]
+    distances = [_distance(detector, image, template) for image in images]
     found = np.array([each for each in distances if each is not None])
     n_far = int(np.count_nonzero(found > _FAR))
     if len(found) < _FEWEST or 2 * n_far <= len(found):

@@ -48,7 +48,7 @@ from faceprep.identity.distributions import measure
 from faceprep.identity.sound_vectors import DUPLICATE_NAME
 from faceprep.sets.containers import faults_after, open_set
 from faceprep.sets.listing import list_images
-from faceprep.steps.crop_check import hold_all, refuse_other_images
+from faceprep.steps import crop_check
 from faceprep.steps.earlier_plan import (
     VerdictOptions,
     carry_verdicts,
@@ -179,11 +179,16 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
             n_bytes=listed.n_bytes if listed and placing and self.mode == COPY else 0,
         )
 
+    def examine(self, question: crop_check.ImageQuestion) -> crop_check.ImageAnswer | None:
+        return crop_check.examine_image(self, question)
+
     def _check_images(self, about: About, listed: ListedSet, scratch: Path) -> About:
         """Open the embedder, and check that the images are crops it can take."""
         refuse_other_template(self, Path(listed.path))
         self.announce()
-        mismatch = refuse_other_images(self, listed, scratch, self.overrides_check())
+        mismatch = crop_check.refuse_other_images(
+            self.examine, self.source_template, listed, scratch, self.overrides_check()
+        )
         return about._replace(mismatch=mismatch)
 
     def _second_stages(self, about: About, source: Path) -> list[Stage]:
@@ -295,7 +300,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
             }
         else:
             decisions, header = self._judge(loaded.embeddings, about, sink)
-        decisions = hold_all(about, decisions)
+        decisions = crop_check.hold_all(about, decisions)
         decisions = carry_verdicts(decisions, self.verdicts, set(loaded.embeddings.identities))
         header["summary"] |= self.count(decisions) | count_refused(decisions)
         listing = load_listed(sink.scratch).listing if about.has_images else list_images([])

@@ -142,6 +142,16 @@ def test_several_items_of_one_shard(tmp_path: Path) -> None:
     assert [key for key, *_ in failures(request.output)] == ["00", "01", "03", "07"]
 
 
+def test_the_only_input_of_a_shard_is_to_blame_at_once(tmp_path: Path) -> None:
+    source, diary = fill(tmp_path / "source", {}), tmp_path / "diary"
+    (source / "12").write_text("model hangs")
+    request = Request((source,), tmp_path / "out")
+    summary = run_job(Copies(diary=str(diary)), request, ProcessRunner(1, item_timeout=0.7))
+    assert summary.by_status == {"ok": N, "timed_out": 1}
+    begun = diary.read_text().split()
+    assert begun.count("000002") == 2, "it hangs once, and is left out then"
+
+
 def test_an_exception_costs_one_item_with_the_serial_runner_too(tmp_path: Path) -> None:
     diary = tmp_path / "diary"
     request = Request((fill(tmp_path / "source", {2: "model raises"}),), tmp_path / "out")

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from faceprep.core import registry
 from faceprep.core.errors import SourceError
-from faceprep.core.types import Request
+from faceprep.core.registry import Entry
+from faceprep.core.types import Buffer, Request
 from faceprep.jobs.clean_identities import CleanIdentities
+from faceprep.jobs.merge_identities import MergeIdentities
 from faceprep.run.engine import run_job
+from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
 from faceprep.synthetic import draw_face
 from faceprep.tables.plan import read_plan
+from faceprep.vision import codec
 from faceprep.vision.codec import decode, encode
 from tests.color_people import RED, color_embedders, paint
 from tests.merging import call_merge, decided, merge, source
@@ -98,3 +105,35 @@ def test_the_command_line_says_it_in_one_line(
     assert call_merge(monkeypatch, photos, tmp_path / "out") == 1
     (line,) = [each for each in capsys.readouterr().err.splitlines() if "not crops" in each]
     assert "--crops" in line
+
+
+@dataclass(frozen=True)
+class InWorkers(MergeIdentities):
+    """Its workers know the embedder, and have a decoder that crashes."""
+
+    def warm_up(self) -> None:
+        registry.EMBEDDERS["colors"] = Entry("tests.color_people:Colors")
+        real = codec.decode_noted
+
+        def crash(data: Buffer) -> Any:
+            if bytes(data).endswith(b"abort"):
+                os.abort()
+            return real(data)
+
+        codec.decode_noted = crash
+
+
+def test_an_image_that_crashes_a_decoder_is_not_examined_in_the_driver(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (source / "a" / "1.png").open("ab") as file:
+        file.write(b"abort")
+
+    def refuse(data: Buffer) -> Any:
+        pytest.fail("decoded in the driver")
+
+    monkeypatch.setattr(codec, "decode_noted", refuse)
+    job, request = InWorkers(embedder="colors"), Request((source,), tmp_path / "out")
+    assert run_job(job, request, ProcessRunner(2)).failed == 1
+    rows = (tmp_path / "out" / "failures.csv").read_text()
+    assert "a/1.png: the worker was killed by SIGABRT" in rows
