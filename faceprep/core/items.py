@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from faceprep.core.passing_faults import note_memory
+from faceprep.core.passing_faults import note_memory, note_timeout
 from faceprep.core.scratch import map_shared, share_memory
 from faceprep.core.types import Outcome
 
@@ -127,6 +127,8 @@ def take(key: str) -> Outcome | None:
         _hand.hold(key)
     elif fault.status == NO_MEMORY:
         note_memory()
+    elif fault.status == TIMED_OUT:
+        note_timeout(key)
     return fault
 
 

@@ -10,6 +10,7 @@ import errno
 _LASTING = (errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EINVAL)
 _met: set[int] = set()
 _losses: list[str] = []
+_timeouts: list[str] = []
 
 
 def note_errno(number: int | None) -> None:
@@ -25,8 +26,8 @@ def note_memory() -> None:
 
 def forget() -> None:
     """Forget what was met; a shard begins."""
-    _met.clear()
-    _losses.clear()
+    for noted in (_met, _losses, _timeouts):
+        noted.clear()
 
 
 def note_loss(name: str) -> None:
@@ -37,6 +38,16 @@ def note_loss(name: str) -> None:
 def has_losses() -> bool:
     """Return whether an input was lost that a later stage reports."""
     return bool(_losses)
+
+
+def note_timeout(name: str) -> None:
+    """Note that an input was given up after too long; with more time it may be sound."""
+    _timeouts.append(name)
+
+
+def has_timeouts() -> bool:
+    """Return whether an input was given up after too long."""
+    return bool(_timeouts)
 
 
 def are_met() -> bool:

@@ -162,6 +162,8 @@ class ShardReport:
     """Why the shard has no output at all, when it has none: a bug, or the death of its worker."""
     retry: bool = False
     """Whether a fault of the environment has cost it an input, so that the next start tries it."""
+    late: bool = False
+    """Whether an input was given up after too long, so that a start with more time tries it."""
     answer: Any = None
     """What an examination for the plan has found, see `core.examination`."""
 

@@ -102,13 +102,14 @@ class ShardSink:
         n_outputs = len(self._staging.names) - self._n_parts
         has_lost = count_failures(by_status) > 0 or passing_faults.has_losses()
         retry = passing_faults.are_met() and has_lost
-        report = ShardReport(self._id, len(outcomes), by_status, n_outputs, retry=retry)
+        late = passing_faults.has_timeouts()
+        report = ShardReport(self._id, len(outcomes), by_status, n_outputs, retry=retry, late=late)
         counts = {
             "shard": self._id,
             "inputs": report.n_inputs,
             "by_status": by_status,
             "outputs": n_outputs,
-        } | ({"retry": True} if retry else {})
+        } | {name: True for name in ("retry", "late") if getattr(report, name)}
         lines = [counts, as_columns(outcomes, by_status)]
         is_first = self._staging.commit(lines, self._places.page(self._id))
         if self._places.store:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from faceprep.core import storage
-from faceprep.core.items import TIMED_OUT
 from faceprep.core.types import (
     ITEM_TIMEOUT_S,
     Outcome,
@@ -19,7 +18,6 @@ from faceprep.core.types import (
     Share,
     Stage,
     Work,
-    join_units,
 )
 from faceprep.run import planning, preflight
 from faceprep.run.ledger import Ledger, load_report
@@ -260,7 +258,7 @@ class Preparation:
         if is_built_on or self._job.writes_in_place(self._request):
             return False
         has_more_time = (self._request.item_timeout or 0) > self._earlier_timeout
-        return report.retry or (has_more_time and TIMED_OUT in join_units(report.by_status))
+        return report.retry or (has_more_time and report.late)
 
     def _depends_on_the_output(self) -> bool:
         """Return whether the plan may depend on outputs that were removed just now."""

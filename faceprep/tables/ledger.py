@@ -4,7 +4,8 @@ STATE/ledger/SHARD.jsonl is the page of a finished shard, three lines of JSON:
 
     [[name …], [bytes …]]                             its outputs
     {"shard": …, "inputs": …, "by_status": …, "outputs": …}    and "retry": true where a fault of
-                                                      the environment has cost it an input
+                                                      the environment has cost it an input,
+                                                      "late": true where one took too long
     [[key …], {position: [status, reason, unit]}]     its inputs; an outcome that is plainly ok is
                                                       left out, and so is an empty unit
 
@@ -84,6 +85,7 @@ class Page:
                 counts["by_status"],
                 counts["outputs"],
                 retry=counts.get("retry", False),
+                late=counts.get("late", False),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise self._damaged("counts") from error

@@ -68,6 +68,8 @@ class PieceFacts:
     n_after_damage: int = 0
     error: str = ""
     """Reason why the file could not be read to its end."""
+    status: str = UNDECODABLE
+    """The status of the video if there is an error."""
     by_status: dict[str, int] = field(default_factory=dict)
     notes: list[list[str]] = field(default_factory=list)
     """Outcomes of rows of the `.face` file."""
@@ -144,7 +146,7 @@ class _PieceWork:
         """Yield the result of each wanted frame, and collect the facts."""
         facts, by_status = self.facts, Counter[str]()
         if fault := items.take(self._video.path):
-            facts.error = fault.reason
+            facts.error, facts.status = fault.reason, fault.status
             return
         try:
             known = known_index(self._piece, scratch)

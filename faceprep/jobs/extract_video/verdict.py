@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from faceprep.core import storage
 from faceprep.core.io.csv import csv_line
-from faceprep.core.io.image_bytes import UNDECODABLE
 from faceprep.core.text import count_noun
 from faceprep.core.types import CONVERTED, LOW_SCORE, NO_CROP, NOT_MARKED, OK, Outcome, Shard, Sink
 from faceprep.jobs.extract_video.cutting import FrameCutter
@@ -92,7 +91,8 @@ def add_up(pieces: Iterable[PieceFacts]) -> PieceFacts:
             total.first_missed = piece.first_missed
         total.n_missed += piece.n_missed
         total.n_after_damage += piece.n_after_damage
-        total.error = total.error or piece.error
+        if not total.error:
+            total.error, total.status = piece.error, piece.status
         total.notes += piece.notes
         total.converted += [each for each in piece.converted if each not in total.converted]
         by_status.update(piece.by_status)
@@ -104,7 +104,7 @@ def _judge(path: str, facts: PieceFacts, pair_fault: str) -> Iterator[Outcome]:
     """Describe the fault of the video as a whole, if it has one."""
     if facts.error:
         reason = facts.error.partition(f"{path}: ")[2] or facts.error
-        yield Outcome(path, UNDECODABLE, reason, _VIDEO)
+        yield Outcome(path, facts.status, reason, _VIDEO)
         return
     n = sum(facts.by_status.values()) - facts.n_missed
     damage = describe_damage(

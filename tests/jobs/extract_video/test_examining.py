@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -56,6 +56,8 @@ def stub_decoder() -> None:
             os.kill(os.getpid(), signal.SIGSEGV)
         if name.startswith("hang"):
             time.sleep(1000)
+        if name.startswith("slow"):
+            time.sleep(2)
         return real(path)
 
     def slowly(container: Any, stream: Any) -> Iterator[Any]:
@@ -158,9 +160,21 @@ def test_a_header_that_crashes_or_hangs_costs_its_video(
     assert {name for name, _ in failures(output)} == {*BAD}
     assert "was killed by SIGSEGV" in reasons(output)["crash.mp4"]
     assert "took longer than 1.5 s" in reasons(output)["hang.mp4"]
-    assert done.others["video"] == {"undecodable": 2}
+    assert done.others["video"] == {"crashed": 1, "timed_out": 1}
     again = run_job(Pieces(), request, ProcessRunner(1, item_timeout=1.5))
     assert again.by_status == done.by_status, "it is planned as it was"
+
+
+def test_more_time_is_given_if_asked_for(videos: Path, tmp_path: Path) -> None:
+    (videos / "z.mkv").rename(videos / "slow.mkv")
+    request = Request((videos,), tmp_path / "out")
+    assert run_job(Pieces(), request, ProcessRunner(2, item_timeout=1.2)).failed
+    assert failures(request.output) == [("slow.mkv", "timed_out")]
+    more = replace(request, item_timeout=60)
+    assert not run_job(Pieces(), more, ProcessRunner(2, item_timeout=60)).failed
+    whole = Request((videos,), tmp_path / "whole")
+    run_job(Pieces(), whole, ProcessRunner(2))
+    assert results(request.output) == results(whole.output)
 
 
 def test_a_slow_index_is_no_fault(videos: Path, tmp_path: Path) -> None:
@@ -234,8 +248,8 @@ def test_the_command_names_what_ends_its_workers(command: Any, mixed: Path, tmp_
     run = command("--workers", "2")
     out, err = run.communicate(timeout=120)
     assert run.returncode == 3 and "Traceback" not in err, err
-    assert json.loads(out)["others"]["video"] == {"undecodable": 1}
-    assert failures(tmp_path / "out") == [("crash.mp4", "undecodable")]
+    assert json.loads(out)["others"]["video"] == {"crashed": 1}
+    assert failures(tmp_path / "out") == [("crash.mp4", "crashed")]
     pids = {int(line.split()[1]) for line in (mixed / "diary").read_text().splitlines()}
     assert not pids & {dry.pid, run.pid}, "nothing is opened in the driver"
 
