@@ -22,7 +22,7 @@ class Finish(Continuation):
     """Join the output of several processes that share a run.
 
     OUT is the output that commands with --shard I/N were given. Later stages that these have left
-    are carried out here first. All options of the command are those that it was begun with.
+    are carried out here first, with the options that those commands were given.
     """
 
     command: ClassVar[str] = "finish"

@@ -85,7 +85,7 @@ class Manifest(NamingOptions, Job):
     shards: int = option(1, "Divide the output into this many files.", values=Values(least=1))
     val_fraction: float = option(
         0.0,
-        "Put this share of the images, or of the identities, into NAME_val.SUFFIX.",
+        "Put this share (below 1) of the images, or of the identities, into NAME_val.SUFFIX.",
         values=Values("SHARE", least=0),
     )
     split_by: str = option(

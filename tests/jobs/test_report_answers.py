@@ -13,6 +13,7 @@ import pytest
 from faceprep import Apply, Convert, Dedupe, ExtractPhotos, MergeIdentities, Rec2Folder, Report
 from faceprep.core.errors import OptionError, OutputError
 from faceprep.pages.report.section_decisions import decision_sections
+from faceprep.pages.report.sections import Comparison
 from faceprep.tables.plan import read_plan
 from tests.color_people import color_embedders
 from tests.fakes import opened
@@ -93,6 +94,12 @@ def test_merged_people_are_side_by_side(source: Path, tmp_path: Path) -> None:
     (section,) = decision_sections(header, undecided, tmp_path / "scratch")
     assert section.title == "People who may be one"
     assert "Nothing here was carried out" in section.text
+    accepted = [each._replace(into="person", verdict="accepted") for each in undecided]
+    merges_of_one = [each for each in accepted if each.action == "merge"]
+    (section,) = decision_sections(header, merges_of_one, tmp_path / "together")
+    (caption,) = [part.text for part in section.parts if isinstance(part, Comparison)]
+    expected = {f"{each.subject}: {each.reason}".lower() for each in merges_of_one}
+    assert len(expected) > 1 and set(caption.lower().split(". ")) == expected
     run(Apply(), plan, tmp_path / "applied")
     applied = report(tmp_path / "applied")
     assert applied["merge_pictures"] == shown, "apply shows what it carried out"

@@ -108,7 +108,7 @@ def _compare(decisions: Sequence[Decision], gallery: Gallery) -> Comparison:
     if first.action == MERGE:
         sides = [_identity(first, gallery, INTO)]
         sides += [_identity(decision, gallery, SUBJECT) for decision in decisions]
-        text = "; ".join(_describe(decision, len(decisions) > 1) for decision in decisions)
+        text = ". ".join(_describe(decision, len(decisions) > 1) for decision in decisions)
         return Comparison(sides, "=", _capital(text))
     return Comparison(_sides(first, gallery), "→", _capital(_describe(first, False)))
 
@@ -120,11 +120,9 @@ def _capital(text: str) -> str:
 def _describe(decision: Decision, is_named: bool) -> str:
     """Say why; `is_named` adds the subject, where there are several."""
     text = decision.reason or decision.action
-    if is_named and decision.score is not None:
-        text = f"{decision.subject}: similarity {decision.score:.3f}"
     if decision.verdict == UNDECIDED:
         text = f"undecided, {text}"
-    return text
+    return f"{decision.subject}: {text}" if is_named else text
 
 
 def _sides(decision: Decision, gallery: Gallery) -> list[Side]:
