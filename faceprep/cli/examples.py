@@ -98,6 +98,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "convert-model": (
         "faceprep convert-model model-r100,0 r100.onnx",
         "faceprep convert-model r100-symbol.json r100.onnx",
+        "faceprep convert-model net.tflite net.onnx",
     ),
     "finish": ("faceprep finish faces", "faceprep finish train.tar --json"),
     "doctor": ("faceprep doctor", "faceprep doctor /data --json"),

@@ -62,7 +62,7 @@ COMMANDS: dict[str, Entry] = {
         "bin2folder:Bin2Folder", "Convert a verification .bin to images and pairs.csv.", "SRC DST"
     ),
     "convert-model": _job(
-        "convert_model:ConvertModel", "Convert an MXNet checkpoint to ONNX.", "SPEC OUT", "embed"
+        "convert_model:ConvertModel", "Convert a model file to ONNX.", "SPEC OUT", "embed"
     ),
     "make-bin": _job(
         "make_bin:MakeBin", "Make a verification .bin of drawn or listed pairs.", "SRC OUT"

@@ -1,4 +1,4 @@
-"""`convert-model`: convert an MXNet checkpoint to an ONNX file."""
+"""`convert-model`: convert a model file to an ONNX file."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from faceprep.core import storage
-from faceprep.core.errors import OptionError, OutputError, naming
+from faceprep.core.errors import OptionError, OutputError
 from faceprep.core.job import Look
 from faceprep.core.options import option
 from faceprep.core.text import format_duration
 from faceprep.core.types import OK, Summary
-from faceprep.models.mxnet.checkpoint import Checkpoint, is_checkpoint
-from faceprep.models.onnx_session import Runtime
+from faceprep.models.conversion import convert_model, describe_tensors
 
 Progress = Callable[[int, int], None]
 _SUFFIX = ".onnx"
@@ -54,12 +53,19 @@ class Converted:
 
 @dataclass(frozen=True)
 class ConvertModel(Look):
-    """Convert an MXNet checkpoint to ONNX, without MXNet.
+    """Convert a model file to ONNX.
 
-    SPEC is PREFIX-symbol.json, which stands for the newest PREFIX-NNNN.params beside it, or
-    PREFIX,EPOCH. OUT.onnx takes images (n, 3, height, width) float32 and has the outputs of the
-    symbol, or `fc1` alone where there is one: the embedding of InsightFace's networks. An operator
-    that cannot be converted exactly is refused by name.
+    SPEC is a .tflite, a Keras model (.keras, .h5, a SavedModel folder) or an MXNet checkpoint:
+    PREFIX-symbol.json, which stands for the newest PREFIX-NNNN.params beside it, or PREFIX,EPOCH.
+    A model that cannot be converted exactly is refused by name.
+
+    Details:
+
+    The ONNX file of a .tflite or a Keras model keeps its inputs, outputs and layout, and is
+    compared with the model before it is written. A Keras model needs TensorFlow, and a quantised
+    model is refused. An MXNet checkpoint needs no MXNet: OUT takes images (n, 3, height, width)
+    float32 and has the outputs of the symbol, or `fc1` alone where there is one: the embedding of
+    InsightFace's networks.
     """
 
     command: ClassVar[str] = "convert-model"
@@ -70,22 +76,13 @@ class ConvertModel(Look):
         self, spec: Path, out: Path, progress: Progress = lambda n_done, total: None
     ) -> Converted:
         started = time.monotonic()
-        if not is_checkpoint(str(spec)):
-            raise OptionError(
-                "not a model that can be converted",
-                expected="an MXNet checkpoint: PREFIX-symbol.json or PREFIX,EPOCH",
-                found=str(spec),
-            )
         if out.suffix.lower() != _SUFFIX:
             raise OptionError("OUT is an ONNX file", expected=f"FILE{_SUFFIX}", found=str(out))
-        checkpoint = Checkpoint.find(str(spec))
-        with naming(checkpoint.symbol):
-            model = checkpoint.to_onnx()
-            session = Runtime("cpu").open(model).session
+        model = convert_model(str(spec))
+        inputs, outputs = describe_tensors(model)
         if not self.overwrite:
             _refuse_other_file(out, model)
         storage.write_file(out, model)
-        inputs, outputs = map(_describe, (session.get_inputs(), session.get_outputs()))
         return Converted(out, inputs, outputs, time.monotonic() - started)
 
 
@@ -97,13 +94,3 @@ def _refuse_other_file(out: Path, model: bytes) -> None:
         raise OutputError(
             "exists already", path=out, remedy="Choose another output, or use --overwrite."
         )
-
-
-def _describe(tensors: Sequence[Any]) -> list[str]:
-    """Describe tensors, such as `fc1 (n, 512)`; a free side of an output is `?`."""
-    return [f"{each.name} ({', '.join(_describe_sides(each))})" for each in tensors]
-
-
-def _describe_sides(tensor: Any) -> list[str]:
-    own = f"{tensor.name}_"
-    return ["?" if str(side).startswith(own) else str(side) for side in tensor.shape]

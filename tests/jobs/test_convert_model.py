@@ -85,7 +85,7 @@ def test_a_stopped_command_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     assert sorted(tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize("spec", ["net.keras", "net.tflite", "net", "dlib-resnet"])
+@pytest.mark.parametrize("spec", ["net.pt", "net.onnx", "net", "dlib-resnet"])
 def test_other_models_are_refused(spec: str, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="expected an MXNet checkpoint: PREFIX-symbol.json or"):
         ConvertModel().look(Path(spec), tmp_path / "net.onnx")

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from faceprep.core.errors import SourceError
-from faceprep.models.mxnet.graph import Graph, Operation, Value, Variable
+from faceprep.models.mxnet.operation import Operation, Variable
 from faceprep.models.mxnet.operators import OPERATORS
 from faceprep.models.mxnet.params import Params
 from faceprep.models.mxnet.symbol import VARIABLE, Link, Node, Symbol
+from faceprep.models.onnx_graph import Graph, Value
 
 VERSION = 1
 """Increase it when the same checkpoint gives other values."""
@@ -20,6 +21,7 @@ EMBEDDING = "fc1"
 """The node with the embedding, in every network of InsightFace."""
 PIXELS_AS_THEY_ARE = {"mean": "0", "std": "1", "color": "rgb"}
 """The normalisation of InsightFace's networks, which scale inside of the graph."""
+_IMAGES = ("n", 3, "height", "width")
 _LABELLED = ("SoftmaxOutput", "Softmax")
 """Operators whose second input is a label, which only training has."""
 
@@ -35,7 +37,7 @@ def to_onnx(symbol: Symbol, params: Params, is_for_cpu: bool = False) -> bytes:
     >>> sorted(OPERATORS)[:3]
     ['Activation', 'BatchNorm', 'BlockGrad']
     """
-    embedding, graph = symbol.find(EMBEDDING), Graph(is_for_cpu)
+    embedding, graph = symbol.find(EMBEDDING), Graph("mxnet", is_for_cpu)
     if embedding is None:
         return _Conversion(symbol, params, symbol.heads).run(graph)
     graph.add_metadata(PIXELS_AS_THEY_ARE)
@@ -60,7 +62,7 @@ class _Conversion:
             if node.operator != VARIABLE:
                 self._values[row] = list(self._convert(node, graph))
             elif node.name == name:
-                self._values[row] = [graph.add_input(name)]
+                self._values[row] = [graph.add_input(name, _IMAGES)]
             else:
                 self._values[row] = [Variable(node.name)]
         for output, link in zip(names, self._outputs, strict=True):

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from faceprep.models.mxnet.graph import Operation, Value
+from faceprep.models.mxnet.operation import Operation
+from faceprep.models.onnx_graph import Value
 
 _LAYOUTS = ("", "NCHW", "NCW", "NCDHW")
 _ACTIVATIONS = {

@@ -10,7 +10,8 @@ from functools import partial
 from typing import NamedTuple
 
 from faceprep.models.mxnet import arithmetic, layers, shapes
-from faceprep.models.mxnet.graph import Operation, Value
+from faceprep.models.mxnet.operation import Operation
+from faceprep.models.onnx_graph import Value
 
 
 class Operator(NamedTuple):

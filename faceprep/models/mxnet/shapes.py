@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from faceprep.models.mxnet.graph import Operation, Value
+from faceprep.models.mxnet.operation import Operation
+from faceprep.models.onnx_graph import Value
 
 _MAX_SCALE, _MAX_PARTS = 64, 1 << 12
 

@@ -1,0 +1,1 @@
+"""Conversion of TFLite files to ONNX."""
