@@ -16,6 +16,7 @@ from faceprep.core.errors import OptionError
 from faceprep.core.options import Values, own_first, typed_name
 from faceprep.core.os_errors import refuse_foreign_name
 from faceprep.core.paths import is_present
+from faceprep.core.text import parse_time
 
 GLOBAL_OPTIONS = "Global options"
 
@@ -59,6 +60,18 @@ class _NamedType(click.types.StringParamType):
         """Complete a known name, or else a path."""
         found = [CompletionItem(name) for name in self._known if name.startswith(incomplete)]
         return found or [CompletionItem(incomplete, type="file")]
+
+
+class _TimeType(click.types.FloatParamType):
+    """A time in seconds, or as a clock shows it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, int | float):
+            return float(value)
+        try:
+            return parse_time(value)
+        except ValueError:
+            self.fail(f"expected seconds or HH:MM:SS, got {value!r}.", param, ctx)
 
 
 class JobOption(click.Option):
@@ -144,6 +157,8 @@ def _click_type(kind: Any, values: Values, choices: tuple[str, ...]) -> Any:
         return click.Choice(choices)
     if values.known:
         return _NamedType(values.known)
+    if values.is_time:
+        return _TimeType()
     return PATH if kind is Path else kind
 
 

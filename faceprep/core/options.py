@@ -15,7 +15,8 @@ class Values:
 
     `metavar` stands for a value in the help. Numbers lie between `least` and `most`, None for no
     bound. `known` are names to complete and to suggest; a value may also be another one. `default`
-    says in words what holds without the option, where that is not a constant.
+    says in words what holds without the option, where that is not a constant. A number that
+    `is_time` may also be typed as hours, minutes and seconds.
     """
 
     metavar: str = ""
@@ -23,6 +24,7 @@ class Values:
     most: float | None = None
     known: tuple[str, ...] = ()
     default: str = ""
+    is_time: bool = False
 
     def range(self) -> str:
         """Describe the bounds of a number; empty where there are none.

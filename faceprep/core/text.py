@@ -79,6 +79,24 @@ def format_duration(seconds: float) -> str:
     return format_clock(seconds)
 
 
+def parse_time(text: str) -> float:
+    """Read a time in seconds, or in hours, minutes and seconds. Raises ValueError.
+
+    >>> parse_time("90.5"), parse_time("01:30"), parse_time("00:01:30.5")
+    (90.5, 90.0, 90.5)
+    """
+    *larger, seconds = text.split(":")
+    found = float(seconds)
+    if not larger:
+        return found
+    if len(larger) > 2 or not all(part.isdecimal() for part in larger):  # noqa: PLR2004
+        raise ValueError(f"not a time: {text!r}")
+    hours, minutes = ([0] + [int(part) for part in larger])[-2:]
+    if not 0 <= found < 60 or (len(larger) > 1 and minutes >= 60):  # noqa: PLR2004
+        raise ValueError(f"not a time: {text!r}")
+    return hours * 3600 + minutes * 60 + found
+
+
 def format_clock(seconds: float) -> str:
     """Format a time as hours, minutes and whole seconds.
 

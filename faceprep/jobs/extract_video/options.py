@@ -37,12 +37,14 @@ class VideoOptions(WritesCrops, FaceOptions):
         ),
     )
     start: float | None = option(
-        None, "Skip frames before this time, in seconds from the start.", values=Values("SECONDS")
+        None,
+        "Skip frames before this time of the video, in seconds or as HH:MM:SS.",
+        values=Values("TIME", is_time=True),
     )
     end: float | None = option(
         None,
-        "Skip frames at or after this time, in seconds from the start.",
-        values=Values("SECONDS"),
+        "Skip frames at or after this time of the video, in seconds or as HH:MM:SS.",
+        values=Values("TIME", is_time=True),
     )
     fallback: str | None = option(
         None,
