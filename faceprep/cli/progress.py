@@ -24,7 +24,7 @@ EVERY_S = 30.0
 _LINE_SHARE = 1 / 20
 """Least time between two lines of a log, as a share of the time since the start."""
 _BEAT_S = 1.0
-_AT_WORK = "in shards at work"
+_AT_WORK = "in unfinished shards"
 
 
 class _Display(Protocol):
@@ -111,7 +111,7 @@ class _Lines:
 class _LiveDisplay:
     """A display with a thread that updates its clock while no shard ends.
 
-    `count_begun` returns the number of inputs that are done in shards at work.
+    `count_begun` returns the number of inputs that are done in unfinished shards.
     """
 
     def __init__(self, display: _Display, count_begun: Callable[[], int]) -> None:

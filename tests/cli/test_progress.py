@@ -82,11 +82,11 @@ def test_lines_in_a_log_are_plain(rec_set: Path, tmp_path: Path) -> None:
     )
     assert not CONTROL.search(done.stderr)
     lines = done.stderr.splitlines()
-    at_work = r"faceprep: write: 0 of 36 images, 00:0\d:\d\d so far(, [\d,]+ in shards at work)?"
+    at_work = r"faceprep: write: 0 of 36 images, 00:0\d:\d\d so far(, [\d,]+ in unfinished shards)?"
     done_too = r"faceprep: write: 36 of 36 images, .*"  # where the machine is slow
     assert all(re.fullmatch(f"{at_work}|{done_too}", line) for line in lines), lines
     counts = [
-        int(match[1]) for line in lines if (match := re.search(r"(\d+) in shards at work", line))
+        int(match[1]) for line in lines if (match := re.search(r"(\d+) in unfinished shards", line))
     ]
     assert counts == sorted(counts) and len(set(counts)) > 1, lines
 
