@@ -94,7 +94,7 @@ def test_lines_in_a_log_are_plain(rec_set: Path, tmp_path: Path) -> None:
 def test_long_shard_shows_life_on_a_terminal(rec_set: Path, tmp_path: Path) -> None:
     arguments = ["rec2folder", rec_set, tmp_path / "out", "--runner", "serial"]
     _, _, shown = on_a_terminal(ONE_LONG_SHARD + OFTEN + RUN, arguments, {}, width=120)
-    assert len(set(re.findall(r"in_shards_at_work=(\d+)", shown))) > 1, shown
+    assert len(set(re.findall(r"in_unfinished_shards=(\d+)", shown))) > 1, shown
     assert shown.count("\n") == 1, "one line"
 
 
