@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -52,10 +53,12 @@ def test_no_command_writes_into_its_source(
     assert tree(face_folder) == before
 
 
-def test_a_container_leaves_the_rest_of_its_folder_free(rec_set: Path) -> None:
-    before = (rec_set / "train.rec").read_bytes()
-    summary = run_job(Rec2Folder(), Request((rec_set,), rec_set / "images"), SerialRunner())
+def test_a_container_leaves_the_rest_of_its_folder_free(rec_set: Path, tmp_path: Path) -> None:
+    source = tmp_path / "set"
+    shutil.copytree(rec_set, source)
+    before = (source / "train.rec").read_bytes()
+    summary = run_job(Rec2Folder(), Request((source,), source / "images"), SerialRunner())
     assert summary.ok == summary.inputs > 0
-    assert (rec_set / "train.rec").read_bytes() == before
+    assert (source / "train.rec").read_bytes() == before
     with pytest.raises(OutputError, match="the output would overwrite the input"):
-        run_job(Rec2Folder(), Request((rec_set,), rec_set), SerialRunner())
+        run_job(Rec2Folder(), Request((source,), source), SerialRunner())
