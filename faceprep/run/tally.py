@@ -16,13 +16,13 @@ from faceprep.core.types import (
 
 
 class Tally:
-    """The counts of the outcomes so far; `n_before` of them come from earlier starts."""
+    """The counts of the outcomes so far; `n_before` of the inputs come from earlier starts."""
 
     def __init__(self, reports: Iterable[ShardReport] = (), lost: Iterable[Outcome] = ()) -> None:
         self._by_name: Counter[str] = Counter()
         for report in reports:
             self.add(report)
-        self.n_before = self._by_name.total()
+        self.n_before = sum(self.by_unit()[0].values())
         self._by_name.update(map(count_name, lost))
 
     def add(self, report: ShardReport) -> None:

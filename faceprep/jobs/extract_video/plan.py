@@ -70,7 +70,7 @@ class Planner:
         ]
 
     def _plan(self, number: int, root: Path, video: Video, found: Examined | None) -> Plan:
-        """Plan one video; None is found of one that ended the process that examined it."""
+        """Plan one video; `found` is None if it ended the process that examined it."""
         name, path = _name(number), str(root / video.path)
         if found is None:
             input_faults.note_examination(path)

@@ -43,7 +43,7 @@ class Operation:
         return self._find_value(self._numbers[row])
 
     def values(self, start: int = 0) -> list[Value]:
-        """Return all inputs from `start` on. Raises SourceError."""
+        """Return the inputs except for the first `start`. Raises SourceError."""
         return [self.value(row) for row in range(start, self.n_inputs)]
 
     def add(self, kind: str, inputs: Sequence[Value], rank: int = -1, **attributes: Any) -> Value:
