@@ -32,7 +32,13 @@ TOPICS = {
     "rec": Topic(
         ("--dir {dir} [--mxnet-python {mxnet}]",), "--images 2000 --index-lines 100000 --repeats 1"
     ),
-    "convert": Topic(("--dir {dir} [--mxnet-python {mxnet}]",), "--n 2000 --repeats 1"),
+    "convert": Topic(
+        (
+            "--dir {dir} [--mxnet-python {mxnet}]",
+            "--dir {dir} [--mxnet-python {mxnet}] --only rec-to-tar --only tar-to-rec --n 600000",
+        ),
+        "--n 2000 --repeats 1",
+    ),
     "shuffle": Topic(("--dir {disk}",), "--n 2000 --mib 300 --repeats 1"),
     "tar-index": Topic(("--dir {dir}",), "--samples 500 --repeats 1", peers=("webdataset",)),
     "parquet-images": Topic(("--dir {dir}",), "--images 2000 --reads 200 --repeats 1"),

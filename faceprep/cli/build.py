@@ -186,6 +186,8 @@ def _resume(ctx: click.Context, /, **given: Any) -> int:
     runner = run.make_runner()
     job, request = _make_job(ctx, given).resume(output)
     request = replace(request, item_timeout=run.item_timeout, max_failures=run.max_failures)
+    if run.dry_run:
+        return _preview_job(job, request, run.make_local_runner(), as_object)
     return _run_job(job, request, runner, as_object, quiet)
 
 

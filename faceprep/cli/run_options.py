@@ -42,6 +42,10 @@ class WorkOptions:
         None, "Stop when more inputs than this have failed.", values=Values(least=0)
     )
 
+    dry_run: bool = option(
+        False, "Plan the run and check that it may begin, then stop. Nothing is written."
+    )
+
     def make_runner(self) -> Runner:
         """Return the runner that the options ask for. Raises OptionError."""
         item_timeout = self.item_timeout or ITEM_TIMEOUT_S
@@ -73,9 +77,6 @@ class RunOptions(WorkOptions):
     )
     limit: int | None = option(None, "Process only the first N inputs.", values=Values(least=1))
     overwrite: bool = option(False, "Start again: remove the output of the earlier run.")
-    dry_run: bool = option(
-        False, "Plan the run and check that it may begin, then stop. Nothing is written."
-    )
 
     def share(self) -> Share | None:
         """Return the share that --shard names. Raises OptionError."""

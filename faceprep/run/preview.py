@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from faceprep.core import input_faults
+from faceprep.core import input_faults, storage
 from faceprep.core.examination import use_workers
 from faceprep.core.job import Job
 from faceprep.core.os_errors import name_faults
@@ -26,6 +27,7 @@ from faceprep.run.serial import SerialRunner
 from faceprep.run.shard_task import Examination
 from faceprep.run.store_output import find_earlier
 from faceprep.run.tally import Tally
+from faceprep.tables.ledger import PAGES, shard_ids
 
 log = logging.getLogger("faceprep")
 
@@ -43,11 +45,11 @@ def preview_job(job: Job, request: Request, runner: Runner | None = None) -> Sum
     before: Mapping[str, Any] | None
     with name_faults(request.output), scratch_folder() as scratch:
         if is_remote(request.output):
-            here, root, before = find_earlier(job, request)
+            here, root, state, before = find_earlier(job, request)
             places = places_of(job, here)
         else:
             here, places = request, places_of(job, request)
-            root, before = str(places.root), _find_earlier(places)
+            root, state, before = str(places.root), str(places.state), _find_earlier(places)
         folders = folders_of(job, here)
         preflight.refuse_bad_places(here, folders, job.writes_in_place(here))
         preflight.refuse_linked_state(places.state_folders())
@@ -58,8 +60,20 @@ def preview_job(job: Job, request: Request, runner: Runner | None = None) -> Sum
         preflight.refuse_foreign_outputs(
             here, planned.work, folders, root, before, lambda name: exists(f"{root}/{name}")
         )
+        if request.joins:
+            is_done = partial(_have_pages, state)
+            stage = planned.work.stages[0]
+            preflight.refuse_missing_shares(before or {}, stage, is_done, request.output)
         preflight.refuse_what_cannot_fit(planned.work, 1, places.root)
     _name_faults(planned)
+    summary = _summarize(job, planned)
+    return replace(
+        summary, seconds=round(time.monotonic() - started, 3), output=str(request.output)
+    )
+
+
+def _summarize(job: Job, planned: planning.Planned) -> Summary:
+    """Return the summary of a plan, without its time and its place."""
     tally, work = Tally(lost=planned.lost), planned.work
     figures = {
         "failures": None,
@@ -75,8 +89,6 @@ def preview_job(job: Job, request: Request, runner: Runner | None = None) -> Sum
         inputs=_count_inputs(work),
         failed=tally.n_failed,
         by_status=tally.by_status,
-        seconds=round(time.monotonic() - started, 3),
-        output=str(request.output),
         details=figures | work.figures,
     )
 
@@ -112,6 +124,12 @@ def _find_earlier(places: Places) -> Mapping[str, Any] | None:
         return None
     inner = places.state.relative_to(home / STATE) / RUN
     return load_record(state, inner.as_posix()) or None
+
+
+def _have_pages(state: str, shards: Sequence[Shard]) -> bool:
+    """Return whether the ledger in the folder `state` has the pages of these shards."""
+    done = set(shard_ids(storage.list_folder(f"{state}/{PAGES}")[1]))
+    return all(shard.id in done for shard in shards)
 
 
 def _is_void(before: Mapping[str, Any] | None, root: str) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from faceprep.core import locks, storage, store_writes
 from faceprep.core.errors import FaceprepError, Interrupted, OutputError
@@ -52,15 +52,25 @@ def run_in_store(job: Job, request: Request, run_here: RunHere) -> Summary:
     return replace(summary, output=place.url)
 
 
-def find_earlier(job: Job, request: Request) -> tuple[Request, str, dict[str, Any] | None]:
-    """Return the request with its place on this disk, the prefix that the names of outputs are
-    relative to, and the record of the earlier run, None without one.
+class Earlier(NamedTuple):
+    """What a store has of a run.
 
-    Raises FaceprepError where a run would.
+    `request` has the place on this disk. The names of outputs are relative to `root`. `state` is
+    the folder of the state, and `record` the record of the run, None without one.
     """
+
+    request: Request
+    root: str
+    state: str
+    record: dict[str, Any] | None
+
+
+def find_earlier(job: Job, request: Request) -> Earlier:
+    """Find an earlier run of this output. Raises FaceprepError where a run would."""
     _refuse_unfit(job, request)
     place = _Place(request.output, request.share)
-    return replace(request, output=place.here), place.root(job), load_known_run(place.state)
+    here = replace(request, output=place.here)
+    return Earlier(here, place.root(job), place.state, load_known_run(place.state))
 
 
 def find_run(output: Path) -> dict[str, Any] | None:

@@ -66,9 +66,13 @@ def test_four_processes_of_which_one_is_killed(rec_set: Path, tmp_path: Path) ->
     processes[1].communicate()
     ended = [end(processes[i]) for i in (0, 2, 3)]
     assert [status for status, _ in ended] == [0, 0, 0]
-    status, told = end(launch("finish", output))
-    assert status == 1 and "cannot be joined yet: --shard 2/4 is not done" in told["error"]
+    for finish in (["finish", output, "--dry-run"], ["finish", output]):
+        status, told = end(launch(*finish))
+        assert status == 1 and "cannot be joined yet: --shard 2/4 is not done" in told["error"]
     ended.append(end(launch(*words, "--shard", "2/4")))
+    before = tree(output)
+    status, told = end(launch("finish", output, "--dry-run"))
+    assert (status, told["dry_run"]) == (0, True) and tree(output) == before
     status, told = end(launch("finish", output))
     assert status == 0
     assert sum(each["inputs"] for _, each in ended) == told["inputs"] == told["done_before"]

@@ -249,8 +249,13 @@ def test_four_processes_of_which_one_is_killed(store: Store, rec_set: Path, tmp_
     ended = {number: process.communicate() for number, process in processes.items()}
     assert [processes[number].returncode for number in (1, 2, 3, 4)] == [0, -9, 0, 0], ended
     store.fault = lambda *_: ""
+    early = store.run("finish", out, "--dry-run")
+    assert early.returncode == 1 and "--shard 2/4 is not done" in early.stderr
     again = start(2)
     assert again.communicate()[1] is not None and again.returncode == 0
+    before = store.objects()
+    previewed = store.run("finish", out, "--dry-run")
+    assert previewed.returncode == 0 and store.objects() == before, previewed.stderr
     done = store.run("finish", out, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["done_before"] == json.loads(done.stdout)["inputs"]
