@@ -38,7 +38,10 @@ class _Formatter(click.HelpFormatter):
         super().write(string.replace(_UNBROKEN_HYPHEN, "-"))
 
     def write_text(self, text: str) -> None:
-        super().write_text(text.replace("-", _UNBROKEN_HYPHEN))
+        indent = " " * self.current_indent
+        unbroken = text.replace("-", _UNBROKEN_HYPHEN)
+        self.write(click.wrap_text(unbroken, self.width, indent, indent, preserve_paragraphs=True))
+        self.write("\n")
 
     def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
         super().write_usage(prog, args, prefix or self._heading("Usage:") + " ")
