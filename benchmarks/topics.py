@@ -33,7 +33,7 @@ TOPICS = {
         ("--dir {dir} [--mxnet-python {mxnet}]",), "--images 2000 --index-lines 100000 --repeats 1"
     ),
     "convert": Topic(("--dir {dir} [--mxnet-python {mxnet}]",), "--n 2000 --repeats 1"),
-    "shuffle": Topic(("--dir {disk} --n 120000",), "--n 2000 --mib 300 --repeats 1"),
+    "shuffle": Topic(("--dir {disk}",), "--n 2000 --mib 300 --repeats 1"),
     "tar-index": Topic(("--dir {dir}",), "--samples 500 --repeats 1", peers=("webdataset",)),
     "parquet-images": Topic(("--dir {dir}",), "--images 2000 --reads 200 --repeats 1"),
     "tfrecord": Topic(("--dir {dir}",), needs=("tensorflow",)),

@@ -13,15 +13,17 @@ from faceprep.core.errors import OptionError
 class Values:
     """The values that an option takes, as the command line shows and completes them.
 
-    `metavar` stands for a value in the help. Numbers lie between `least` and `most`, None for no
-    bound. `known` are names to complete and to suggest; a value may also be another one. `default`
-    says in words what holds without the option, where that is not a constant. A number that
-    `is_time` may also be typed as hours, minutes and seconds.
+    `metavar` stands for a value in the help. Numbers lie between `least` and `most`, above `above`
+    and below `below`; None stands for no bound. `known` are names to complete and to suggest; a
+    value may also be another one. `default` says in words what holds without the option, where that
+    is not a constant. A number that `is_time` may also be typed as hours, minutes and seconds.
     """
 
     metavar: str = ""
     least: float | None = None
     most: float | None = None
+    above: float | None = None
+    below: float | None = None
     known: tuple[str, ...] = ()
     default: str = ""
     is_time: bool = False
@@ -31,18 +33,27 @@ class Values:
 
         >>> Values(least=0, most=1).range(), Values(least=1).range()
         ('0 to 1', '1 or more')
+        >>> Values(least=0, below=1).range(), Values(above=0, below=1).range()
+        ('0 or more, less than 1', 'more than 0, less than 1')
         """
-        if self.least is None:
-            return ""
-        if self.most is None:
-            return f"{self.least:g} or more"
-        return f"{self.least:g} to {self.most:g}"
+        if self.least is not None and self.most is not None:
+            return f"{self.least:g} to {self.most:g}"
+        bounds = {
+            "{:g} or more": self.least,
+            "more than {:g}": self.above,
+            "at most {:g}": self.most,
+            "less than {:g}": self.below,
+        }
+        return ", ".join(text.format(n) for text, n in bounds.items() if n is not None)
 
     def hold(self, number: float) -> bool:
         """Return whether `number` lies within the bounds; NaN lies in no range."""
-        if self.least is not None and not number >= self.least:
-            return False
-        return self.most is None or number <= self.most
+        return (
+            (self.least is None or number >= self.least)
+            and (self.most is None or number <= self.most)
+            and (self.above is None or number > self.above)
+            and (self.below is None or number < self.below)
+        )
 
 
 def option(

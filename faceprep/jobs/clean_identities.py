@@ -9,8 +9,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from faceprep.core.embeddings import Embeddings
-from faceprep.core.errors import OptionError
-from faceprep.core.options import Values, check_ranges, option
+from faceprep.core.options import Values, option
 from faceprep.core.slow_step import log_progress
 from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, DROP, MOVE, UNDECIDED, Decision, Sink
@@ -47,19 +46,11 @@ class CleanIdentities(PlanningOptions):
     angle: float | None = option(
         None,
         "Treat an image as an outlier from this many degrees off the centre of its identity.",
-        values=Values("DEGREES", default="the embedder's"),
+        values=Values("DEGREES", above=0, most=180, default="the embedder's"),
     )
     min_images: int = option(
         0, "Drop identities with fewer images than this.", values=Values(least=0)
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.angle is not None and not 0 < self.angle <= 180:
-            raise OptionError(
-                "--angle", expected="degrees, more than 0 and at most 180", found=f"{self.angle:g}"
-            )
-        check_ranges(self)
 
     def overrides_check(self) -> bool:
         """Return whether --crops or --angle is given."""

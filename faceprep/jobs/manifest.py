@@ -85,8 +85,8 @@ class Manifest(NamingOptions, Job):
     shards: int = option(1, "Divide the output into this many files.", values=Values(least=1))
     val_fraction: float = option(
         0.0,
-        "Put this share (below 1) of the images, or of the identities, into NAME_val.SUFFIX.",
-        values=Values("SHARE", least=0),
+        "Put this share of the images, or of the identities, into NAME_val.SUFFIX.",
+        values=Values("SHARE", least=0, below=1),
     )
     split_by: str = option(
         "image",
@@ -135,9 +135,6 @@ class Manifest(NamingOptions, Job):
         if self.seed is None:
             raise OptionError("the images are shuffled", remedy="Give a --seed.")
         check_ranges(self)
-        if not self.val_fraction < 1:
-            found = f"{self.val_fraction:g}"
-            raise OptionError("--val-fraction", expected="less than 1", found=found)
         for rule, name in ((self.label_rule, LABEL_RULE), (self.group_by, GROUP_BY)):
             if rule is not None:
                 parse_rule(rule, name)

@@ -68,7 +68,7 @@ class MergeIdentities(PlanningOptions):
         None,
         "Choose the threshold for this false accept rate, such as 1e-4, over the pairs of "
         "identities of different people in SRC, compared by --linkage.",
-        values=Values("RATE"),
+        values=Values("RATE", above=0, below=1),
     )
     linkage: str = option(
         "mean",
@@ -89,14 +89,6 @@ class MergeIdentities(PlanningOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.threshold is not None and not -1 <= self.threshold <= 1:
-            raise OptionError(
-                "--threshold", expected="a similarity, -1 to 1", found=f"{self.threshold:g}"
-            )
-        if self.far is not None and not 0 < self.far < 1:
-            raise OptionError(
-                "--far", expected="a rate, more than 0 and less than 1", found=f"{self.far:g}"
-            )
         if self.far is not None and self.threshold is not None:
             raise OptionError("--far and --threshold both set the threshold", remedy="Choose one.")
         MergeRule(self.linkage)

@@ -15,7 +15,7 @@ from faceprep.core import storage
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import OptionError
 from faceprep.core.job import Job
-from faceprep.core.options import Values, check_ranges, option
+from faceprep.core.options import Values, option
 from faceprep.core.shards import cut_evenly, whole_stage
 from faceprep.core.slow_step import log_progress
 from faceprep.core.text import count_noun
@@ -78,10 +78,6 @@ class Search(EmbedOptions, ListOptions, Job):
         "closest identity of at least 99 % of a sample; OUT.recall.json has the share.",
     )
     seed: int = option(0, "Seed the index and the sample of --approximate.", values=Values("S"))
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_ranges(self)
 
     def warm_up(self) -> None:
         open_quietly(self)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from faceprep.core import input_faults
 from faceprep.core.examination import use_workers
 from faceprep.core.job import Job
 from faceprep.core.os_errors import name_faults
@@ -58,8 +59,7 @@ def preview_job(job: Job, request: Request, runner: Runner | None = None) -> Sum
             here, planned.work, folders, root, before, lambda name: exists(f"{root}/{name}")
         )
         preflight.refuse_what_cannot_fit(planned.work, 1, places.root)
-    for outcome in planned.lost:
-        log.warning("%s", outcome.reason)
+    _name_faults(planned)
     tally, work = Tally(lost=planned.lost), planned.work
     figures = {
         "failures": None,
@@ -79,6 +79,16 @@ def preview_job(job: Job, request: Request, runner: Runner | None = None) -> Sum
         output=str(request.output),
         details=figures | work.figures,
     )
+
+
+def _name_faults(planned: planning.Planned) -> None:
+    """Log the inputs that could not be listed, opened or examined, which a run reports later."""
+    for outcome in planned.lost:
+        log.warning("%s", outcome.reason)
+    folders = {outcome.key for outcome in planned.lost}
+    for fault, number in planned.described.get(planning.UNREAD, {}).items():
+        if fault not in folders:
+            log.warning("%s", input_faults.error_of(fault, number))
 
 
 @contextmanager

@@ -8,25 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
+from typing import TypeVar
 
 from faceprep.core import storage
 from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError
 from faceprep.core.names import sort_files
 from faceprep.core.paths import is_folder
-from faceprep.core.storage import ByteSource
-from faceprep.sets.open_files import OpenFiles
 
 _MEMBER = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<n>\d{5})(?P<suffix>\.\w+)", re.DOTALL)
+Number = TypeVar("Number", int, Ints)
 _OFFSET_BITS = 44
 _OFFSETS = (1 << _OFFSET_BITS) - 1
-_ANNOUNCED, _MOST = 512, 256 << 10
-"""Images whose bytes are announced at once, and the most bytes of each."""
 
 
 def find_files(path: Path, suffix: str) -> list[Path]:
@@ -86,7 +81,7 @@ def _check_family(
     return names
 
 
-def pack_place(file: int, offset: int) -> int:
+def pack_place(file: Number, offset: Number) -> Number:
     """Pack the number of a file and an offset below 16 TiB into one number.
 
     >>> unpack_place(pack_place(3, 1 << 40)) == (3, 1 << 40)
@@ -95,34 +90,9 @@ def pack_place(file: int, offset: int) -> int:
     return file << _OFFSET_BITS | offset
 
 
-def unpack_place(place: int) -> tuple[int, int]:
+def unpack_place(place: Number) -> tuple[Number, Number]:
     """Return (number of the file, offset)."""
     return place >> _OFFSET_BITS, place & _OFFSETS
-
-
-def announce_reads(
-    files: OpenFiles[ByteSource], places: Ints, positions: Sequence[int]
-) -> Iterator[Sequence[int]]:
-    """Yield blocks of `positions`, after the bytes of a block have been announced to the system.
-
-    `places` (n, 2) has packed places and lengths, negative ones for what is read otherwise. Nothing
-    is announced for a range of images, which lie one after another, for a single one, which is read
-    at once, nor to an object store.
-    """
-    for start in range(0, len(positions), _ANNOUNCED):
-        block = positions[start : start + _ANNOUNCED]
-        if len(block) > 1 and not (isinstance(block, range) or files.are_remote):
-            _announce(files, places[np.sort(np.asarray(block, np.int64))])
-        yield block
-
-
-def _announce(files: OpenFiles[ByteSource], places: Ints) -> None:
-    lengths = np.where(places[:, 1] < 0, 0, places[:, 1] & _OFFSETS)
-    for place, length in zip(places[:, 0].tolist(), lengths.tolist(), strict=True):
-        if length:
-            number, offset = unpack_place(place)
-            with suppress(SourceError):  # the read itself reports it
-                files.open(number).announce(offset, min(length, _MOST))
 
 
 def fingerprint_files(files: Sequence[Path]) -> str:

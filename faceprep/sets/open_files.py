@@ -14,7 +14,7 @@ class _Closable(Protocol):
     def close(self) -> None: ...
 
 
-File = TypeVar("File", bound=_Closable)
+File = TypeVar("File", bound=_Closable, covariant=True)
 
 
 class OpenFiles(Generic[File]):

@@ -30,12 +30,13 @@ from faceprep.sets.distinct_keys import (
     read_key,
     read_keys,
 )
-from faceprep.sets.file_family import announce_reads, find_files, fingerprint_files, unpack_place
+from faceprep.sets.file_family import find_files, fingerprint_files, unpack_place
 from faceprep.sets.image_set import FILES, ImageSet, Sample
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.parquet_columns import columns_of, share_columns
 from faceprep.sets.parquet_index import NO_LABEL, at_row, is_row, read_parts
 from faceprep.sets.parquet_rows import RowReader
+from faceprep.sets.read_ahead import announce_reads
 from faceprep.sets.set_index import IndexWriter, SetIndex
 
 SUFFIX = ".parquet"
@@ -91,7 +92,7 @@ class ParquetSet(ImageSet):
         return read_key(self.index, position)
 
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
-        for block in announce_reads(self._files, self.index.places, positions):
+        for block in announce_reads(self._files, self.index.places.__getitem__, positions):
             yield from map(self._read_one, block)
 
     def _read_one(self, position: int) -> Sample | Outcome:

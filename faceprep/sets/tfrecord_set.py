@@ -20,16 +20,11 @@ from faceprep.core.types import Outcome
 from faceprep.sets import tfrecord
 from faceprep.sets.distinct_keys import FACT, KeyCheck, join_key, keep_key, read_key, read_keys
 from faceprep.sets.example_fields import Range, find_features, find_value
-from faceprep.sets.file_family import (
-    announce_reads,
-    find_files,
-    fingerprint_files,
-    pack_place,
-    unpack_place,
-)
+from faceprep.sets.file_family import find_files, fingerprint_files, pack_place, unpack_place
 from faceprep.sets.image_set import FILES, ImageSet, Sample
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.protobuf import Malformed
+from faceprep.sets.read_ahead import announce_reads
 from faceprep.sets.recordio.records import IdentityNames
 from faceprep.sets.set_index import IndexWriter, SetIndex
 
@@ -101,7 +96,7 @@ class TfrecordSet(ImageSet):
 
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
         places = self.index.places
-        for block in announce_reads(self._files, places, positions):
+        for block in announce_reads(self._files, places.__getitem__, positions):
             for position in block:
                 number, offset = unpack_place(places.item(position, 0))
                 yield self._read_one(position, number, offset, places.item(position, 1))

@@ -14,7 +14,7 @@ from faceprep.core.arrays import Floats, Pixels
 from faceprep.core.cpu import my_cores
 from faceprep.core.embeddings import Embedder, Model
 from faceprep.core.errors import OptionError
-from faceprep.core.options import Values, option
+from faceprep.core.options import Values, check_ranges, option
 from faceprep.models.detectors.insightface import download_pack
 from faceprep.models.embedders.embedder import (
     EmbedderSpec,
@@ -116,6 +116,7 @@ class EmbedOptions(EmbedSettings, _OneEmbedder):
     """The value of --embedder that says that nothing is embedded, where a command has one."""
 
     def __post_init__(self) -> None:
+        check_ranges(self)
         if self.spec().name != self.no_embedder:
             find_kind(self.spec().name)
         for template in filter(None, (self.source_template, self._given().crops)):

@@ -155,9 +155,12 @@ def test_manifests_of_one_name_share_a_map_of_the_same_classes_only(
         ({"seed": None}, "the images are shuffled. Give a --seed."),
         ({"shards": 0}, "--shards: expected 1 or more, found 0"),
         ({"min_images": 0}, "--min-images: expected 1 or more, found 0"),
-        ({"val_fraction": -0.1}, "--val-fraction: expected 0 or more, found -0.1"),
-        ({"val_fraction": 1.0}, "--val-fraction: expected less than 1, found 1"),
-        ({"val_fraction": float("nan")}, "--val-fraction: expected 0 or more, found nan"),
+        ({"val_fraction": -0.1}, "--val-fraction: expected 0 or more, less than 1, found -0.1"),
+        ({"val_fraction": 1.0}, "--val-fraction: expected 0 or more, less than 1, found 1"),
+        (
+            {"val_fraction": float("nan")},
+            "--val-fraction: expected 0 or more, less than 1, found nan",
+        ),
         ({"label_rule": "x"}, "invalid --label-rule: expected a rule such as"),
     ],
 )

@@ -214,9 +214,9 @@ def test_the_first_images_only(source: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"threshold": 1.5}, "^invalid --threshold: expected a similarity, -1 to 1, found 1.5"),
+        ({"threshold": 1.5}, "^invalid --threshold: expected -1 to 1, found 1.5"),
         ({"threshold": float("nan")}, "--threshold"),
-        ({"far": 0.0}, "^invalid --far: expected a rate, more than 0 and less than 1, found 0"),
+        ({"far": 0.0}, "^invalid --far: expected more than 0, less than 1, found 0"),
         ({"far": 0.1, "threshold": 0.9}, "--far and --threshold both set the threshold"),
         ({"far": 1e-6}, "too few pairs for a false-accept rate of 1e-06"),
         ({"linkage": "average"}, "^invalid --linkage: expected"),

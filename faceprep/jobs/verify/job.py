@@ -163,7 +163,7 @@ class Verify(EmbedSettings, _Embedders, ListOptions, Look):
     strangers: float = option(
         0.0,
         "Hold this share of the identities out of the gallery, such as 0.3.",
-        values=Values("SHARE"),
+        values=Values("SHARE", least=0, below=1),
     )
     seed: int = option(
         0, "Seed the draw of the images to enrol and of the strangers.", values=Values("S")
@@ -183,9 +183,6 @@ class Verify(EmbedSettings, _Embedders, ListOptions, Look):
         for name in self.embedder:
             self._options(name)
         check_ranges(self)
-        if not 0 <= self.strangers < 1:
-            expected = "0 to less than 1"
-            raise OptionError("--strangers", expected=expected, found=f"{self.strangers:g}")
         if self.scores is not None and self.scores.suffix.lower() not in SUFFIXES:
             expected = "FILE.csv or FILE.parquet"
             raise OptionError("--scores", expected=expected, found=self.scores.name)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.arrays import Floats
+from faceprep.core.errors import SourceError
 from faceprep.models.files.open_model import OpenModel, Output
 from faceprep.models.files.preparation import KERAS_STD
 from faceprep.models.files.scaling import Graph, Node, Reading, read_scaling
@@ -19,6 +20,7 @@ from faceprep.models.onnx_session import Runtime
 from faceprep.models.weights import find_model, fingerprint_files
 
 _OPERATORS = {"AddV2": "Add", "BiasAdd": "Add", "RealDiv": "Div", "Placeholder": "Identity"}
+_GRAPHS = ("saved_model.pb", "saved_model.pbtxt")
 _SIGNATURE = "serving_default"
 
 
@@ -28,6 +30,8 @@ def open_saved_model(runtime: Runtime, source: str) -> OpenModel:
     Raises SourceError, MissingExtra, FaceprepError.
     """
     path = find_model(source, "a SavedModel folder", os.path.isdir)
+    if not any((path / name).is_file() for name in _GRAPHS):
+        raise SourceError("not a SavedModel folder", path=path, expected=f"{_GRAPHS[0]} in it")
     tf, device, provider = open_tensorflow(runtime)
     with errors_of(path), tf.device(device):
         model = tf.saved_model.load(str(path))

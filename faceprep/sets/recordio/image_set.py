@@ -18,7 +18,10 @@ from faceprep.core.arrays import Floats, Ints
 from faceprep.core.io.image_bytes import undecodable
 from faceprep.core.paths import is_folder
 from faceprep.core.types import Outcome
+from faceprep.sets.file_family import pack_place
 from faceprep.sets.image_set import FILES, ImageSet, Sample
+from faceprep.sets.open_files import OpenFiles
+from faceprep.sets.read_ahead import announce_reads
 from faceprep.sets.recordio import index as rec_index
 from faceprep.sets.recordio.index import RecPaths
 from faceprep.sets.recordio.labels import read_labels
@@ -33,8 +36,6 @@ from faceprep.sets.recordio.records import (
 from faceprep.sets.recordio.survey import survey_entries
 from faceprep.sets.set_index import IndexWriter, SetIndex
 
-_BLOCK = 512
-"""Records that are read together, in the order of the file."""
 _LARGEST = 64 << 10
 """Bytes to read at once of a record whose end is not known, or is further away."""
 HAS_HEADER = "has_header"
@@ -70,7 +71,7 @@ class RecSet(ImageSet):
         super().__init__(path, index)
         self._parts: list[str] = list(index.facts[FILES])
         self._starts: list[int] = list(index.facts["starts"])
-        self._files: dict[int, RecordFile] = {}
+        self._files = OpenFiles(self._parts, RecordFile)
 
     @classmethod
     def build_index(cls, path: Path, index: IndexWriter) -> None:
@@ -98,7 +99,7 @@ class RecSet(ImageSet):
     def _block(self, rows: Ints) -> _Block:
         """Return the columns of the images at the positions `rows`."""
         places = self.index.places[rows]
-        parts = np.searchsorted(self._starts, rows, "right") - 1
+        parts = self._parts_of(rows)
         numbers, offsets = places[:, 0].tolist(), places[:, 1].tolist()
         names = [
             str(key) if key >= 0 else f"at_{offset}"
@@ -114,19 +115,30 @@ class RecSet(ImageSet):
             f"{identity}/{name}" if identity else name
             for identity, name in zip(identities, names, strict=True)
         ]
-        return _Block(names, keys, identities, offsets, self._ends(rows), parts)
+        return _Block(names, keys, identities, offsets, self._ends(rows).tolist(), parts)
 
-    def _ends(self, rows: Ints) -> list[int]:
+    def _parts_of(self, rows: Ints) -> Ints:
+        """Return the numbers of the files of the images `rows`."""
+        parts: Ints = np.searchsorted(self._starts, rows, "right") - 1
+        return parts
+
+    def _ends(self, rows: Ints) -> Ints:
         """Return the offsets at which the records of the images `rows` end, or the most to read."""
         offsets = self.index.places[rows, 1]
         following = self.index.places[np.minimum(rows + 1, len(self) - 1), 1]
         known = (following > offsets) & (following < offsets + _LARGEST)
-        ends: list[int] = np.where(known, following, offsets + _LARGEST).tolist()
+        ends: Ints = np.where(known, following, offsets + _LARGEST)
         return ends
 
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
-        for start in range(0, len(positions), _BLOCK):
-            yield from self._read_block(positions[start : start + _BLOCK])
+        for block in announce_reads(self._files, self._places, positions):
+            yield from self._read_block(block)
+
+    def _places(self, rows: Ints) -> Ints:
+        """Return the places (n, 2) of the records of the images `rows`, and their lengths."""
+        offsets = self.index.places[rows, 1]
+        lengths = self._ends(rows) - offsets
+        return np.stack([pack_place(self._parts_of(rows), offsets), lengths], axis=1)
 
     def _read_block(self, positions: Sequence[int]) -> list[Sample | Outcome]:
         """Read the images at `positions`, each file in its own order."""
@@ -143,7 +155,7 @@ class RecSet(ImageSet):
         """Yield the images of one file at `rows` of the block, which are in the file's order."""
         n_read = 0
         offsets, ends = ([column[row] for row in rows] for column in (block.offsets, block.ends))
-        for run in self._file(part).read_whole(offsets, ends):
+        for run in self._files.open(part).read_whole(offsets, ends):
             if isinstance(run, ImageRun):
                 here = rows[n_read : n_read + len(run)]
                 columns = (here, run.headers, run.images, run.labels)
@@ -153,15 +165,8 @@ class RecSet(ImageSet):
                 yield _unpack_sample(block, rows[n_read], run)
                 n_read += 1
 
-    def _file(self, part: int) -> RecordFile:
-        if part not in self._files:
-            self._files[part] = RecordFile(self._parts[part])
-        return self._files[part]
-
     def close(self) -> None:
-        for file in self._files.values():
-            file.close()
-        self._files.clear()
+        self._files.close()
 
 
 def _make_sample(

@@ -134,18 +134,18 @@ class RecordFile:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def announce(self, offset: int, n_bytes: int) -> None:
+        """Let the system fetch bytes that are read soon."""
+        self._source.announce(offset, n_bytes)
+
     def read(self, offset: int, window: int = _GAP) -> Record | Damage:
         """Read the record at byte `offset`.
 
         `window` bytes are read ahead when it is not in memory.
         """
-        if not self._holds(offset):
-            if not 0 <= offset <= self.size - 8:
-                return self._outside(offset)
-            try:
-                self._load(offset, window)
-            except SourceError as error:
-                return Damage("unreadable", error.problem)
+        damage = self._bring(offset, window)
+        if damage:
+            return damage
         at = offset - self._base
         magic, word = PART_HEAD.unpack_from(self._window, at)
         length = word & MAX_LENGTH
@@ -181,23 +181,30 @@ class RecordFile:
         `ends` says where they end, as far as it is known: no more is read then.
         """
         ends = ends or [offset + _GAP for offset in offsets]
-        self._announce(offsets, ends)
         start = 0
         while start < len(offsets):
+            offset, damage = offsets[start], None
+            if not self._holds(offset):
+                damage = self._bring(offset, self._reach(offsets, ends, start))
+            if damage:
+                yield damage
+                start += 1
+                continue
             run = self._at_hand(offsets, start)
-            if len(run):
-                yield run
-            elif self._holds(offsets[start]):
-                yield self.read(offsets[start])
-            else:
-                yield self.read(offsets[start], self._reach(offsets, ends, start))
+            yield run if len(run) else self.read(offset)
             start += max(len(run), 1)
 
-    def _announce(self, offsets: Sequence[int], ends: Sequence[int]) -> None:
-        """Announce the pieces to be read, if there are several with gaps between them."""
-        firsts = [i for i in range(1, len(offsets)) if _is_apart(offsets, ends, i)]
-        for i in [0, *firsts] if firsts else ():
-            self._source.announce(offsets[i], self._reach(offsets, ends, i))
+    def _bring(self, offset: int, window: int) -> Damage | None:
+        """Have the start of the record at `offset` in the window, or return why it cannot be."""
+        if self._holds(offset):
+            return None
+        if not 0 <= offset <= self.size - PART_HEAD.size:
+            return self._outside(offset)
+        try:
+            self._load(offset, window)
+        except SourceError as error:
+            return Damage("unreadable", error.problem)
+        return None
 
     def _holds(self, offset: int) -> bool:
         """Return whether the start of the record at `offset` is in the window."""

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core import storage
+from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError, naming
 from faceprep.core.io.image_bytes import UNDECODABLE, UNREADABLE
 from faceprep.core.names import sort_files
@@ -30,10 +31,10 @@ from faceprep.core.paths import is_folder
 from faceprep.core.storage import ByteSource
 from faceprep.core.types import Outcome
 from faceprep.sets.class_map import name_for
-from faceprep.sets.file_family import announce_reads
 from faceprep.sets.image_set import FILES, ImageSet, Sample
 from faceprep.sets.members import SkippedFiles
 from faceprep.sets.open_files import OpenFiles
+from faceprep.sets.read_ahead import announce_reads
 from faceprep.sets.set_index import IndexWriter, SetIndex
 from faceprep.sets.tar.contents import SampleFiles, read_files, read_labels
 from faceprep.sets.tar.repeated import KeySums, read_repeated
@@ -123,7 +124,7 @@ class TarSet(ImageSet):
         return ""
 
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
-        for block in announce_reads(self._files, self.index.places, positions):
+        for block in announce_reads(self._files, self._places, positions):
             first, last = block[0], block[-1] + 1
             if isinstance(block, range) and block.step == 1:
                 keys = self.keys(first, last)
@@ -135,6 +136,11 @@ class TarSet(ImageSet):
             places = self.index.places[rows].tolist()
             for key, number, place in zip(keys, numbers, places, strict=True):
                 yield self._read_one(key, names.get(number, ""), *place)
+
+    def _places(self, rows: Ints) -> Ints:
+        places: Ints = self.index.places[rows]
+        places[:, 1] &= _BELOW
+        return places
 
     def _read_one(self, key: str, identity: str, first: int, second: int) -> Sample | Outcome:
         shard, offset = first >> SHIFT, first & _BELOW

@@ -244,6 +244,7 @@ def test_the_command_names_what_ends_its_workers(command: Any, mixed: Path, tmp_
     dry = command("--workers", "1", "--dry-run")
     out, err = dry.communicate(timeout=120)
     assert dry.returncode == 0, err
+    assert "crash.mp4: crashed the program that examined it" in err, err
     assert json.loads(out)["shards"] == 4 and not (tmp_path / "out").exists()
     run = command("--workers", "2")
     out, err = run.communicate(timeout=120)

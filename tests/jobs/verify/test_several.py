@@ -129,7 +129,7 @@ def test_strangers_are_held_out(tmp_path: Path) -> None:
     assert held.sum() == 20
     assert (_hold_out(Draw(1, 5, 0.4), [names[i] for i in order]) == held[order]).all()
     assert (_hold_out(Draw(1, 6, 0.4), names) != held).any()
-    with pytest.raises(OptionError, match="--strangers: expected 0 to less than 1, found 1"):
+    with pytest.raises(OptionError, match="--strangers: expected 0 or more, less than 1, found 1"):
         Verify(embedder="colours", strangers=1)  # type: ignore[arg-type]
 
 

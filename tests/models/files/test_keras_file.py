@@ -79,7 +79,10 @@ def test_what_is_no_model_is_one_line(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     with pytest.raises(FaceprepError):
         open_embedder(EmbedderSpec(str(path), device="cpu"))
-    path.mkdir() if name == "folder" else path.write_bytes(b"hello, no model here")
+    if name == "folder":
+        path.mkdir()
+    file = path / "saved_model.pb" if name == "folder" else path
+    file.write_bytes(b"hello, no model here")
     with pytest.raises(
         SourceError, match=f"{name}: not a model that TensorFlow( Lite)? can open"
     ) as caught:
