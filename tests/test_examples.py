@@ -36,7 +36,9 @@ SAYS = {
 }
 
 
-LOADS_TENSORFLOW = re.compile(r"^ *(import|from) (tensorflow|keras)", re.MULTILINE)
+LOADS_TENSORFLOW = re.compile(
+    r"^ *(import|from) (tensorflow|keras)|import_module\(.tensorflow.\)", re.MULTILINE
+)
 WITH_TENSORFLOW = [each for each in EXAMPLES if LOADS_TENSORFLOW.search(each.read_text())]
 OTHERS = [each for each in EXAMPLES if each not in WITH_TENSORFLOW]
 

@@ -137,7 +137,7 @@ def save_torchscript(path: Path) -> None:
     import torch
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore")  # a DeprecationWarning, or from 2.14 a FutureWarning
         torch.jit.script(torch.nn.Sequential(torch.nn.AvgPool2d(CELL), torch.nn.Flatten())).save(
             str(path)
         )

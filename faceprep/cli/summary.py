@@ -9,7 +9,14 @@ from pathlib import Path
 
 from faceprep.cli.terminal_text import show_error
 from faceprep.core.job import Job
-from faceprep.core.text import count_noun, format_bytes, format_duration, join_lines, on_one_line
+from faceprep.core.text import (
+    count_noun,
+    format_bytes,
+    format_duration,
+    join_lines,
+    list_words,
+    on_one_line,
+)
 from faceprep.core.types import OK, Summary
 from faceprep.tables.ledger import first_failures
 
@@ -90,8 +97,7 @@ def _name_places(summary: Summary, job: Job) -> str:
     if output == ".":
         output = os.getcwd()
     beside = [output + ending for ending in job.siblings]
-    *first, last = [output, *filter(os.path.isdir, beside)]
-    return f"{', '.join(first)} and {last}" if first else last
+    return list_words([output, *filter(os.path.isdir, beside)])
 
 
 def _rate(summary: Summary) -> str:

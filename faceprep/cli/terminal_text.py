@@ -12,6 +12,8 @@ from typing import Any, TextIO
 
 import click
 
+_UNBROKEN_HYPHEN = "\u2011"
+
 
 def may_color(stream: TextIO) -> bool:
     """Return whether text on `stream` may have colours: see https://no-color.org."""
@@ -27,7 +29,19 @@ def paint(text: str, stream: TextIO, **style: Any) -> str:
 
 
 class _Formatter(click.HelpFormatter):
-    """A formatter that styles headings, commands and options."""
+    """A formatter that styles headings, commands and options, and never breaks a name at a hyphen.
+
+    Click breaks lines at hyphens. So they are replaced while it does.
+    """
+
+    def write(self, string: str) -> None:
+        super().write(string.replace(_UNBROKEN_HYPHEN, "-"))
+
+    def write_text(self, text: str) -> None:
+        indent = " " * self.current_indent
+        unbroken = text.replace("-", _UNBROKEN_HYPHEN)
+        self.write(click.wrap_text(unbroken, self.width, indent, indent, preserve_paragraphs=True))
+        self.write("\n")
 
     def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
         super().write_usage(prog, args, prefix or self._heading("Usage:") + " ")
@@ -38,7 +52,10 @@ class _Formatter(click.HelpFormatter):
     def write_dl(
         self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
     ) -> None:
-        styled = [(self._paint(first, fg="cyan"), second) for first, second in rows]
+        styled = [
+            (self._paint(first, fg="cyan"), second.replace("-", _UNBROKEN_HYPHEN))
+            for first, second in rows
+        ]
         super().write_dl(styled, col_max, col_spacing)
 
     def _heading(self, text: str) -> str:

@@ -107,6 +107,16 @@ def format_clock(seconds: float) -> str:
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest:02d}"
 
 
+def list_words(words: Iterable[str]) -> str:
+    """Join words as a sentence does.
+
+    >>> list_words(["a"]), list_words(["a", "b"]), list_words(["a", "b", "c"])
+    ('a', 'a and b', 'a, b and c')
+    """
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def on_one_line(text: str) -> str:
     """Escape the control characters that damaged or hostile names and files may hold.
 

@@ -21,8 +21,8 @@ from faceprep.run.store_output import find_run
 class Finish(Continuation):
     """Join the output of several processes that share a run.
 
-    OUT is the output that commands with --shard I/N were given. Later stages that these have left
-    are carried out here first, with the options that those commands were given.
+    OUT is the output of the commands with --shard I/N. Stages that they left undone are carried out
+    first, with the options of those commands.
     """
 
     command: ClassVar[str] = "finish"

@@ -107,7 +107,7 @@ class Manifest(NamingOptions, Job):
     )
     classes: Path | None = option(
         None,
-        "Keep the class numbers of this class map; other classes are named failures.",
+        "Keep the class numbers of this class map; images of other classes are named as failures.",
         values=Values("FILE"),
     )
     min_images: int = option(
@@ -120,7 +120,7 @@ class Manifest(NamingOptions, Job):
     embeddings: Path | None = option(
         None,
         "Join the embeddings of this file (.npz or .parquet of embed, or a manifest with them) by "
-        "image name; an image or an embedding without the other is a named failure.",
+        "image name; an image without an embedding is named as a failure, and vice versa.",
         values=Values("FILE"),
     )
     with_images: bool = option(
@@ -236,14 +236,13 @@ class Manifest(NamingOptions, Job):
         """Return the group of each image, where whole groups go to one side of the split."""
         if self.group_by is not None:
             return selection.label_by_rule(listing, parse_rule(self.group_by, GROUP_BY))[0]
-        if self.split_by != "identity":
-            return None
         if self.label_rule and self.val_fraction:
             log.warning(
-                "--split-by identity keeps folders together, not people: the images of a person "
-                "with several folders can be in both sets. See --group-by"
+                "--split-by %s does not keep people together: the images of a person can be in "
+                "both sets. See --group-by",
+                self.split_by,
             )
-        return listing.identity_of
+        return listing.identity_of if self.split_by == "identity" else None
 
     def _join(
         self, listing: Listing, prefix: str, source: Path

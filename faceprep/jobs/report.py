@@ -19,7 +19,7 @@ from faceprep.core.job import Look
 from faceprep.core.options import Values, option
 from faceprep.core.os_errors import missing_source
 from faceprep.core.scratch import scratch_folder
-from faceprep.core.text import join_lines
+from faceprep.core.text import count_noun, join_lines
 from faceprep.core.types import OK
 from faceprep.core.urls import as_paths
 from faceprep.pages.left_out import warning_of_left_out
@@ -217,10 +217,12 @@ def _answer_all(accounts: Sequence[Account]) -> str:
     """Say what several outputs come to."""
     n_open = sum(not each.sections[0].numbers["finished"] for each in accounts)
     n_failed = sum(tally.outcomes.n_failed for each in accounts for tally in each.tallies)
-    state = "all finished"
+    state, failures = "all finished", "no failures"
     if n_open:
         state = f"{n_open:,} not finished"
-    return f"{len(accounts):,} outputs, {state}; {n_failed:,} failed."
+    if n_failed:
+        failures = count_noun(n_failed, "failure")
+    return f"{len(accounts):,} outputs, {state}; {failures}."
 
 
 def _compared(account: Account) -> list[Cell]:

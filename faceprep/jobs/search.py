@@ -74,8 +74,8 @@ class Search(EmbedOptions, ListOptions, Job):
     top: int = option(5, "List this many identities for each probe.", values=Values("K", least=1))
     approximate: bool = option(
         False,
-        "Search an index instead of every image, which pays for many probes. It finds the closest "
-        "identity of at least 99 % of a sample; OUT.recall.json has the share.",
+        "Search an index instead of every image, which is faster for many probes. It finds the "
+        "closest identity of at least 99 % of a sample; OUT.recall.json has the share.",
     )
     seed: int = option(0, "Seed the index and the sample of --approximate.", values=Values("S"))
 

@@ -46,7 +46,7 @@ class ModelOptions(UsesDevice):
     model: tuple[str, ...] = option(
         (),
         "Add a column with the score of this model, such as "
-        "spoof.onnx:crops=box1.5-256,mean=0,std=255,read=softmax/1,name=spoof. May be repeated.",
+        "spoof.onnx:crops=box1.5-256,read=softmax/1. May be repeated.",
         values=Values("SPEC"),
     )
     device: str = device_option("the models")

@@ -24,7 +24,7 @@ MOST_LINES = 8
 
 def help_of(name: str) -> str:
     command = command_for(name)
-    with click.Context(command, info_name=f"faceprep {name}") as context:
+    with command.context_class(command, info_name=f"faceprep {name}") as context:
         return command.get_help(context)
 
 
@@ -54,6 +54,12 @@ def test_each_help_ends_with_examples(name: str) -> None:
     examples = EXAMPLES[name]
     assert 2 <= len(examples) <= 3
     assert help_of(name).endswith("Examples:\n" + "\n".join(f"  {line}" for line in examples))
+
+
+@pytest.mark.parametrize("name", registry.COMMANDS)
+def test_no_name_is_broken_at_a_hyphen(name: str) -> None:
+    assert not re.search(r"\w-$", help_of(name), re.MULTILINE)
+    assert "\u2011" not in help_of(name), "it can be copied"
 
 
 @pytest.mark.parametrize(("name", "line"), LINES, ids=[line for _, line in LINES])

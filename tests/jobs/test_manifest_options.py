@@ -45,14 +45,15 @@ def test_groups_stay_on_one_side(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert record.getMessage() == (
         "the validation set has 12 images, not 14: the images of one group stay together"
     )
-    caplog.clear()
-    with caplog.at_level(logging.WARNING):
-        run(source, tmp_path / "i" / "a.csv", split_by="identity", **options)
-    (record,) = caplog.records
-    assert record.getMessage() == (
-        "--split-by identity keeps folders together, not people: the images of a person with "
-        "several folders can be in both sets. See --group-by"
-    )
+    for split_by in ("identity", "image"):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            run(source, tmp_path / split_by / "a.csv", split_by=split_by, **options)
+        (record,) = caplog.records
+        assert record.getMessage() == (
+            f"--split-by {split_by} does not keep people together: the images of a person can be "
+            "in both sets. See --group-by"
+        )
 
 
 def test_classes_keep_their_numbers(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from faceprep import ExtractPhotos, Folder2Rec, MergeIdentities, Rec2Folder, Report, Score
+from faceprep import Align, ExtractPhotos, Folder2Rec, MergeIdentities, Rec2Folder, Report, Score
 from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.errors import SourceError
 from faceprep.identity.distributions import measure
@@ -162,7 +162,8 @@ def test_every_video_is_in_the_table(tmp_path: Path) -> None:
         film(source / f"{number:02}.mp4", "r" if number % 2 else "b")
     (source / "broken.mp4").write_text("not a video")
     extract(source, out)
-    reported = report(out)["videos"]
+    numbers = report(out)
+    reported = numbers["videos"]
     assert [one["video"] for one in reported["all"]][:2] == ["00.mp4", "02.mp4"]
     assert len(reported["all"]) == 24 and len(reported["worst"]) == 20
     states = {one["video"]: one["state"] for one in reported["all"]}
@@ -170,6 +171,31 @@ def test_every_video_is_in_the_table(tmp_path: Path) -> None:
     assert reported["reasons"][0]["reason"] == "the highest score is #, below #"
     page = (out / "report.html").read_text()
     assert all(f"{number:02}.mp4" in page for number in range(23))
+    answer = "11 of 23 frames of 24 videos have a face; 13 videos failed."
+    assert numbers["answer"]["text"] == answer
+    texts = Page(out / "report.html").texts
+    assert {"11 of 23 frames ok.", "videos failed", "state"} <= set(texts)
+    assert "original" not in texts, "no video has a .face file"
+
+
+def test_rows_of_face_files_are_no_pictures(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, out = tmp_path / "videos", tmp_path / "out"
+    source.mkdir()
+    film(source / "boxed.mp4", "rrrrrrrr")
+    film(source / "empty.mp4", "....")
+    rows = face_lines([face_box(i, SIZE, (SIDE, SIDE)) for i in range(8)]).splitlines()
+    (source / "boxed.face").write_bytes(b"\n".join([*rows[:5], b"garbage", *rows[6:]]) + b"\n")
+    extract(source, out)
+    run(Align(faces=out / "faces.parquet"), source, tmp_path / "aligned")
+    caplog.clear()
+    numbers = report(out)
+    assert numbers["answer"]["text"].endswith("have a face; 1 .face row and 1 video failed.")
+    (step,) = [one for one in Page(out / "report.html").texts if one.startswith("1 .face row (")]
+    assert step == "1 .face row (bad face row): row 5: 'garbage': not four numbers"
+    assert report(tmp_path / "aligned")["marks"]["examples"], "frames are shown for align too"
+    assert not caplog.messages
 
 
 def test_manifest(lopsided: Path, tmp_path: Path) -> None:
@@ -179,6 +205,12 @@ def test_manifest(lopsided: Path, tmp_path: Path) -> None:
         counted = np.bincount(manifest["image_classes"])
     agree(numbers["identities"]["per_identity"], pd.Series(counted))
     assert (tmp_path / "train.npz.report.html").is_file()
+    assert numbers["answer"]["text"] == "75 images of 10 identities written; none failed."
+    split = {"min_images": 3, "val_fraction": 0.2}
+    manifests.run(lopsided, tmp_path / "part.npz", **split)
+    part = report(tmp_path / "part.npz")["answer"]["text"]
+    expected = "75 of 78 inputs are ok, and part.npz has 60 images of 10 identities; none failed."
+    assert part == expected
 
 
 def test_scores(lopsided: Path, tmp_path: Path) -> None:

@@ -151,7 +151,8 @@ def test_several_outputs_share_a_page(
     for one, other in zip(both, alone, strict=True):
         assert one == {name: value for name, value in other.items() if name in one}
     page = Page(made.path).judge()
-    assert "2 outputs, all finished; 0 failed." in page.texts
+    assert 'open=""' not in page.source, "details of several outputs are folded"
+    assert "2 outputs, all finished; no failures." in page.texts
     assert [one["answer"]["text"] in page.texts for one in both] == [True, True]
 
 

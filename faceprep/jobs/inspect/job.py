@@ -37,9 +37,10 @@ _BATCH = 1024
 class Inspect(ListOptions, Look):
     """Show what a set, table or video holds and what is damaged.
 
-    PATH is any set of images, a list, a table of faces, scores or embeddings, a plan, or a video;
-    its kind is named. Every image is read and checked by its header and end mark, and decoded with
-    --deep. Exit status 3 means that damage was found, or numbers that disagree.
+    PATH is any set of images, a list, a table of faces, scores or embeddings, a plan, or a video.
+    The first line of the result names its kind. Every image is read and checked by its header and
+    end mark, and decoded with --deep. Exit status 3 means that damage was found, or numbers that
+    disagree.
     """
 
     command: ClassVar[str] = "inspect"

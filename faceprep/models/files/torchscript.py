@@ -66,8 +66,10 @@ def _load_module(torch: Any, path: Path, device: str) -> Any:
     """Load a TorchScript module in evaluation mode. Raises SourceError."""
     try:
         with catch_warnings():
-            # PyTorch 2.13 deprecates these files but still reads them.
+            # PyTorch deprecates these files but still reads them: in 2.13 with a
+            # DeprecationWarning, in 2.14 with a FutureWarning, which every user would see.
             simplefilter("ignore", DeprecationWarning)
+            simplefilter("ignore", FutureWarning)
             return torch.jit.load(str(path), map_location=device).eval()
     except (RuntimeError, ValueError) as error:
         reason = _END_OF_SENTENCE.split(str(error).strip(), 1)[0]

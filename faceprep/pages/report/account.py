@@ -287,7 +287,7 @@ def _load_likeness(plan: Path) -> Mapping[str, Any]:
 def _tally(run: Run, out: Path, progress: Progress) -> Tally:
     """Add up the pages of the run."""
     home = out.resolve().name if out.is_dir() and _has_siblings(run.command) else ""
-    tally = Tally(home, of_videos=run.command == "extract-video")
+    tally = Tally(home, of_videos=run.is_of_videos)
     total = len(run.shard_ids())
     for number, page in enumerate(run.pages(), 1):
         progress(number, total)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from faceprep.core.text import count_noun, format_bytes
 from faceprep.pages.report.lineage import figures_of
-from faceprep.pages.report.outcomes import is_failure
+from faceprep.pages.report.outcomes import count_failed_units
 from faceprep.pages.report.run_state import Run
 from faceprep.pages.report.section_runs import describe_failures, is_open
 from faceprep.pages.report.sections import Figures, Section
@@ -25,7 +25,7 @@ def run_answer(
     """Answer for a run; `counts_of_set` are the images of each identity in an output's file."""
     counted = {name: n for name, n in (counts_of_set or tally.images_of).items() if name}
     failures = describe_failures(tally.outcomes.by_status)
-    text = f"{_describe_result(tally, counted)}; {failures}."
+    text = f"{_describe_result(tally, counted, out)}; {failures}."
     figures = _brief(figures_of(run, out))
     if figures:
         text = f"{figures}. {text}"
@@ -61,37 +61,42 @@ def plain_answer(sections: Sequence[Section]) -> Section:
     return Section(ANSWER, text, {"text": text, "finished": True})
 
 
-def _describe_result(tally: Tally, counted: Mapping[str, int]) -> str:
+def _describe_result(tally: Tally, counted: Mapping[str, int], out: Path) -> str:
     found = tally.outcomes
     if tally.of_videos:
         n_videos = count_noun(len(tally.videos), "video")
         return f"{found.n_ok:,} of {count_noun(found.n_inputs, 'frame')} of {n_videos} have a face"
-    if counted:
-        n_identities = count_noun(len(counted), "identity", "identities")
-        return f"{count_noun(sum(counted.values()), 'image')} of {n_identities} written"
-    return f"{found.n_ok:,} of {count_noun(found.n_inputs, 'input')} are ok"
+    result = f"{found.n_ok:,} of {count_noun(found.n_inputs, 'input')} are ok"
+    if not counted:
+        return result
+    n_images, n_identities = (
+        sum(counted.values()),
+        count_noun(len(counted), "identity", "identities"),
+    )
+    images = f"{count_noun(n_images, 'image')} of {n_identities}"
+    if n_images < found.n_ok and not out.is_dir():  # other files have the rest
+        return f"{result}, and {out.name} has {images}"
+    return f"{images} written"
 
 
 def _figures(tally: Tally, counted: Mapping[str, int]) -> list[tuple[str, str]]:
     found = tally.outcomes
-    left_out = found.n_inputs - found.n_ok - _n_failed_inputs(tally)
+    failed = count_failed_units(found.by_status)
+    left_out = found.n_inputs - found.n_ok - failed[""]
     figures = [("inputs", found.n_inputs), ("ok", found.n_ok)]
     if tally.of_videos:
         figures = [("videos", len(tally.videos)), ("frames", found.n_inputs), ("ok", found.n_ok)]
     if left_out:
         figures.append(("left out", left_out))
-    figures.append(("failed", found.n_failed))
+    if failed[""] or not failed:
+        figures.append(("failed", failed[""]))
+    figures += [(f"{unit}s failed", n) for unit, n in failed.items() if unit]
     if counted and not tally.of_videos:
         figures.append(("identities", len(counted)))
     shown = [(name, f"{n:,}") for name, n in figures]
     if tally.files:
         shown.append(("written", format_bytes(tally.bytes.total())))
     return shown
-
-
-def _n_failed_inputs(tally: Tally) -> int:
-    """Count the failures among the inputs themselves."""
-    return sum(n for name, n in tally.outcomes.inputs.items() if is_failure(name))
 
 
 def _warn(run: Run, tally: Tally) -> str:

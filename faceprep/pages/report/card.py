@@ -159,9 +159,12 @@ def _lineage(account: Account) -> Iterator[str]:
             yield f"{number}. {_plain(step.path.name)}: the source\n"
             continue
         found = step.outcomes
-        lost = [count_outcome(status, n) for status, n in found.left_out.by_status().items()]
+        lost = [
+            count_outcome(status, n, step.run.noun)
+            for status, n in found.left_out.by_status().items()
+        ]
         yield f"{number}. `{step.run.command}`: {found.n_ok:,} of "
-        yield f"{count_noun(found.n_inputs, 'input')} ok"
+        yield f"{count_noun(found.n_inputs, step.run.noun)} ok"
         yield f"; {', '.join(lost)}\n" if lost else "\n"
     if not account.steps:
         yield "Not known: no faceprep run is recorded here.\n"

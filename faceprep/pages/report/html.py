@@ -60,7 +60,7 @@ def _page(heading: Heading, chapters: Sequence[Chapter], overview: Table | None)
         yield "</header>\n"
         yield from _contents(chapters[0], "0")
         yield "<main>\n"
-        yield from _sections(chapters[0], "0", 2)
+        yield from _sections(chapters[0], "0", 2, _has_details_alone(chapters[0]))
     else:
         yield f'<p class="answer">{escaped(heading.answer)}</p>\n</header>\n<main>\n'
         yield from _overview(chapters, overview)
@@ -110,8 +110,13 @@ def _contents(chapter: Chapter, mark: str) -> Iterator[str]:
         yield from _links(items, "Sections")
 
 
-def _sections(chapter: Chapter, mark: str, level: int) -> Iterator[str]:
-    """Render the sections, then the details; these are unfolded where there is nothing else."""
+def _has_details_alone(chapter: Chapter) -> bool:
+    """Return whether nothing but the details answers a question of the reader."""
+    return all(section.is_detail or section.name == "lineage" for section in chapter.sections[1:])
+
+
+def _sections(chapter: Chapter, mark: str, level: int, are_open: bool = False) -> Iterator[str]:
+    """Render the sections, then the details, which are unfolded if they `are_open`."""
     numbered = list(enumerate(chapter.sections[1:]))
     for number, section in numbered:
         if not section.is_detail:
@@ -121,11 +126,10 @@ def _sections(chapter: Chapter, mark: str, level: int) -> Iterator[str]:
     details = [section for _, section in numbered if section.is_detail]
     if not details:
         return
-    is_alone = all(section.is_detail or section.name == "lineage" for _, section in numbered)
     yield f'<section class="details" id="d{mark}">\n{titled(_DETAILS, level)}'
     for section in details:
         attribute = ""
-        if is_alone:
+        if are_open:
             attribute = ' open=""'
         brief = section.text.partition(". ")[0].rstrip(".")
         yield f"<details{attribute}>\n<summary>{titled(section.title, level + 1).rstrip()}"

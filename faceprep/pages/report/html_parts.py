@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import re
 from collections.abc import Callable, Iterator
 
 from faceprep.pages.report.plots import draw, printable
@@ -76,7 +77,7 @@ def _pictures(part: Pictures, level: int) -> Iterator[str]:
     large = " large" if part.is_large else ""
     yield titled(part.title, level)
     items = (
-        f"<li>{_image(each)}<b>{escaped(each.label)}</b>{escaped(each.name)}</li>"
+        f"<li>{_image(each)}<b>{escaped(each.label)}</b>{_breakable(each.name)}</li>"
         for each in part.items
     )
     yield f'<ul class="crops{large}">{"".join(items)}</ul>\n'
@@ -164,7 +165,16 @@ def _cell(text: str, is_number: bool) -> str:
         attribute = _SHORT
     elif len(text) > _N_LONG:
         attribute = _LONG
-    return f"<td{attribute}>{escaped(text)}</td>"
+    return f"<td{attribute}>{_breakable(text)}</td>"
+
+
+def _breakable(name: str) -> str:
+    """Escape a name that may be broken after a slash and an underscore.
+
+    >>> _breakable("live/a_1")
+    'live/<wbr>a_<wbr>1'
+    """
+    return re.sub("([/_])(?=.)", r"\1<wbr>", escaped(name))
 
 
 def format_cell(cell: Cell) -> str:

@@ -67,10 +67,11 @@ class InputPictures:
         try:
             if is_video_name(name) and number.isdecimal():
                 return self._frame(name, int(number))
-            return self._image(key)
+            if not self._run.is_of_videos:
+                return self._image(key)
         except FaceprepError as error:  # an extra is missing, or the source has changed
             note_left_out(error)
-            return None
+        return None  # a whole video, or a row of a .face file, is no picture
 
     def _image(self, key: str) -> Pixels | None:
         for place in self._open():

@@ -11,14 +11,14 @@ from typing import Any
 from faceprep.core.errors import FaceprepError
 from faceprep.core.restored_job import restore_job
 from faceprep.core.state_file import run_id_of
-from faceprep.core.text import count_noun
-from faceprep.pages.report.outcomes import Kind, Outcomes, Reasons, is_failure
+from faceprep.core.text import count_noun, list_words
+from faceprep.pages.report.outcomes import Kind, Outcomes, is_failure
 from faceprep.pages.report.run_state import Run, find_runs, is_work_page
 from faceprep.pages.report.section_runs import count_outcome
 from faceprep.pages.report.sections import Chain, Link, Section
 from faceprep.tables.plan import read_plan
 
-_MOST_STEPS, _N_REASONS = 50, 5
+_MOST_STEPS, _N_REASONS = 50, 10
 
 
 @dataclass(frozen=True)
@@ -165,26 +165,24 @@ def _link(step: Step | End) -> Link:
     if isinstance(step, End):
         return Link(str(step.path), f"{step.reason[0].upper()}{step.reason[1:]}.")
     found = step.outcomes
-    text = f"{found.n_ok:,} of {count_noun(found.n_inputs, 'input')} ok."
+    text = f"{found.n_ok:,} of {count_noun(found.n_inputs, step.run.noun)} ok."
     if len(step.run.sources) > 1:
-        text = f"From {' and '.join(source.name for source in step.run.sources)}. {text}"
+        text = f"From {list_words(source.name for source in step.run.sources)}. {text}"
     if step.figures:
         text += f" {step.figures[0].upper()}{step.figures[1:]}."
     if not step.run.is_finished:
         text = f"Not finished. {text}"
     ranked = found.left_out.ranked(len(found.left_out.counts))
-    notes = [_note(kind, n, found.left_out) for kind, n in ranked[:_N_REASONS]]
+    notes = [_note(step, kind, n) for kind, n in ranked[:_N_REASONS]]
     if len(ranked) > _N_REASONS:
         notes.append(f"{sum(n for _, n in ranked[_N_REASONS:]):,} for other reasons")
     return Link(f"{step.run.command} → {step.output}", text, notes)
 
 
-def _note(kind: Kind, n: int, reasons: Reasons) -> str:
+def _note(step: Step, kind: Kind, n: int) -> str:
     """Say how many inputs were left out for one reason."""
-    reason = reasons.wording(kind)
-    if not reason:
-        return count_outcome(kind[0], n)
-    return f"{count_outcome(kind[0], n)}: {reason}"
+    count, reason = count_outcome(kind[0], n, step.run.noun), step.outcomes.left_out.wording(kind)
+    return f"{count}: {reason}" if reason else count
 
 
 def _step_numbers(step: Step) -> dict[str, Any]:

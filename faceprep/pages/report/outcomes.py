@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from faceprep.core.types import OK, SOUND_STATUSES, count_failures, count_name, split_count_name
@@ -108,6 +109,24 @@ class Outcomes:
 def is_failure(count_name: str) -> bool:
     """Return whether a status, with its unit if it has one, is a failure."""
     return split_count_name(count_name)[0] not in SOUND_STATUSES
+
+
+def is_failed_input(count_name: str) -> bool:
+    """Return whether a status is a failure of an input, and not of another unit."""
+    return is_failure(count_name) and not split_count_name(count_name)[1]
+
+
+def count_failed_units(by_status: Mapping[str, int]) -> Counter[str]:
+    """Count the failures of each unit, the largest count first; "" stands for the inputs.
+
+    >>> count_failed_units({"ok": 9, "empty": 1, "cut_off of a video": 2})
+    Counter({'video': 2, '': 1})
+    """
+    found: Counter[str] = Counter()
+    for name, n in by_status.items():
+        if n and is_failure(name):
+            found[split_count_name(name)[1]] += n
+    return Counter(dict(found.most_common()))
 
 
 def kind_of_reason(reason: str, key: str) -> str:

@@ -42,6 +42,16 @@ class Run:
     def command(self) -> str:
         return str(self.record.get("command", ""))
 
+    @property
+    def is_of_videos(self) -> bool:
+        """Return whether the inputs are frames of videos."""
+        return self.command == "extract-video"
+
+    @property
+    def noun(self) -> str:
+        """Return the noun for one input."""
+        return "frame" if self.is_of_videos else "input"
+
     def shard_ids(self) -> list[str]:
         """Return the ids of the shards that are done, sorted."""
         folder = f"{self.prefix}{PAGES}/"

@@ -31,7 +31,11 @@ def failures_section(
     n = reasons.counts.total()
     numbers = {"failed": n, **_numbers(reasons)}
     return Section(
-        "failures", "Failures", numbers, _parts(reasons, pictures, "Failures"), f"{n:,} failed."
+        "failures",
+        "Failures",
+        numbers,
+        _parts(reasons, pictures, "Failures"),
+        f"{count_noun(n, 'failure')}.",
     )
 
 
@@ -69,8 +73,8 @@ def _parts(reasons: Reasons, pictures: InputPictures, noun: str) -> list[Part]:
     rows: list[tuple[str, int | None, str, str]] = []
     for kind, n in reasons.ranked(_N_REASONS):
         for place, (key, reason) in enumerate(reasons.examples[kind]):
-            rows.append(("", None, key, reason) if place else (kind[0], n, key, reason))
-    parts.insert(0, Table(f"{noun} by reason", ("status", "inputs", "example", "reason"), rows))
+            rows.append(("", None, reason, key) if place else (kind[0], n, reason, key))
+    parts.insert(0, Table(f"{noun} by reason", ("status", "count", "reason", "example"), rows))
     return parts
 
 

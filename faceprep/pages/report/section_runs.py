@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from faceprep.core.options import typed_name
-from faceprep.core.text import count_noun, format_bytes
+from faceprep.core.text import count_noun, format_bytes, list_words
 from faceprep.core.types import OK, join_units, split_count_name
 from faceprep.pages.report.histograms import count, describe, whole_edges
-from faceprep.pages.report.outcomes import is_failure
+from faceprep.pages.report.outcomes import count_failed_units, is_failed_input, is_failure
 from faceprep.pages.report.run_state import Run
 from faceprep.pages.report.sections import Histogram, Part, Section, Table
 from faceprep.pages.report.tally import Tally
@@ -50,11 +50,11 @@ def run_section(run: Run, tally: Tally) -> Section:
         *options,
     ]
     parts = [
-        Table("Outcomes of the inputs", ("outcome", "inputs", "share", "meaning"), outcomes),
+        Table("Outcomes", ("outcome", "count", "share", "meaning"), outcomes),
         Table("Sources and options", ("option", "value"), settings),
     ]
     text = (
-        f"{found.n_ok:,} of {count_noun(n_inputs, 'input')} are ok, "
+        f"{found.n_ok:,} of {count_noun(n_inputs, run.noun)} are ok; "
         f"{describe_failures(found.by_status)}."
     )
     title = f"The run of {run.command}"
@@ -69,32 +69,35 @@ def _verdict(status: str) -> str:
 
 
 def describe_failures(by_status: Mapping[str, int]) -> str:
-    """Describe the failures by unit and status.
+    """Describe the failures of the inputs by status, and those of other units by their number.
 
     >>> describe_failures({"ok": 9, "undecodable": 2, "cut_off of a video": 1})
-    '3 failed: 2 undecodable, 1 video (cut off)'
-    >>> describe_failures({"ok": 9, "no_face": 1}), describe_failures({"timed_out": 2})
-    ('none failed', '2 failed: timed out')
+    '2 failed: undecodable; 1 video failed'
+    >>> describe_failures({"ok": 9, "no_face": 1}), describe_failures({"cut_off": 2, "empty": 1})
+    ('none failed', '3 failed: 2 cut off, 1 empty')
     """
-    failed = Counter({name: n for name, n in by_status.items() if n and is_failure(name)})
-    if not failed:
-        return "none failed"
-    texts = [count_outcome(name, n) for name, n in failed.most_common()]
-    if len(texts) == 1 and not split_count_name(next(iter(failed)))[1]:
-        texts = [words_of(next(iter(failed)))]
-    return f"{failed.total():,} failed: {', '.join(texts)}"
+    units = count_failed_units(by_status)
+    texts, n_inputs = [], units.pop("", 0)
+    if n_inputs:
+        found = [(name, n) for name, n in by_status.items() if n and is_failed_input(name)]
+        words = [f"{n:,} {words_of(name)}" for name, n in Counter(dict(found)).most_common()]
+        if len(found) == 1:
+            words = [words_of(found[0][0])]
+        texts.append(f"{n_inputs:,} failed: {', '.join(words)}")
+    if units:
+        named = [count_noun(n, unit) for unit, n in units.items()]
+        texts.append(f"{list_words(named)} failed")
+    return "; ".join(texts) or "none failed"
 
 
-def count_outcome(name: str, n: int) -> str:
-    """Format a count of outcomes in words, with their unit if they have one.
+def count_outcome(name: str, n: int, noun: str) -> str:
+    """Format a count of outcomes in words; `noun` is the unit of those that name none.
 
-    >>> count_outcome("no_face", 3), count_outcome("cut_off of a video", 2)
-    ('3 no face', '2 videos (cut off)')
+    >>> count_outcome("no_face", 3, "input"), count_outcome("cut_off of a video", 2, "frame")
+    ('3 inputs (no face)', '2 videos (cut off)')
     """
     status, unit = split_count_name(name)
-    if unit:
-        return f"{count_noun(n, unit)} ({words_of(status)})"
-    return f"{n:,} {words_of(status)}"
+    return f"{count_noun(n, unit or noun)} ({words_of(status)})"
 
 
 def words_of(status: str) -> str:

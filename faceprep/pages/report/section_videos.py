@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ def videos_section(
         "edges": [float(x) for x in edges],
         "counts": count(shares, edges),
     }
-    parts: list[Part] = [Table("The worst videos", _COLUMNS, rows[:_N_OPEN])]
+    parts: list[Part] = [_table("The worst videos", rows[:_N_OPEN])]
     if lost:
         parts += _reason_parts(lost, numbers, pictures)
     axis = "share of a video's frames"
@@ -95,15 +95,31 @@ def videos_section(
         *_missing_parts(missing, numbers),
     ]
     if len(rows) > _N_OPEN:
-        parts.append(Table("All videos, those with most faces missing first", _COLUMNS, rows, True))
-    n_empty = count_noun(numbers["empty"], "video has", "videos have")
+        title = "All videos, those with most faces missing first"
+        parts.append(replace(_table(title, rows), is_folded=True))
+    return Section("videos", "Frames of each video", numbers, parts, _describe(worst, numbers))
+
+
+def _describe(videos: Sequence[Video], numbers: Mapping[str, Any]) -> str:
     text = (
         f"{numbers['detected']:,} of {numbers['frames']:,} wanted frames of "
-        f"{count_noun(len(worst), 'video')} have a face; {n_empty} none. The column "
-        "difference counts the frames without a face, among those with a box in the .face file "
-        "(original), or else among all wanted frames."
+        f"{count_noun(len(videos), 'video')} have a face"
     )
-    return Section("videos", "Frames of each video", numbers, parts, text)
+    if numbers["empty"]:
+        text += f"; {count_noun(numbers['empty'], 'video has', 'videos have')} none"
+    text += ". The column difference counts the frames without a face"
+    if any(video.original is not None for video in videos):
+        text += (
+            ", among those with a box in the .face file (original), or else among all wanted frames"
+        )
+    return f"{text}."
+
+
+def _table(title: str, rows: Sequence[Sequence[Any]]) -> Table:
+    """Make a table of videos without the columns that are empty in all rows."""
+    columns = zip(_COLUMNS, zip(*rows, strict=True), strict=False)
+    used = {name: cells for name, cells in columns if any(cell not in (None, "") for cell in cells)}
+    return Table(title, [*used], [*zip(*used.values(), strict=True)])
 
 
 def _numbers(worst: Sequence[Video], rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
@@ -162,11 +178,11 @@ def _reason_parts(
         for kind, n in ranked
     ]
     rows: Sequence[Sequence[Any]] = [
-        (kind[0], n, share_of(n, total), *reasons.examples[kind][0]) for kind, n in ranked
+        (kind[0], n, share_of(n, total), *reversed(reasons.examples[kind][0])) for kind, n in ranked
     ]
     yield Table(
-        "Reasons of the frames without a crop",
-        ("status", "frames", "share", "example", "reason"),
+        "Reasons for frames without a crop",
+        ("status", "frames", "share", "reason", "example"),
         rows,
     )
     for kind, _ in ranked[:_N_PICTURED]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import warnings
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -60,6 +61,7 @@ def pretend_torch(monkeypatch: pytest.MonkeyPatch) -> Any:
     torch: Any = ModuleType("torch")
 
     def load(path: str, map_location: str) -> PretendModule:
+        warnings.warn("deprecated", FutureWarning, stacklevel=2)  # as PyTorch 2.14 does
         if b"hello" in Path(path).read_bytes():
             raise RuntimeError("PytorchStreamReader failed\nat line 1")
         torch.device = map_location

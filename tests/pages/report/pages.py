@@ -20,6 +20,7 @@ class Page(HTMLParser):
         self.links: list[str] = []
         self.pictures: dict[str, bytes] = {}
         self._open: list[str] = []
+        self._is_broken = False
         self.source = path.read_bytes().decode()
         self.feed(self.source)
         self.close()
@@ -27,6 +28,9 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        self._is_broken = tag == "wbr"
+        if self._is_broken:
+            return
         if tag not in VOID:
             self._open.append(tag)
         for name, value in attributes:
@@ -44,8 +48,13 @@ class Page(HTMLParser):
         assert self._open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if self._open and self._open[-1] != "style":
+        if not self._open or self._open[-1] == "style":
+            return
+        if self._is_broken:  # the text before <wbr> goes on
+            self.texts[-1] += data
+        else:
             self.texts.append(data)
+        self._is_broken = False
 
     def judge(self) -> Page:
         """It has no script, asks nobody for anything, and its links lead somewhere."""

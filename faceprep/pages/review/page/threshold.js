@@ -83,11 +83,14 @@ class ThresholdPanel {
       else if (!passes && verdict[i] === "a") accepted++;
     }
     const side = ui.side.value ? "at least" : "at most";
-    const others = accepted + refused;
+    const [open, others] = [accepts + refuses, accepted + refused];
+    const ofOpen = open
+      ? `Of ${open.toLocaleString("en")} undecided, ${accepts.toLocaleString("en")} would be accepted and ${refuses.toLocaleString("en")} refused.`
+      : "None is undecided.";
     ui.summary.textContent = Number.isNaN(value)
       ? "Give a score."
       : `${passing.toLocaleString("en")} of ${count(scored, "decision")} to ${ui.action.value} ${passing === 1 ? "has" : "have"} a score of ${side} ${value}. ` +
-        `Of ${(accepts + refuses).toLocaleString("en")} undecided, ${accepts.toLocaleString("en")} would be accepted and ${refuses.toLocaleString("en")} refused.` +
+        ofOpen +
         (others ? ` ${count(others, "decision")} made otherwise ${others === 1 ? "stays" : "stay"} as ${others === 1 ? "it is" : "they are"}.` : "");
     ui.accept.textContent = `Accept ${accepts.toLocaleString("en")} undecided`;
     ui.refuse.textContent = `Refuse ${refuses.toLocaleString("en")} undecided`;

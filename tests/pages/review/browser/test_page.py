@@ -205,6 +205,7 @@ def test_threshold(address: str, plan: Path, open_page: Open, tmp_path: Path) ->
     page.get_by_role("button", name="Refuse 1 undecided").click()
     status(page, "refused$")
     assert saved(plan) == [A, R, A, A, A, U, A]
+    expect(page.locator("#t-summary")).to_have_text(re.compile("0.45. None is undecided."))
     page.locator("#undo").click()
     page.locator("#undo").click()
     status(page, "^Undone: 2 decisions$")
