@@ -52,8 +52,13 @@ class Rec2Folder(Job):
             for shard in cut_evenly(stop, _SHARD, paths.rec, start=start)
         ]
         n_bytes = (storage.size_of(paths.rec) or 0) * (stop - start) // max(n, 1)
+        n_images = min(stop, n - found.metadata.n_identity_records) - start  # which come first
         return Work(
-            [Stage("write", shards)], paths.fingerprint, n_files=stop - start, n_bytes=n_bytes
+            [Stage("write", shards)],
+            paths.fingerprint,
+            n_files=n_images,
+            n_bytes=n_bytes,
+            n_aside=stop - start - n_images,
         )
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:

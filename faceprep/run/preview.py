@@ -163,4 +163,4 @@ def _count_inputs(work: Work) -> int:
         for stage in work.stages
         if (stage.unit or work.unit) == unit
     ]
-    return max(sizes, default=0)
+    return max(sizes, default=0) - work.n_aside
