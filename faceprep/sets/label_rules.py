@@ -19,6 +19,8 @@ from faceprep.core.errors import OptionError
 
 _WORDS = re.compile(r"[^=,]+=\d+(,[^=,]+=\d+)*")
 LABEL_RULE, GROUP_BY = "--label-rule", "--group-by"
+_FOUND = {LABEL_RULE: "class", GROUP_BY: "group"}
+"""What a rule finds, by its option."""
 _EXAMPLE = "a rule such as live=0,spoof=1 or, with one group, re:^[^/]*/(live|spoof)/"
 
 
@@ -58,7 +60,8 @@ class LabelRule:
                 "no_label", f"{path}: expected {self.expected}, found none; change {self.option}"
             )
         return Unlabelled(
-            "ambiguous_label", f"{path}: expected one class, found {found}; change {self.option}"
+            "ambiguous_label",
+            f"{path}: expected one {_FOUND[self.option]}, found {found}; change {self.option}",
         )
 
 
@@ -114,10 +117,10 @@ def _expression_rule(text: str, option: str) -> LabelRule:
         ) from error
     if expression.groups != 1:
         raise OptionError(
-            f"{option} must have one group, which finds the class",
+            f"{option} must have one (...), which finds the {_FOUND[option]}",
             expected=_EXAMPLE,
             found=f"{expression.groups} groups in {text!r}",
-            remedy="Write groups that do not find the class as (?:...).",
+            remedy=f"Write those that do not find the {_FOUND[option]} as (?:...).",
         )
 
     def find(path: str) -> set[str]:

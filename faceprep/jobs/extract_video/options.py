@@ -56,7 +56,7 @@ class VideoOptions(WritesCrops, FaceOptions):
         None,
         "Run full detection only on every Nth frame (auto: 10), and when a face is lost or in "
         "doubt; track each face in between.",
-        values=Values("N", known=(_AUTO,), default="every frame"),
+        values=Values("N|auto", known=(_AUTO,), default="every frame"),
     )
     format: str = format_option()
     quality: int = quality_option()
