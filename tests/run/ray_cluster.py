@@ -35,9 +35,11 @@ _STORE = 80 << 20
 
 @dataclass(frozen=True)
 class SlowLines(Lines):
-    """Takes its time for each line."""
+    """Takes its time for each line, and notes the processes that work."""
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        with open(f"{self.diary}.pids", "a") as file:
+            print(os.getpid(), file=file)
         for outcome in super().run(shard, sink):
             time.sleep(0.2)
             yield outcome
@@ -72,6 +74,7 @@ class Trial:
 
     def run(self, name: str, befall: Callable[[subprocess.Popen[str]], None]) -> None:
         """Start a command, let something befall it in the middle, and keep how it ended."""
+        self._pids = self.root / f"{name}.diary.pids"
         words = ["drive", self._cluster.address, str(self.source), str(self.root / name)]
         program = [sys.executable, "-m", "tests.run.ray_cluster", *words]
         with subprocess.Popen(program, cwd=ROOT, stdout=subprocess.PIPE, text=True) as driver:
@@ -101,16 +104,18 @@ class Trial:
         """Leave it alone."""
 
     def lose_a_worker(self, driver: subprocess.Popen[str]) -> None:
-        _actors(psutil.Process())[0].kill()
+        working = self._working()
+        next(each for each in _children(psutil.Process()) if each.pid in working).kill()
 
     def lose_a_node(self, driver: subprocess.Popen[str]) -> None:
-        self._cluster.remove_node(self.nodes.pop(), allow_graceful=False)
+        node = self._working_node()
+        self.nodes.remove(node)
+        self._cluster.remove_node(node, allow_graceful=False)
 
     def freeze_a_node(self, driver: subprocess.Popen[str]) -> None:
         """Stop a node for longer than a worker may be silent."""
-        raylet = self.nodes[0].all_processes["raylet"][0].process.pid
-        node = psutil.Process(raylet)
-        frozen = [node, *node.children(recursive=True)]
+        raylet = _raylet(self._working_node())
+        frozen = [raylet, *_children(raylet)]
         for process in frozen:
             process.suspend()
         time.sleep(2 * _SILENCE_S)
@@ -120,16 +125,38 @@ class Trial:
     def kill(self, driver: subprocess.Popen[str]) -> None:
         driver.send_signal(signal.SIGKILL)
 
+    def _working(self) -> set[int]:
+        return set(map(int, self._pids.read_text().split()))
 
-def _actors(root: psutil.Process) -> list[psutil.Process]:
-    return [each for each in root.children(recursive=True) if "_Worker" in each.name()]
+    def _working_node(self) -> Any:
+        """Return a node whose worker has begun a shard: one that is slow to start loses none."""
+
+        def find() -> list[Any]:
+            working = self._working()
+            return [
+                node
+                for node in self.nodes
+                if any(each.pid in working for each in _children(_raylet(node)))
+            ]
+
+        _wait_until(find)
+        return find()[0]
+
+
+def _raylet(node: Any) -> psutil.Process:
+    return psutil.Process(node.all_processes["raylet"][0].process.pid)
+
+
+def _children(root: psutil.Process) -> list[psutil.Process]:
+    found: list[psutil.Process] = root.children(recursive=True)
+    return found
 
 
 def _n_begun(diary: Path) -> int:
     return diary.read_text().count("\n") if diary.exists() else 0
 
 
-def _wait_until(is_so: Callable[[], bool]) -> None:
+def _wait_until(is_so: Callable[[], object]) -> None:
     deadline = time.monotonic() + 60
     while not is_so():
         assert time.monotonic() < deadline
