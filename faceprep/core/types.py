@@ -197,7 +197,7 @@ class Work:
     n_bytes: int = 0
     """About how many files and bytes the output takes, for the preflight."""
     n_aside: int = 0
-    """Entries of the shards that are no inputs, such as the identity records of a .rec."""
+    """Entries of the shards that are not inputs, such as the identity records of a .rec."""
     skipped: Mapping[str, int] = field(default_factory=dict)
     """Files of the source that the job does not take, counted by suffix."""
     choices: Mapping[str, Any] = field(default_factory=dict)

@@ -52,7 +52,8 @@ class Rec2Folder(Job):
             for shard in cut_evenly(stop, _SHARD, paths.rec, start=start)
         ]
         n_bytes = (storage.size_of(paths.rec) or 0) * (stop - start) // max(n, 1)
-        n_images = min(stop, n - found.metadata.n_identity_records) - start  # which come first
+        # identity records follow the images
+        n_images = min(stop, n - found.metadata.n_identity_records) - start
         return Work(
             [Stage("write", shards)],
             paths.fingerprint,

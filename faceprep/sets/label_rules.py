@@ -21,7 +21,7 @@ _WORDS = re.compile(r"[^=,]+=\d+(,[^=,]+=\d+)*")
 LABEL_RULE, GROUP_BY = "--label-rule", "--group-by"
 _FOUND = {LABEL_RULE: "class", GROUP_BY: "group"}
 """What a rule finds, by its option."""
-_EXAMPLE = "a rule such as live=0,spoof=1 or, with one group, re:^[^/]*/(live|spoof)/"
+_EXAMPLE = "a rule such as live=0,spoof=1 or, with one capturing group, re:^[^/]*/(live|spoof)/"
 
 
 class Unlabelled(NamedTuple):
@@ -117,10 +117,10 @@ def _expression_rule(text: str, option: str) -> LabelRule:
         ) from error
     if expression.groups != 1:
         raise OptionError(
-            f"{option} must have one (...), which finds the {_FOUND[option]}",
+            f"{option} must have one capturing group, which finds the {_FOUND[option]}",
             expected=_EXAMPLE,
             found=f"{expression.groups} groups in {text!r}",
-            remedy=f"Write those that do not find the {_FOUND[option]} as (?:...).",
+            remedy=f"Write (...) around the {_FOUND[option]} alone, and (?:...) elsewhere.",
         )
 
     def find(path: str) -> set[str]:

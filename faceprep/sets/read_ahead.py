@@ -1,6 +1,6 @@
-"""Reads in random order, announced to the system before they are done.
+"""Reads in random order, announced to the system in advance.
 
-A disk then fetches many images at a time, while others are worked on.
+The disk then fetches many images at a time while others are worked on.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from faceprep.sets.file_family import unpack_place
 from faceprep.sets.open_files import OpenFiles
 
 _BLOCK, _MOST, _GAP = 512, 256 << 10, 4 << 10
-"""Images whose bytes are announced at once, the most bytes of each, and of a gap between two that
-are fetched as one piece.
+"""The number of images that are announced at once, the most bytes to announce of each, and of a gap
+between two that are fetched as one piece.
 """
 
 
 class Announcing(Protocol):
-    """An open file that can be asked to fetch bytes which are read soon."""
+    """An open file that can let the system fetch bytes in advance."""
 
     def announce(self, offset: int, n_bytes: int) -> None: ...
 
@@ -39,11 +39,10 @@ negative for what is read in another way.
 def announce_reads(
     files: OpenFiles[Announcing], find_places: FindPlaces, positions: Sequence[int]
 ) -> Iterator[Sequence[int]]:
-    """Yield blocks of `positions`, each after the bytes of the block that follows are announced.
+    """Yield blocks of `positions`; announce the bytes of the next block before each one.
 
-    So the disk fetches many images at a time while others are worked on. Nothing is announced for a
-    range of images, which lie one after another, for a single one, which is read at once, nor to an
-    object store.
+    Nothing is announced for a range of images, which lie one after another, for a single image,
+    which is read at once, or to an object store.
     """
     starts = range(0, len(positions), _BLOCK)
     blocks = (positions[start : start + _BLOCK] for start in starts)
@@ -55,7 +54,7 @@ def announce_reads(
 def _lead(
     blocks: Iterator[Sequence[int]], announce: Callable[[Sequence[int]], None]
 ) -> Iterator[Sequence[int]]:
-    """Yield each block after `announce` was called with the next one."""
+    """Yield each block after calling `announce` with the next one."""
     current = next(blocks)
     announce(current)
     for following in blocks:

@@ -73,9 +73,9 @@ def test_what_does_not(rule: str, path: str, status: str, reason: str) -> None:
         ("live=0,live=1", "^--group-by names a word twice"),
         (
             "re:live",
-            r"^--group-by must have one \(\.\.\.\), which finds the group.* found 0 groups",
+            r"^--group-by must have one capturing group, which finds the group.* found 0 groups",
         ),
-        ("re:(a)(b)", r"^--group-by must have one \(\.\.\.\), .* found 2 groups"),
+        ("re:(a)(b)", r"^--group-by must have one capturing group, .* found 2 groups"),
         ("re:(a", "^--group-by is not a regular expression: "),
     ],
 )

@@ -111,12 +111,12 @@ def _contents(chapter: Chapter, mark: str) -> Iterator[str]:
 
 
 def _has_details_alone(chapter: Chapter) -> bool:
-    """Return whether nothing but the details answers a question of the reader."""
+    """Return whether the sections after the answer are details or the lineage alone."""
     return all(section.is_detail or section.name == "lineage" for section in chapter.sections[1:])
 
 
 def _sections(chapter: Chapter, mark: str, level: int, are_open: bool = False) -> Iterator[str]:
-    """Render the sections, then the details, which are unfolded if they `are_open`."""
+    """Render the sections, then the details, unfolded if they `are_open`."""
     numbered = list(enumerate(chapter.sections[1:]))
     for number, section in numbered:
         if not section.is_detail:

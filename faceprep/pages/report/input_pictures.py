@@ -71,7 +71,7 @@ class InputPictures:
                 return self._image(key)
         except FaceprepError as error:  # an extra is missing, or the source has changed
             note_left_out(error)
-        return None  # a whole video, or a row of a .face file, is no picture
+        return None  # a whole video and a row of a .face file have no picture
 
     def _image(self, key: str) -> Pixels | None:
         for place in self._open():

@@ -195,7 +195,7 @@ class RecordFile:
             start += max(len(run), 1)
 
     def _bring(self, offset: int, window: int) -> Damage | None:
-        """Have the start of the record at `offset` in the window, or return why it cannot be."""
+        """Load the start of the record at `offset` into the window; return why where that fails."""
         if self._holds(offset):
             return None
         if not 0 <= offset <= self.size - PART_HEAD.size:
