@@ -59,6 +59,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "embed": (
         "faceprep embed faces vectors.npz --unit",
+        "faceprep embed clips vectors.npz --faces frames/faces.parquet --embedder dlib-resnet",
         "faceprep embed faces vectors.parquet --embedder r50.onnx --shards 4",
     ),
     "search": (

@@ -77,7 +77,7 @@ COMMANDS: dict[str, Entry] = {
         "SRC... DST",
         "video",
     ),
-    "align": _job("align.job:Align", "Crop faces again at another size or template.", "SRC DST"),
+    "align": _job("align:Align", "Crop faces again at another size or template.", "SRC DST"),
     "embed": _job("embed.job:Embed", "Compute one embedding per face.", "SRC OUT", "embed"),
     "search": _job(
         "search:Search",

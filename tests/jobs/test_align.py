@@ -150,7 +150,7 @@ def test_crops_of_real_photos_again(tmp_path: Path) -> None:
 def test_workers_write_the_bytes_of_one_process(
     n_workers: int, extracted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("faceprep.jobs.align.job._PHOTOS", 2)
+    monkeypatch.setattr("faceprep.steps.table_faces._PHOTOS", 2)
     job = Align(extracted / "first" / "faces.parquet", template="arcface-128")
     align(extracted / "src", extracted / "serial" / "out", job)
     align(extracted / "src", extracted / "workers" / "out", job, ProcessRunner(n_workers))
@@ -176,7 +176,7 @@ def test_no_detector_is_loaded(extracted: Path) -> None:
 
 
 def test_killed_and_started_again(extracted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("faceprep.jobs.align.job._PHOTOS", 2)
+    monkeypatch.setattr("faceprep.steps.table_faces._PHOTOS", 2)
 
     job = Align(extracted / "first" / "faces.parquet")
     expect_same_after_kills(

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pyarrow as pa
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from faceprep.core.errors import SourceError
 from faceprep.core.types import Request
+from faceprep.jobs.convert import Convert
 from faceprep.jobs.extract_photos import ExtractPhotos
+from faceprep.jobs.extract_video.job import ExtractVideo
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
+from faceprep.synthetic import write_video
 from faceprep.tables.embeddings import load_embeddings, load_place
+from faceprep.tables.faces import FacesWriter, load_faces, rows_of
+from faceprep.video.reader import read_frames
 from faceprep.vision.codec import encode
 from tests.embedding import are_wanted, by_name, run
 from tests.photos import six_people
+from tests.real import DATA, needs_data
 from tests.tiny_models import save_onnx
 
 
@@ -69,17 +75,60 @@ def test_photos_that_changed_or_are_gone(photos: Path, tmp_path: Path, net: str)
     assert len(load_embeddings(tmp_path / "out.npz")) == 0
 
 
-def test_tables_of_videos_and_of_nothing(tmp_path: Path, net: str, photos: Path) -> None:
+def test_photos_in_a_container(photos: Path, tmp_path: Path, net: str) -> None:
+    run_job(Convert(), Request((photos / "photos",), tmp_path / "photos.tar"), SerialRunner())
+    table = photos / "faces" / "faces.parquet"
+    for source, output in ((photos / "photos", "files"), (tmp_path / "photos.tar", "set")):
+        run(source, tmp_path / f"{output}.npz", net, faces=table)
+    found, of_files = (load_embeddings(tmp_path / f"{name}.npz") for name in ("set", "files"))
+    assert list(found.keys) == list(of_files.keys)
+    assert np.array_equal(found.vectors, of_files.vectors)
+
+
+def test_frames_of_a_video(photos: Path, tmp_path: Path, net: str) -> None:
+    """Two faces of one frame, one that was cut off, and frames that are not there."""
+    pytest.importorskip("av")
+    (tmp_path / "videos" / "x").mkdir(parents=True)
+    video = tmp_path / "videos" / "x" / "clip.mp4"
+    write_video(video, 12)
+    size = next(iter(read_frames(video))).pixels.shape[:2]
+    row = next(rows_of(load_faces(photos / "faces" / "faces.parquet")))._replace(image_size=size)
+    rows = [
+        row._replace(source="x/clip.mp4", frame=frame, output=f"x/clip/{name}.png")
+        for frame, name in ((3, "3"), (3, "3_1"), (9, "9"), (99, "99"))
+    ]
+    rows.append(rows[0]._replace(output=None))
+    rows.append(rows[0]._replace(output="x/clip/flat.png", landmarks=[[5, 5]] * 5))
+    with open(tmp_path / "faces.parquet", "wb") as file, FacesWriter(file) as writer:
+        for each in rows:
+            writer.add(each)
+    summary = run(tmp_path / "videos", tmp_path / "out.npz", net, faces=tmp_path / "faces.parquet")
+    found = load_embeddings(tmp_path / "out.npz")
+    assert list(found.keys) == [f"x/clip/{name}.png" for name in ("3", "3_1", "9")]
+    assert summary.by_status == {"ok": 3, "undecodable": 1, "degenerate_landmarks": 1}
+    assert "x/clip/99.png,undecodable,x/clip.mp4: frame 99: it has 12 frames" in (
+        tmp_path / ".faceprep" / "out.npz" / "failures.csv"
+    ).read_text("utf-8")
+
+
+@needs_data
+def test_frames_of_a_real_video(tmp_path: Path, net: str) -> None:
+    """Lossless crops and the frames themselves give the same vectors."""
+    pytest.importorskip("av")
+    pytest.importorskip("retinaface")
+    video = DATA / "video" / "short_hamilton_clip.mp4"
+    job = ExtractVideo(frames="uniform:4", by_track=True, device="cpu")
+    run_job(job, Request((video,), tmp_path / "crops"), SerialRunner())
+    table = tmp_path / "crops" / "faces.parquet"
+    run(tmp_path / "crops", tmp_path / "crops.npz", net)
+    run(video, tmp_path / "frames.npz", net, faces=table)
+    crops, frames = (load_embeddings(tmp_path / f"{name}.npz") for name in ("crops", "frames"))
+    assert len(frames) >= 4 and set(frames.identities) == set(crops.identities)
+    assert are_wanted(by_name(frames), by_name(crops))
+
+
+def test_a_table_of_nothing(tmp_path: Path, net: str, photos: Path) -> None:
     table = pq.read_table(photos / "faces" / "faces.parquet")
-    place = table.schema.get_field_index("frame")
-    of_video = table.set_column(
-        place, table.schema.field("frame"), pa.array(range(len(table)), pa.int64())
-    )
-    pq.write_table(of_video, tmp_path / "faces.parquet")
-    with pytest.raises(
-        SourceError, match="faces of videos: expected faces of photos. Embed the crops themselves"
-    ):
-        run(photos / "photos", tmp_path / "out.npz", net, faces=tmp_path / "faces.parquet")
     pq.write_table(table[:0], tmp_path / "faces.parquet")
-    with pytest.raises(SourceError, match="no images in it"):
+    with pytest.raises(SourceError, match="no faces in this table"):
         run(photos / "photos", tmp_path / "out.npz", net, faces=tmp_path / "faces.parquet")

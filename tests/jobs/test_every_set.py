@@ -17,7 +17,7 @@ import pytest
 from faceprep.core import registry
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.types import Request
-from faceprep.jobs.align.job import Align
+from faceprep.jobs.align import Align
 from faceprep.jobs.apply import Apply
 from faceprep.jobs.clean_identities import CleanIdentities
 from faceprep.jobs.convert import Convert

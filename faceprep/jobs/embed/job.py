@@ -22,7 +22,6 @@ from faceprep.steps.stated_template import refuse_other_template
 from faceprep.tables import embeddings as embeddings_file
 from faceprep.tables.embeddings import shard_names
 from faceprep.tables.embeddings_csv import about_path, encode_about
-from faceprep.vision.templates import load_template
 
 _PHOTOS = "photos"
 
@@ -32,10 +31,11 @@ class Embed(EmbedOptions, NamingOptions, Job):
     """Compute one embedding per face.
 
     SRC is any set of crops, or IJB-B or IJB-C as published, where the template of each image is its
-    identity. With --faces, SRC is the photos that the crops were made from. OUT is an .npz or a
-    .parquet with image_names, image_classes and embeddings, or a .csv with one column for each
-    number. Keras_insightface reads the .npz too. OUT records the embedder and its preprocessing; a
-    .csv has them in OUT.csv.model.json. Images that cannot be read are named in failures.csv.
+    identity. With --faces, SRC is the photos or videos that the crops were made from, or those
+    photos in any set. OUT is an .npz or a .parquet with image_names, image_classes and embeddings,
+    or a .csv with one column for each number. Keras_insightface reads the .npz too. OUT records the
+    embedder and its preprocessing; a .csv has them in OUT.csv.model.json. Images that cannot be
+    read are named in failures.csv.
     """
 
     command: ClassVar[str] = "embed"
@@ -43,8 +43,8 @@ class Embed(EmbedOptions, NamingOptions, Job):
 
     faces: Path | None = option(
         None,
-        "Align the photos in SRC straight to the embedder's template, by this faces.parquet of "
-        "extract-photos.",
+        "Align the faces in SRC straight to the embedder's template, by this faces.parquet of "
+        "extract-photos or extract-video.",
         values=Values("TABLE"),
     )
     fp16: bool = option(False, "Write float16.")
@@ -100,8 +100,8 @@ class Embed(EmbedOptions, NamingOptions, Job):
         return model
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
-        target = load_template(self.open().template)
-        loads = crop_sources.read_shard(shard, sink.scratch, self.fitter(), target, self.faces)
+        template = self.open().template
+        loads = crop_sources.read_shard(shard, sink.scratch, self.fitter(), template, self.faces)
         return embed_loads(self, loads, sink)
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:

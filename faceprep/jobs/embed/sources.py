@@ -1,5 +1,5 @@
-"""Sources of crops to embed: folders, manifests, verification sets, MXNet records, photos with
-known faces.
+"""Sources of crops to embed: folders, manifests, verification sets, MXNet records, photos and
+videos with known faces.
 
 A source is planned once, in the driver, which leaves what the shards need in the run's folder; each
 shard then reads its own images. They are known by the path below the source's root, or by their key
@@ -14,19 +14,16 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from faceprep.core import storage
 from faceprep.core.errors import OptionError, SourceError
-from faceprep.core.faces import Faces
 from faceprep.core.output_tree import is_within
-from faceprep.core.paths import full_path, is_folder
+from faceprep.core.paths import full_path
 from faceprep.core.registry import LIST_KINDS
-from faceprep.core.shards import cut_at, cut_evenly
+from faceprep.core.shards import cut_evenly
 from faceprep.core.types import Outcome, Shard
 from faceprep.sets.containers import faults_after, index_set, kind_of, open_set
 from faceprep.sets.folder import FolderSet, find_identities
@@ -34,14 +31,14 @@ from faceprep.sets.ijb import is_ijb, load_ijb
 from faceprep.sets.listing import is_text, list_images
 from faceprep.sets.manifests import reader as manifest_names
 from faceprep.steps.embed_crops import FittedCrop, Load, load_file, pass_on, sample_loads
-from faceprep.steps.find_faces import Cropper
+from faceprep.steps.find_faces import DEGENERATE, open_cropper
 from faceprep.steps.fitting import Fitter
 from faceprep.steps.ijb_faces import ijb_loads, open_lists
-from faceprep.tables import faces as faces_table
+from faceprep.steps.table_faces import plan_faces, read_faces
+from faceprep.steps.table_photos import Problem, Read, plan_photos
 from faceprep.tables.embeddings import Place
-from faceprep.tables.faces import FaceRow
-from faceprep.vision.load_image import load_image
-from faceprep.vision.templates import Template, cut_crop
+from faceprep.tables.faces import FaceRow, split_output
+from faceprep.vision.templates import Template, cut_crop, load_template
 
 _SHARD = 256
 _PLACE = "place.json"
@@ -75,7 +72,7 @@ def plan_source(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
     Raises SourceError, OptionError.
     """
     if wanted.faces is not None:
-        plan = _plan_faces(source, wanted, wanted.faces)
+        plan = _plan_faces(source, wanted, wanted.faces, scratch)
     else:
         kind = kind_of(source)
         if kind == FolderSet.kind and is_ijb(source):
@@ -106,10 +103,10 @@ def load_place(scratch: Path) -> Place:
 
 
 def read_shard(
-    shard: Shard, scratch: Path, fitter: Fitter, target: Template, faces: Path | None
+    shard: Shard, scratch: Path, fitter: Fitter, template: str, faces: Path | None
 ) -> Iterator[Load]:
-    """Return a reader of the shard's images, fitted by `fitter`, or cut from photos straight to
-    `target`.
+    """Return a reader of the shard's images, fitted by `fitter`, or cut from photos and frames
+    straight to `template`.
     """
     if shard.stage == _FOLDER:
         for path, identity in shard.payload:
@@ -118,9 +115,9 @@ def read_shard(
         yield from _read_set(shard, scratch, fitter)
     elif shard.stage == _IJB:
         data = open_lists(Path(shard.source))
-        yield from ijb_loads(data, Cropper(target), shard.start, shard.stop)
+        yield from ijb_loads(data, open_cropper(template), shard.start, shard.stop)
     elif faces is not None:
-        yield from _read_faces(shard, faces, target)
+        yield from _read_faces(shard, scratch, faces, template)
 
 
 # Files
@@ -212,80 +209,47 @@ def _read_set(shard: Shard, scratch: Path, fitter: Fitter) -> Iterator[Load]:
         yield from map(pass_on, faults_after(images, shard.stop))
 
 
-# Photos with known faces
+# Photos and videos with known faces
 
 
-def _plan_faces(source: Path, wanted: Wanted, table: Path) -> SourcePlan:
-    """Plan faces by photo, some photos per shard; keys are the crops of the extract command."""
-    root = source if is_folder(source) else source.parent
+def _plan_faces(source: Path, wanted: Wanted, table: Path, scratch: Path) -> SourcePlan:
+    """Plan the faces of a table; keys are the crops of the extract command."""
+    photos = plan_photos(source, scratch, wanted.relative_to)
+    found = plan_faces(table, photos, stage=_FACES, limit=wanted.limit, is_wanted=_is_crop)
     crops = full_path(table.parent)
-    digest = hashlib.sha256()
-    edges, n_rows, n_wanted = [0], 0, 0
-    for photo, rows in groupby(_outline(table), lambda row: row[0]):
-        if wanted.limit is not None and n_wanted >= wanted.limit:
-            break
-        if n_rows - edges[-1] >= _SHARD:
-            edges.append(n_rows)
-        for _, frame, output in rows:
-            if frame is not None:
-                remedy = "Embed the crops themselves: faceprep embed CROPS OUT."
-                raise SourceError(
-                    "faces of videos", path=table, expected="faces of photos", remedy=remedy
-                )
-            if wanted.limit is None or n_wanted < wanted.limit:
-                n_rows, n_wanted = n_rows + 1, n_wanted + _is_crop(output)
-        digest.update(
-            f"{photo}\0{storage.size_of(root / photo)}\n".encode("utf-8", "surrogateescape")
-        )
-    shards = cut_at(zip(edges, [*edges[1:], n_rows], strict=True), root, stage=_FACES)
-    fingerprint = (
-        f"{n_wanted:,} faces, photos and sizes {digest.hexdigest()[:16]}, "
-        f"{storage.fingerprint_of(table)}"
-    )
-    return SourcePlan(shards, fingerprint, Place(crops, _prefix(crops, wanted.relative_to)))
-
-
-def _outline(table: Path) -> Iterator[tuple[str, int | None, str | None]]:
-    for piece in faces_table.read_face_tables(table, ("source", "frame", "output")):
-        yield from zip(*(column.to_pylist() for column in piece.columns), strict=True)
+    place = Place(crops, _prefix(crops, wanted.relative_to))
+    return SourcePlan(found.shards, found.fingerprint, place)
 
 
 def _is_crop(output: str | None) -> bool:
     """Return whether the face has a crop in the output folder itself."""
-    return bool(output) and not faces_table.split_output(output or "")[1]
+    return bool(output) and not split_output(output or "")[1]
 
 
-def _read_faces(shard: Shard, table: Path, target: Template) -> Iterator[Load]:
-    rows = (
-        row
-        for piece in faces_table.read_range(table, shard.start, shard.stop)
-        for row in faces_table.rows_of(piece)
-        if _is_crop(row.output)
-    )
-    for photo, faces in groupby(rows, lambda row: row.source):
-        yield partial(_cut_faces, Path(shard.source, photo), list(faces), target)
+def _read_faces(shard: Shard, scratch: Path, table: Path, template: str) -> Iterator[Load]:
+    faulty: list[Outcome] = []
+
+    def wants(row: FaceRow, fault: str) -> bool:
+        is_crop = _is_crop(row.output)
+        if is_crop and fault:
+            faulty.append(Outcome(row.output or "", DEGENERATE, fault))
+        return is_crop and not fault
+
+    for rows, read in read_faces(shard, scratch, table, template, wants):
+        load = partial(_cut_faces, rows, read, load_template(template))
+        if rows[0].frame is None:
+            yield load
+        else:  # crops are smaller than the frames that would wait
+            yield partial(list, load())
+    yield partial(list, faulty)
 
 
-def _cut_faces(path: Path, rows: list[FaceRow], target: Template) -> list[FittedCrop | Outcome]:
-    """Return the faces of one photo, aligned from its own pixels."""
-    keys = [row.output or "" for row in rows]
-    photo, wanted = rows[0].source, rows[0].image_size
-    pixels = load_image(path, photo)
-    if isinstance(pixels, Outcome):
-        return [pixels._replace(key=key) for key in keys]
-    if pixels.shape[:2] != wanted:
-        then, now = ("{:,} × {:,}".format(*size) for size in (wanted, pixels.shape))
-        reason = f"{photo}: expected {then} pixels as in the table, found {now}"
-        return [Outcome(key, "changed", reason) for key in keys]
-    columns: list[Any] = [
-        np.stack([getattr(row, name) for row in rows]) for name in ("box", "landmarks", "score")
+def _cut_faces(rows: Sequence[FaceRow], read: Read, target: Template) -> list[FittedCrop | Outcome]:
+    """Return the faces of one photo or frame, cut from its own pixels."""
+    pixels = read()
+    if isinstance(pixels, Problem):
+        return [Outcome(row.output or "", *pixels) for row in rows]
+    return [
+        FittedCrop(row.output or "", cut_crop(pixels, np.asarray(row.transform), target))
+        for row in rows
     ]
-    turns = [row.turn for row in rows]
-    fits = Cropper(target).fit(Faces(*columns), pixels.shape[:2], turns)
-    cut: list[FittedCrop | Outcome] = []
-    for key, transform, fault in zip(keys, *fits, strict=True):
-        if fault:
-            cut.append(Outcome(key, "degenerate_landmarks", fault))
-        else:
-            cut.append(FittedCrop(key, cut_crop(pixels, transform, target)))
-    return cut

@@ -1,9 +1,10 @@
-"""Photos and videos that `align` crops from: files below a folder, or images in a set."""
+"""Photos and videos that a table of faces is about: files below a folder, or images in a set."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from faceprep.core.types import Outcome, Shard
 from faceprep.sets import kinds
 from faceprep.sets.containers import index_set, open_set
 from faceprep.sets.folder import FolderSet
-from faceprep.sets.image_set import ImageSet
+from faceprep.sets.image_set import ImageSet, Sample
 from faceprep.sets.name_lookup import ImageFinder
 from faceprep.tables.faces import FaceRow
 from faceprep.video.reader import open_video
@@ -32,6 +33,7 @@ class Run(NamedTuple):
     source: str
     is_video: bool
     n: int
+    n_wanted: int
 
 
 class Problem(NamedTuple):
@@ -41,8 +43,11 @@ class Problem(NamedTuple):
     reason: str
 
 
-RowsWithPixels = Iterator[tuple[list[FaceRow], Pixels | Problem]]
-"""The rows of each image with its pixels; each row once."""
+Read = Callable[[], Pixels | Problem]
+"""Returns the pixels of an image. May be called in a thread; those of a frame are there already."""
+
+RowsOfImages = Iterator[tuple[list[FaceRow], Read]]
+"""The rows of each image with what reads its pixels; each row once."""
 
 
 def plan_photos(source: Path, scratch: Path, relative_to: Path | None = None) -> Files | SetPhotos:
@@ -97,14 +102,14 @@ class Files:
     def refuse_others(self, table: Path) -> None:
         """Do nothing: each missing file is reported as a failure."""
 
-    def images(self, source: str, rows: list[FaceRow]) -> RowsWithPixels:
+    def images(self, source: str, rows: list[FaceRow]) -> RowsOfImages:
         """Yield the images of the rows."""
         if not rows:
             return
         if rows[0].frame is not None:
             yield from _frames(self.root / source, rows)
             return
-        yield rows, _pixels(load_image(self.root / source, source))
+        yield rows, partial(_load_file, self.root / source, source)
 
 
 class SetPhotos:
@@ -151,19 +156,27 @@ class SetPhotos:
                 "is about other images", path=table, expected=f"the images of {self.root}"
             )
 
-    def images(self, source: str, rows: list[FaceRow]) -> RowsWithPixels:
+    def images(self, source: str, rows: list[FaceRow]) -> RowsOfImages:
         """Yield the image of the rows; call it for each source in the order of the shard."""
         place = next(self._places)
         if not rows:
             return
         if place < 0:
-            yield rows, Problem(UNREADABLE, f"{source}: not in {self.root}")
+            yield rows, _known(Problem(UNREADABLE, f"{source}: not in {self.root}"))
             return
         sample = next(self._set.read([place]))
         if isinstance(sample, Outcome):
-            yield rows, _pixels(sample)
+            yield rows, _known(_pixels(sample))
         else:
-            yield rows, _pixels(load_image_bytes(sample.data, source, sample.place))
+            yield rows, partial(_load_sample, sample, source)
+
+
+def _load_file(path: Path, source: str) -> Pixels | Problem:
+    return _pixels(load_image(path, source))
+
+
+def _load_sample(sample: Sample, source: str) -> Pixels | Problem:
+    return _pixels(load_image_bytes(sample.data, source, sample.place))
 
 
 def _pixels(loaded: Pixels | Outcome) -> Pixels | Problem:
@@ -172,19 +185,22 @@ def _pixels(loaded: Pixels | Outcome) -> Pixels | Problem:
     return loaded
 
 
-def _frames(path: Path, rows: list[FaceRow]) -> RowsWithPixels:
+def _known(pixels: Pixels | Problem) -> Read:
+    """Return what gives pixels that have been read."""
+    return lambda: pixels
+
+
+def _frames(path: Path, rows: list[FaceRow]) -> RowsOfImages:
     waiting: dict[int, list[FaceRow]] = {}
     for row in rows:
         waiting.setdefault(row.frame or 0, []).append(row)
     try:
         with open_video(path) as video:
             for frame in video.frames(frames_at(waiting)):
-                yield waiting.pop(frame.number), frame.pixels
+                yield waiting.pop(frame.number), _known(frame.pixels)
             problem = Problem(UNDECODABLE, video.damage or f"it has {len(video):,} frames")
     except SourceError as error:
         problem = Problem(UNREADABLE, str(error))
     for number, of_frame in waiting.items():
-        yield (
-            of_frame,
-            problem._replace(reason=f"{of_frame[0].source}: frame {number}: {problem.reason}"),
-        )
+        reason = f"{of_frame[0].source}: frame {number}: {problem.reason}"
+        yield of_frame, _known(problem._replace(reason=reason))
