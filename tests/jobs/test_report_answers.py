@@ -71,7 +71,10 @@ def test_a_killed_run_names_its_failures(photos: Path, tmp_path: Path) -> None:
     killed = report(out)
     assert killed["failures"] == whole["failures"] and killed["left_out"] == whole["left_out"]
     assert not killed["answer"]["finished"] and not killed["run"]["finished"]
-    assert "This run is not finished" in (out / "report.html").read_text()
+    page = (out / "report.html").read_text()
+    assert "This run is not finished" in page
+    n_ok, n = killed["run"]["ok"], killed["run"]["inputs"]
+    assert f"So far: {n_ok} of {n} inputs are ok; 1 failed: undecodable." in page
 
 
 @pytest.mark.usefixtures("color_embedders")

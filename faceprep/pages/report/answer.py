@@ -10,7 +10,7 @@ from faceprep.core.text import count_noun, format_bytes
 from faceprep.pages.report.lineage import figures_of
 from faceprep.pages.report.outcomes import count_failed_units
 from faceprep.pages.report.run_state import Run
-from faceprep.pages.report.section_runs import describe_failures, is_open
+from faceprep.pages.report.section_runs import describe_failures, is_open, so_far
 from faceprep.pages.report.sections import Figures, Section
 from faceprep.pages.report.tally import Tally
 
@@ -29,8 +29,7 @@ def run_answer(
     figures = _brief(figures_of(run, out))
     if figures:
         text = f"{figures}. {text}"
-    if is_open(run, tally):
-        text = f"So far: {text}"
+    text = so_far(text, run, tally)
     numbers = {"text": text, "finished": not is_open(run, tally)}
     parts = [Figures(_figures(tally, counted))]
     return Section(ANSWER, text, numbers, parts, _warn(run, tally))

@@ -58,7 +58,7 @@ def run_section(run: Run, tally: Tally) -> Section:
         f"{describe_failures(found.by_status)}."
     )
     title = f"The run of {run.command}"
-    return Section("run", title, numbers, parts, text, is_detail=True)
+    return Section("run", title, numbers, parts, so_far(text, run, tally), is_detail=True)
 
 
 def _verdict(status: str) -> str:
@@ -109,6 +109,11 @@ def is_open(run: Run, tally: Tally) -> bool:
     """Return whether the run has not come to its end: killed, stopped, or still at work."""
     n_shards = run.record.get("n_shards")
     return isinstance(n_shards, int) and (tally.n_pages < n_shards or not run.is_finished)
+
+
+def so_far(text: str, run: Run, tally: Tally) -> str:
+    """Return a sentence about a run, which says so where the run is open."""
+    return f"So far: {text}" if is_open(run, tally) else text
 
 
 def share_of(n: int, total: int) -> str:
