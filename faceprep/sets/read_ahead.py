@@ -5,7 +5,7 @@ The disk then fetches many images at a time while others are worked on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -38,15 +38,17 @@ negative for what is read in another way.
 
 def announce_reads(
     files: OpenFiles[Announcing], find_places: FindPlaces, positions: Sequence[int]
-) -> Iterator[Sequence[int]]:
-    """Yield blocks of `positions`; announce the bytes of the next block before each one.
+) -> Iterable[Sequence[int]]:
+    """Return blocks of `positions`; announce the bytes of the next block before each one.
 
     Nothing is announced for a range of images, which lie one after another, for a single image,
     which is read at once, or to an object store.
     """
+    if len(positions) == 1:
+        return (positions,)
     starts = range(0, len(positions), _BLOCK)
     blocks = (positions[start : start + _BLOCK] for start in starts)
-    if len(positions) < 2 or isinstance(positions, range) or files.are_remote:
+    if not len(positions) or isinstance(positions, range) or files.are_remote:
         return blocks
     return _lead(blocks, lambda block: _announce(files, find_places(np.asarray(block, np.int64))))
 
