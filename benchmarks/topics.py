@@ -78,7 +78,7 @@ TOPICS = {
     "similarity": Topic(),
     "search": Topic(("--approximate",), needs=("threadpoolctl",)),
     "merge": Topic(needs=("faiss-cpu", "scikit-learn")),
-    "merge-memory": Topic(("--dir {dir}",)),
+    "merge-memory": Topic(("--dir {disk} --identities 2000000",)),
     "identities": Topic(
         (
             f"[--att {{att}}] [--registration {{registration}} {_TRUTH}]",
