@@ -16,7 +16,7 @@ from faceprep.core import storage
 from faceprep.core.errors import OutputError, SourceError, Unconfirmed
 from faceprep.core.job import Job
 from faceprep.core.output_tree import is_inside, refuse_overlap
-from faceprep.core.paths import exists, full_path, is_file, is_folder, is_full, join, real_path
+from faceprep.core.paths import exists, full_path, is_file, is_full, join, real_path
 from faceprep.core.state_file import sets_behind
 from faceprep.core.text import count_noun
 from faceprep.core.types import (
@@ -33,6 +33,8 @@ from faceprep.core.types import (
     Work,
 )
 from faceprep.core.urls import url_of
+from faceprep.sets.containers import kind_of
+from faceprep.sets.folder import FolderSet
 from faceprep.steps.list_options import folder_of_names, folder_of_origin
 from faceprep.steps.listed_set import find_paths, list_source
 from faceprep.steps.place_images import (
@@ -186,7 +188,7 @@ def _check_origin(
         expected = '"origin": the set that images are restored from'
         raise SourceError("restores images", path=plan, expected=expected, found=repr(origin))
     remedy = "Put it back, or refuse that decision of the plan."
-    if is_folder(origin):
+    if kind_of(Path(origin)) == FolderSet.kind:
         for decision in restored:
             if not is_inside(decision.subject):
                 raise SourceError(

@@ -34,6 +34,7 @@ from faceprep.sets.containers import (
 )
 from faceprep.sets.image_set import ImageSet, Sample
 from faceprep.sets.losses import find_losses
+from faceprep.sets.map_owner import may_write_map
 from faceprep.sets.sample_spill import read_spilled, reads_fast, write_spill
 from faceprep.sets.set_writer import OutPart, SetNames, SetWriter
 from faceprep.steps.list_options import NamingOptions
@@ -148,9 +149,7 @@ class Convert(NamingOptions, Job):
         files, n_outputs = None, n
         if self.writes_file(request.output):
             side_files = writer.side_files(n_files)
-            mapped = request.output.with_name(writer.class_map)
-            if class_map.has_classes(mapped, writer.classes.names):
-                # a class map of another output, with the same classes
+            if self._shares_map(writer):
                 side_files = [name for name in side_files if name != writer.class_map]
             files = [*writer.files(n_files), *side_files]
             n_outputs = len(files)
@@ -158,6 +157,10 @@ class Convert(NamingOptions, Job):
         return Work(
             stages, fingerprint, files=files, n_files=n_outputs, n_bytes=n_bytes, choices=choices
         )
+
+    def _shares_map(self, writer: SetWriter) -> bool:
+        """Return whether another output has the map. Raises OutputError if it has other classes."""
+        return not may_write_map(writer.output, writer.classes.names)
 
     def _write_order(self, n: int, group: int, scratch: Path) -> Ints | None:
         """Write the order of a shuffle, the positions (n,) of the images; none without a seed."""
@@ -259,7 +262,7 @@ class Convert(NamingOptions, Job):
         for name, of_file in parts.items():
             if not of_file[0][1].is_whole:
                 writer.join(name, of_file, sink)
-        if writer.class_map in (work.files or ()):
+        if writer.class_map in (work.files or ()) and not self._shares_map(writer):
             sink.write(writer.class_map, self._class_map(writer, shards, sink))
 
     def _class_map(self, writer: SetWriter, shards: Sequence[Shard], sink: Sink) -> bytes:

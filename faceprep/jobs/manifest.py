@@ -28,7 +28,6 @@ from faceprep.sets.manifests import embedding_join as embedding_rows
 from faceprep.sets.manifests import partition as manifest_cuts
 from faceprep.sets.manifests.embedding_join import EmbeddingTable
 from faceprep.sets.manifests.layout import EMBEDDINGS, Block, Layout, Part
-from faceprep.sets.manifests.map_owner import may_write_map
 from faceprep.sets.manifests.name_prefix import find_prefix
 from faceprep.sets.manifests.partition import Cutter
 from faceprep.sets.manifests.soundness import (
@@ -42,6 +41,7 @@ from faceprep.sets.manifests.soundness import (
     write_soundly,
 )
 from faceprep.sets.manifests.writers import FORMATS, Format, format_of
+from faceprep.sets.map_owner import may_write_map
 from faceprep.sets.split import Selection, Split
 from faceprep.steps.list_options import NamingOptions
 

@@ -77,15 +77,16 @@ def describe_kind(path: Path) -> str:
 def find_container(path: Path) -> str:
     """Return the name of the container at `path`, empty where it is not a set of images.
 
-    Raises SourceError where there is nothing, or a damaged file.
+    Raises SourceError where there is nothing, a damaged file, or a folder of two sets.
     """
     if not exists(path):
         raise os_errors.missing_source(path)
     if is_folder(path):
-        names = storage.list_folder(path)[1]
+        folders, names = storage.list_folder(path)
         for kind, entry in registry.CONTAINERS.items():
-            is_such = entry.suffixes and entry.in_folders and _holds(names, entry.suffixes)
-            if is_such and _is_kind(kind, path):
+            held = [name for name in names if name.lower().endswith(entry.suffixes)]
+            if held and entry.in_folders and _is_kind(kind, path):
+                _refuse_identities(path, folders, max(held))
                 return kind
         return "folder"
     suffix = path.suffix.lower()
@@ -104,8 +105,18 @@ def _is_kind(kind: str, path: Path) -> bool:
         return False
 
 
-def _holds(names: Sequence[str], suffixes: tuple[str, ...]) -> bool:
-    return any(name.lower().endswith(suffixes) for name in names)
+def _refuse_identities(path: Path, folders: Sequence[str], container: str) -> None:
+    """Raise SourceError where folders of images are beside a container: two sets in one folder."""
+    for folder in folders:
+        if folder.startswith("."):
+            continue
+        if any(map(is_image_name, storage.list_folder(path / folder)[1])):
+            raise SourceError(
+                "holds two sets, so it is not clear which one is meant",
+                path=path,
+                found=f"{container} beside {folder} with images",
+                remedy=f"Name {path / container}, or move it elsewhere to read the folders.",
+            )
 
 
 def not_a_set(path: Path) -> SourceError:

@@ -43,6 +43,7 @@ from faceprep.sets.folder import FolderSet, FolderWriter
 from faceprep.sets.image_set import Sample
 from faceprep.sets.listing import Listing
 from faceprep.sets.losses import find_losses
+from faceprep.sets.map_owner import may_write_map, refuse_other_map
 from faceprep.sets.set_writer import Classes, OutPart, SetNames, SetWriter
 from faceprep.steps.list_options import origin_options
 from faceprep.steps.listed_set import ListedSet, names_below, read_listed, read_paths
@@ -151,12 +152,16 @@ def plan_path(output: Path, name: str = PLAN) -> Path:
 
 
 def output_files(output: Path, names: Sequence[str]) -> list[str] | None:
-    """Return the names of the output files; None for a folder. `names` are those of its plans."""
+    """Return the names of the output files; None for a folder. `names` are those of its plans.
+
+    Raises OutputError where the class map of another output is in the way.
+    """
     writer = find_writer(output)
     if not is_container_name(output) or not writer:
         return None
     files = [plan_path(output, name).name for name in names]
     if UNDO in names:
+        refuse_other_map(output)
         files += [output.name, *writer(output, Classes.of([]), {}).side_files(1)]
     return files
 
@@ -381,4 +386,5 @@ def _join_container(
     for shard in shards:
         counts.subtract(json.loads(storage.read_bytes(sink.part_path(shard.id, _LOST))))
     names = writer.classes.names
-    sink.write(writer.class_map, class_map.encode(names, [counts[name] for name in names]))
+    if may_write_map(Path(target.output), names):
+        sink.write(writer.class_map, class_map.encode(names, [counts[name] for name in names]))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.errors import OptionError, OutputError, SourceError
 from faceprep.core.types import Request, Summary
 from faceprep.jobs.apply import Apply
 from faceprep.jobs.convert import Convert
@@ -19,6 +20,7 @@ from faceprep.jobs.manifest import Manifest
 from faceprep.jobs.merge_identities import MergeIdentities
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
+from faceprep.sets import class_map
 from faceprep.sets.containers import index_set
 from faceprep.sets.image_set import Sample
 from faceprep.synthetic import encode_face
@@ -85,6 +87,61 @@ def test_dedupe_into_the_same_container(container: Path, tmp_path: Path) -> None
     undone = tmp_path / f"undone{container.suffix}"
     run(Apply(), tmp_path / "out.undo.jsonl", undone)
     assert images_of(undone, tmp_path / "d") == before
+
+
+@pytest.mark.parametrize("name", ["train.rec", "train.tar", "train.parquet", "train.tfrecord"])
+def test_undo_where_the_source_is_a_folder_with_a_container(
+    name: str, folder: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "set"
+    run(Convert(shards=None if name == "train.rec" else 2), folder, source / name)
+    before = images_of(source, tmp_path / "a")
+    run(Dedupe(exact_only=True), source, tmp_path / "out")
+    assert images_of(tmp_path / "out", tmp_path / "b") != before
+    run(Apply(), tmp_path / "out" / "undo.jsonl", tmp_path / "back")
+    assert images_of(tmp_path / "back", tmp_path / "c") == before
+
+
+def test_the_class_map_of_another_output_stays(folder: Path, tmp_path: Path) -> None:
+    """Its numbers are the labels of that output; --overwrite is about this one alone."""
+    run(Manifest(seed=1), folder, tmp_path / "set.lst")
+    classes = (tmp_path / "set_classes.csv").read_bytes()
+    shutil.rmtree(folder / "1")
+    for job, name in ((Convert(), "set.tar"), (Dedupe(exact_only=True), "set.parquet")):
+        for overwrites in (False, True):
+            request = Request((folder,), tmp_path / name, overwrite=overwrites)
+            with pytest.raises(OutputError, match="belongs to another output or to you"):
+                run_job(job, request, SerialRunner())
+            assert not (tmp_path / name).exists()
+            assert (tmp_path / "set_classes.csv").read_bytes() == classes
+
+
+def test_an_own_class_map_is_written_again_while_no_other_output_has_it(
+    folder: Path, tmp_path: Path
+) -> None:
+    for job, name in ((Convert(), "a.tar"), (Dedupe(exact_only=True), "b.tar")):
+        request = Request((folder,), tmp_path / name, overwrite=True)
+        run_job(job, request, SerialRunner())
+        run_job(job, request, SerialRunner())
+    run(Convert(), folder, tmp_path / "a.parquet")
+    shutil.rmtree(folder / "1")
+    run_job(Dedupe(exact_only=True), request, SerialRunner())
+    assert [row.name for row in class_map.load(tmp_path / "b_classes.csv")] == ["0", "2"]
+    with pytest.raises(OutputError, match="belongs to another output or to you"):
+        run_job(Convert(), Request((folder,), tmp_path / "a.tar", overwrite=True), SerialRunner())
+    assert len(class_map.load(tmp_path / "a_classes.csv")) == 3
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_container_beside_identities_is_not_chosen_silently(
+    name: str, folder: Path, tmp_path: Path
+) -> None:
+    run(Convert(), folder, tmp_path / "set" / name)
+    shutil.copytree(folder, tmp_path / "set", dirs_exist_ok=True)
+    found = f"holds two sets.*found {name} beside [012] with images. Name .*/{name}, or move it"
+    with pytest.raises(SourceError, match=found):
+        run(Convert(), tmp_path / "set", tmp_path / "out")
+    run(Convert(), tmp_path / "set" / name, tmp_path / "out")
 
 
 def test_names_that_a_container_cannot_hold(tmp_path: Path) -> None:

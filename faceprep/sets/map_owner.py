@@ -1,7 +1,7 @@
-"""The owner of the class map beside a manifest: the run that wrote it.
+"""The owner of the class map beside a set or a manifest: the run that wrote it.
 
-Manifests of one stem, such as a.csv and a.lst, share a map where their classes are the same. Only
-the run that wrote a map may write it again, and only while no other manifest relies on it.
+Outputs of one stem, such as a.csv and a.tar, share a map where their classes are the same. Only the
+run that wrote a map may write it again, and only while no other output relies on it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,17 @@ from faceprep.core.errors import OutputError, SourceError
 from faceprep.core.state_file import STATE, load_run
 from faceprep.sets import class_map
 from faceprep.tables.ledger import FINISH, Page, page_name
+
+_COMMANDS = (
+    "manifest",
+    "convert",
+    "dedupe",
+    "merge-identities",
+    "clean-identities",
+    "exclude-people",
+    "apply",
+)
+"""The commands whose outputs may rely on the map of another."""
 
 
 def may_write_map(output: Path, names: Sequence[str], may_drop: bool = False) -> bool:
@@ -32,10 +43,21 @@ def may_write_map(output: Path, names: Sequence[str], may_drop: bool = False) ->
         return True
     if has_same or (may_drop and class_map.has_some_classes(path, names)):
         return False
-    raise OutputError(
-        "exists already, with other classes; it belongs to another manifest or to you",
+    raise _other_map(path)
+
+
+def refuse_other_map(output: Path) -> None:
+    """Raise OutputError where the map of another run or of a person is beside `output`."""
+    path = output.with_name(class_map.name_for(output))
+    if os.path.lexists(path) and not _is_ours(output, path):
+        raise _other_map(path)
+
+
+def _other_map(path: Path) -> OutputError:
+    return OutputError(
+        "exists already, with other classes; it belongs to another output or to you",
         path=path,
-        remedy="Choose another output; --classes keeps the numbers of a map.",
+        remedy="Choose another output; manifest --classes keeps the numbers of a map.",
     )
 
 
@@ -51,12 +73,12 @@ def _is_ours(output: Path, path: Path) -> bool:
 
 
 def _find_sharing(output: Path) -> list[str]:
-    """Return the names of other manifests of the same stem."""
+    """Return the names of other outputs of the same stem."""
     states = output.parent / STATE
     return [
         name
         for name in storage.list_folder(states)[0]
         if name != output.name
         and Path(name).stem == output.stem
-        and load_run(states / name).get("command") == "manifest"
+        and load_run(states / name).get("command") in _COMMANDS
     ]
