@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar
 
@@ -181,11 +182,11 @@ class FolderWriter(SetWriter):
 
     @classmethod
     def choose_settings(cls, names: SetNames) -> Settings:
-        """Add a suffix to every name where some names have one, and others differ in it alone.
+        """Add a suffix to every name where only some have one, and others differ in it alone.
 
         Raises SourceError where an image and a folder would have one name.
         """
-        adds = not names.keys_have_suffix and has_twins(names)
+        adds = not names.keys_have_suffix and has_twins(names) and not _are_file_names(names)
         _refuse_folders(names, adds)
         return {FORM: names.form, _ADDS: adds}
 
@@ -215,6 +216,11 @@ class FolderWriter(SetWriter):
 
     def join(self, name: str, parts: Sequence[tuple[str, OutPart]], sink: Sink) -> None:
         """Do nothing: there are no parts."""
+
+
+def _are_file_names(names: SetNames) -> bool:
+    """Return whether the names of all images have the suffix of one."""
+    return all(map(is_image_name, chain.from_iterable(names.blocks())))
 
 
 def _refuse_folders(names: SetNames, adds_suffixes: bool) -> None:

@@ -192,7 +192,7 @@ def _files_in(
     images: ImageSet, order: Ints, identities: Sequence[str], numbers: Ints
 ) -> Iterator[str]:
     """Yield the paths below their identity of the images in this order."""
-    form = ImagePaths(images).form
+    form = ImagePaths(images, images.plain_keys).form
     for start in range(0, len(order), _BLOCK):
         block = order[start : start + _BLOCK]
         for position, key in zip(block.tolist(), _keys_at(images, block), strict=True):
@@ -202,10 +202,12 @@ def _files_in(
 
 
 def _keys_at(images: ImageSet, positions: Ints) -> list[str]:
+    """Return keys, absolute ones as paths in the folder that they share."""
     first, last = int(positions[0]), int(positions[-1])
     if last - first == len(positions) - 1 and (np.diff(positions) == 1).all():
-        return images.keys(first, last + 1)
-    return [images.key(position) for position in positions.tolist()]
+        return images.plain_keys(first, last + 1)
+    below = f"{images.below}/" if images.below else ""
+    return [images.key(position).removeprefix(below) for position in positions.tolist()]
 
 
 def state_of(images: ImageSet, listing: Listing) -> str:

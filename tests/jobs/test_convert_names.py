@@ -169,3 +169,38 @@ def test_an_image_and_an_identity_of_one_name(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="an image and an identity would have one name"):
         run(Convert(), source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["in.zip", "in.csv", "in.parquet", "in.tar"])
+def test_images_that_differ_in_their_suffix_keep_their_names(kind: str, tmp_path: Path) -> None:
+    names = ["a/x.jpg", "a/x.jpeg", "b/y.jpg"]
+    for number, name in enumerate(names):
+        path = tmp_path / "set" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(payload(number))
+    if kind == "in.zip":
+        shutil.make_archive(str(tmp_path / "in"), "zip", tmp_path / "set")
+    else:
+        run(Convert(), tmp_path / "set", tmp_path / kind)
+    run(Convert(), tmp_path / kind, tmp_path / "out")
+    found = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.jp*")}
+    assert found == set(names)
+
+
+def test_a_plan_about_a_list_of_absolute_paths(tmp_path: Path) -> None:
+    """Its names are those below the folder that the images share, as convert writes them."""
+    deep = tmp_path / ("long" * 60) / ("name" * 60)
+    for number, name in enumerate(("a/1.jpg", "a/2.jpg", "b/1.jpg")):
+        (deep / name).parent.mkdir(parents=True, exist_ok=True)
+        (deep / name).write_bytes(payload(number // 2))
+    files = sorted(deep.rglob("*.jpg"))
+    (tmp_path / "list.txt").write_text("".join(f"{path}\n" for path in files))
+    for source in (deep, tmp_path / "list.txt"):
+        output = tmp_path / f"{source.suffix[1:]}out"
+        assert run(Dedupe(exact_only=True), source, output).failed == 0
+        found = sorted(str(path.relative_to(output)) for path in output.rglob("*.jpg"))
+        assert found == ["a/1.jpg", "b/1.jpg"]
+        run(Apply(), output / "undo.jsonl", tmp_path / f"{output.name}-back")
+        back = (tmp_path / f"{output.name}-back").rglob("*.jpg")
+        wanted = ["a/1.jpg", "a/2.jpg", "b/1.jpg"]
+        assert sorted(f"{path.parent.name}/{path.name}" for path in back) == wanted
