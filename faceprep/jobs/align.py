@@ -21,7 +21,7 @@ from faceprep.steps.crop_options import WritesCrops, format_option, quality_opti
 from faceprep.steps.find_faces import DEGENERATE, open_cropper
 from faceprep.steps.list_options import ListOptions
 from faceprep.steps.model_names import NAMED_TEMPLATES, TEMPLATES
-from faceprep.steps.table_faces import plan_faces, read_faces
+from faceprep.steps.table_faces import first_source, plan_faces, read_faces
 from faceprep.steps.table_photos import Problem, plan_photos
 from faceprep.tables import faces as faces_table
 from faceprep.tables.faces import FACES_TABLE, FaceRow, FacesWriter, join_output, split_output
@@ -72,7 +72,8 @@ class Align(WritesCrops, ListOptions, Job):
 
     def plan(self, request: Request, scratch: Path) -> Work:
         self._refuse_places(request)
-        photos = plan_photos(request.sources[0], scratch, self.relative_to)
+        first = first_source(self._table)
+        photos = plan_photos(request.sources[0], scratch, first, self.relative_to)
         found = plan_faces(self._table, photos, stage="align", limit=request.limit)
         n = found.n_wanted
         height, width = load_template(self.template).size

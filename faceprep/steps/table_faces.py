@@ -33,11 +33,20 @@ _PHOTOS = 64
 
 @dataclass(frozen=True, slots=True)
 class FacesPlan:
-    """The shards of a table of faces, in rows of it; `n_wanted` faces in them are wanted."""
+    """The shards of a table of faces, in rows of it; `n_wanted` of the `n` faces are wanted."""
 
     shards: Sequence[Shard]
     fingerprint: str
+    n: int
     n_wanted: int
+
+
+def first_source(table: Path) -> str:
+    """Return the first photo or video of a table. Raises SourceError for a table without faces."""
+    piece = next(faces_table.read_range(table, 0, 1), None)
+    if piece is None:
+        raise SourceError("no faces in this table", path=table)
+    return str(piece["source"][0])
 
 
 def plan_faces(
@@ -52,29 +61,27 @@ def plan_faces(
 
     Raises SourceError.
     """
-    if next(faces_table.read_range(table, 0, 1), None) is None:
-        raise SourceError("no faces in this table", path=table)
     digest = hashlib.sha256(photos.fingerprint.encode())
     bounds, places = [], []
-    start = stop = n_sources = n_wanted = 0
-    for group in _grouped(_runs(table, limit, is_wanted)):
+    n = n_sources = n_wanted = 0
+    for group in _grouped(_runs(table, photos.has, limit, is_wanted)):
         for run in group:
             digest.update(f"{run.source}\0{photos.size_of(run)}\0{run.n}\n".encode())
             n_wanted += run.n_wanted
-        start, stop = stop, stop + sum(run.n for run in group)
-        n_sources += len(group)
-        bounds.append((start, stop))
+        first, last = group[0], group[-1]
+        bounds.append((first.start, last.start + last.n))
+        n, n_sources = n + last.start + last.n - first.start, n_sources + len(group)
         places.append(photos.places_of(group))
     photos.refuse_others(table)
     shards = [
         replace(shard, payload=payload)
-        for shard, payload in zip(cut_at(bounds, photos.root, stage=stage), places, strict=True)
+        for shard, payload in zip(cut_at(bounds, photos.path, stage=stage), places, strict=True)
     ]
     fingerprint = (
-        f"{stop:,} faces of {n_sources:,} files, names and sizes {digest.hexdigest()[:16]}, "
+        f"{n:,} faces of {n_sources:,} files, names and sizes {digest.hexdigest()[:16]}, "
         f"in the table {storage.fingerprint_of(table)}"
     )
-    return FacesPlan(shards, fingerprint, n_wanted)
+    return FacesPlan(shards, fingerprint, n, n_wanted)
 
 
 def read_faces(
@@ -123,10 +130,16 @@ def _check_size(row: FaceRow, read: Read) -> Read:
 # Runs of the table
 
 
-def _runs(path: Path, limit: int | None, is_wanted: Callable[[str | None], bool]) -> Iterator[Run]:
+def _runs(
+    path: Path,
+    has: Callable[[str], bool],
+    limit: int | None,
+    is_wanted: Callable[[str | None], bool],
+) -> Iterator[Run]:
     """Yield the runs of the table by source, up to the last of the first `limit` wanted rows.
 
-    Raises SourceError if a source or a crop occurs in several places.
+    Sources that are not meant are left out. Raises SourceError if a source or a crop occurs in
+    several places.
     """
     seen: set[str] = set()
     outputs = array("q")
@@ -136,7 +149,7 @@ def _runs(path: Path, limit: int | None, is_wanted: Callable[[str | None], bool]
         for table in tables
         for row in zip(*(column.to_pylist() for column in table.columns), strict=True)
     )
-    left = limit
+    start, left = 0, limit
     for source, run in groupby(rows, lambda row: row[0]):
         frames, names = zip(*((frame, output) for _, frame, output in run), strict=True)
         if source in seen:
@@ -148,26 +161,37 @@ def _runs(path: Path, limit: int | None, is_wanted: Callable[[str | None], bool]
             )
         seen.add(source)
         outputs.extend(hash(os.path.splitext(name)[0]) for name in names if name)
-        wanted = [place for place, name in enumerate(names) if is_wanted(name)]
-        n = len(frames)
-        if left is not None and len(wanted) >= left:
-            wanted = wanted[:left]
-            n = wanted[-1] + 1 if wanted else 0
-        if n:
-            yield Run(source, frames[0] is not None, n, len(wanted))
+        n, n_wanted = len(names), sum(map(is_wanted, names))
         if left is not None:
-            left -= len(wanted)
+            n, n_wanted = _first_wanted(names, is_wanted, left)
+        if n and has(source):
+            yield Run(source, frames[0] is not None, start, n, n_wanted)
+            left = None if left is None else left - n_wanted
+        start += len(names)
     if len(np.unique(np.array(outputs))) < len(outputs):
         raise SourceError(
             "two of its rows have the same output", path=path, remedy="Give each crop its own name."
         )
 
 
+def _first_wanted(
+    names: Sequence[str | None], is_wanted: Callable[[str | None], bool], most: int
+) -> tuple[int, int]:
+    """Return how many rows hold the first `most` wanted ones, and how many these are."""
+    wanted = [place for place, name in enumerate(names) if is_wanted(name)]
+    if len(wanted) < most:
+        return len(names), len(wanted)
+    if not most:
+        return 0, 0
+    return wanted[most - 1] + 1, most
+
+
 def _grouped(runs: Iterator[Run]) -> Iterator[list[Run]]:
-    """Yield the runs of each shard: a video, or up to 64 photos."""
+    """Yield the runs of each shard, one after the other: a video, or up to 64 photos."""
     group: list[Run] = []
     for run in runs:
-        if group and (run.is_video or group[-1].is_video or len(group) == _PHOTOS):
+        is_next = bool(group) and group[-1].start + group[-1].n == run.start
+        if group and (not is_next or run.is_video or group[-1].is_video or len(group) == _PHOTOS):
             yield group
             group = []
         group.append(run)

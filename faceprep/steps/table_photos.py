@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -14,13 +15,13 @@ from faceprep.core import storage
 from faceprep.core.arrays import Ints, Pixels
 from faceprep.core.errors import SourceError
 from faceprep.core.io.image_bytes import UNDECODABLE, UNREADABLE
-from faceprep.core.paths import is_folder
+from faceprep.core.paths import full_path, is_file, is_folder
 from faceprep.core.types import Outcome, Shard
 from faceprep.sets import kinds
 from faceprep.sets.containers import index_set, open_set
 from faceprep.sets.folder import FolderSet
 from faceprep.sets.image_set import ImageSet, Sample
-from faceprep.sets.name_lookup import ImageFinder
+from faceprep.sets.name_lookup import ImageFinder, NameLookup
 from faceprep.tables.faces import FaceRow
 from faceprep.video.reader import open_video
 from faceprep.video.sampling import frames_at
@@ -28,10 +29,11 @@ from faceprep.vision.load_image import load_image, load_image_bytes
 
 
 class Run(NamedTuple):
-    """A run of `n` consecutive rows of the table with the same photo or video."""
+    """A run of `n` consecutive rows of the table, from `start`, with the same photo or video."""
 
     source: str
     is_video: bool
+    start: int
     n: int
     n_wanted: int
 
@@ -50,27 +52,22 @@ RowsOfImages = Iterator[tuple[list[FaceRow], Read]]
 """The rows of each image with what reads its pixels; each row once."""
 
 
-def plan_photos(source: Path, scratch: Path, relative_to: Path | None = None) -> Files | SetPhotos:
+def plan_photos(
+    source: Path, scratch: Path, first: str, relative_to: Path | None = None
+) -> Files | SetPhotos:
     """Open the photos of a source in the driver; a set is indexed. Raises SourceError.
 
-    The relative names of a list lie below `relative_to`.
+    A folder that holds the `first` photo or video of the table is not taken for a container. The
+    relative names of a list lie below `relative_to`.
     """
-    if _is_set(source):
-        return SetPhotos(index_set(source, scratch, relative_to=relative_to))
-    if is_folder(source):
+    if is_folder(source) and is_file(source / first):
         return Files(source)
-    return Files(source.parent)
-
-
-def _is_set(source: Path) -> bool:
-    """Return whether the source is a set other than a folder; a single photo or video is not.
-
-    Raises SourceError for any other file.
-    """
     kind = kinds.find_container(source)
+    if kind not in ("", FolderSet.kind):
+        return SetPhotos(index_set(source, scratch, relative_to=relative_to))
     if not kind and kinds.sniff(source).kind not in (kinds.IMAGE, kinds.VIDEO):
         raise kinds.not_a_set(source)
-    return kind not in ("", FolderSet.kind)
+    return Files(source)
 
 
 @contextmanager
@@ -84,53 +81,75 @@ def open_photos(shard: Shard, scratch: Path) -> Iterator[Files | SetPhotos]:
 
 
 class Files:
-    """Photos and videos below a folder."""
+    """Photos and videos below a folder, or a single one."""
 
     fingerprint = ""
+    is_set = False
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, path: Path) -> None:
+        self.path = Path(full_path(path))
+        self._is_single = is_file(path)
+        self._n_found = 0
+
+    def has(self, source: str) -> bool:
+        """Return whether a photo or video of the table is meant by the source."""
+        return not self._is_single or os.fspath(self.path).endswith(f"/{source}")
 
     def size_of(self, run: Run) -> int | None:
         """Return the size of a file as `storage.file_size` does."""
-        return storage.file_size(f"{self.root}/{run.source}")
+        size = storage.file_size(self._path_of(run.source))
+        self._n_found += size >= 0
+        return size
 
     def places_of(self, group: Sequence[Run]) -> bytes | None:
         """Return None: files are found by their names."""
         return None
 
     def refuse_others(self, table: Path) -> None:
-        """Do nothing: each missing file is reported as a failure."""
+        """Raise SourceError if none of the files is there; each missing one else is a failure."""
+        if not self._n_found:
+            raise _other_photos(table, self.path)
 
     def images(self, source: str, rows: list[FaceRow]) -> RowsOfImages:
         """Yield the images of the rows."""
         if not rows:
             return
+        path = self._path_of(source)
         if rows[0].frame is not None:
-            yield from _frames(self.root / source, rows)
+            yield from _frames(path, rows)
             return
-        yield rows, partial(_load_file, self.root / source, source)
+        yield rows, partial(_load_file, path, source)
+
+    def _path_of(self, source: str) -> Path:
+        return self.path if self._is_single else self.path / source
 
 
 class SetPhotos:
     """Photos in a set. A worker gets the `places` of its sources, -1 for a missing photo."""
 
+    is_set = True
+
     def __init__(self, images: ImageSet, places: Ints | None = None) -> None:
-        self._set, self.root = images, Path(images.path)
+        self._set, self.path = images, Path(images.path)
         self.fingerprint = images.index.fingerprint
         self._places: Iterator[int] = iter(())
         self._n_found = 0
+        self._ends: dict[int, NameLookup] = {}
         if places is None:
-            self._finder = ImageFinder(self.root, images.keys, len(images))
+            self._finder = ImageFinder(self.path, images.keys, len(images))
         else:
             self._places = iter(places.tolist())
+
+    def has(self, source: str) -> bool:
+        """Return True: a photo that the set has not is a failure."""
+        return True
 
     def size_of(self, run: Run) -> int | None:
         """Return None: the fingerprint of the set stands for its images. Raises SourceError."""
         if run.is_video:
             raise SourceError(
                 "faces of videos, which a set of images does not hold",
-                path=self.root,
+                path=self.path,
                 found=run.source,
                 remedy="Name the folder of the videos.",
             )
@@ -139,22 +158,36 @@ class SetPhotos:
     def places_of(self, group: Sequence[Run]) -> bytes:
         """Return the places of the photos of a shard as int64, -1 for a missing photo."""
         places = [self._find(run.source) for run in group]
+        self._n_found += len(places) - places.count(-1)
         return np.array(places, "<i8").tobytes()
 
     def _find(self, source: str) -> int:
         try:
-            place = self._finder.find(source)
+            return self._finder.find(source)
         except SourceError:
+            if self._set.root is None:
+                return -1
+        return self._find_end(source)
+
+    def _find_end(self, source: str) -> int:
+        """Return the place of the only file of a list whose path ends so, -1 for none."""
+        n_parts = source.count("/") + 1
+        if n_parts not in self._ends:
+            names = partial(self._last_parts, n_parts)
+            self._ends[n_parts] = NameLookup(names, len(self._set))
+        places = self._ends[n_parts].find(source)
+        if len({self._set.key(place) for place in places}) != 1:
             return -1
-        self._n_found += 1
-        return place
+        return places[0]
+
+    def _last_parts(self, n: int, start: int, stop: int) -> list[str]:
+        names = map(os.path.normpath, self._set.keys(start, stop))
+        return ["/".join(name.split("/")[-n:]) for name in names]
 
     def refuse_others(self, table: Path) -> None:
         """Raise SourceError if the set has none of the photos."""
         if not self._n_found:
-            raise SourceError(
-                "is about other images", path=table, expected=f"the images of {self.root}"
-            )
+            raise _other_photos(table, self.path)
 
     def images(self, source: str, rows: list[FaceRow]) -> RowsOfImages:
         """Yield the image of the rows; call it for each source in the order of the shard."""
@@ -162,13 +195,18 @@ class SetPhotos:
         if not rows:
             return
         if place < 0:
-            yield rows, _known(Problem(UNREADABLE, f"{source}: not in {self.root}"))
+            yield rows, _known(Problem(UNREADABLE, f"{source}: not in {self.path}"))
             return
         sample = next(self._set.read([place]))
         if isinstance(sample, Outcome):
             yield rows, _known(_pixels(sample))
         else:
             yield rows, partial(_load_sample, sample, source)
+
+
+def _other_photos(table: Path, source: Path) -> SourceError:
+    expected = f"the images or videos of {source}"
+    return SourceError("is about other images", path=table, expected=expected)
 
 
 def _load_file(path: Path, source: str) -> Pixels | Problem:

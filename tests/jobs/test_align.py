@@ -217,6 +217,51 @@ def test_a_container_without_some_photos(extracted: Path) -> None:
         align(faces, extracted / "other", Align(faces))
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".npz", ".lst", ".txt"])
+def test_photos_in_a_list(suffix: str, extracted: Path) -> None:
+    """A list may name them by any path, as long as each ends as in the table."""
+    faces = extracted / "first" / "faces.parquet"
+    run_job(Convert(), Request((extracted / "src",), extracted / f"list{suffix}"), SERIAL)
+    for number, names in enumerate(("", "./{}", "src/{}")):
+        listed = extracted / f"list{suffix}"
+        if names:
+            below = extracted if names.startswith("src/") else extracted / "src"
+            listed = below / f"own{suffix}.txt"
+            photos = sorted(path for path in (extracted / "src").rglob("*.*"))
+            texts = [names.format(path.relative_to(extracted / "src")) for path in photos]
+            listed.write_text("".join(f"{text}\n" for text in texts))
+        assert align(listed, extracted / f"again{number}", Align(faces)).ok == 8
+        assert results(extracted / f"again{number}") == results(extracted / "first")
+
+
+def test_two_photos_of_a_list_that_end_alike_are_not_guessed(extracted: Path) -> None:
+    shutil.copytree(extracted / "src" / "ann", extracted / "more" / "ann")
+    listed = extracted / "list.txt"
+    listed.write_text("src/ann/0.png\nmore/ann/0.png\nsrc/ann/1.png\n")
+    summary = align(listed, extracted / "out", Align(extracted / "first" / "faces.parquet"))
+    assert (summary.ok, summary.by_status["unreadable"]) == (1, 7)
+
+
+def test_an_archive_beside_the_photos_is_not_their_source(extracted: Path) -> None:
+    run_job(Convert(), Request((extracted / "src" / "ann",), extracted / "src" / "a.tar"), SERIAL)
+    summary = align(
+        extracted / "src", extracted / "again", Align(extracted / "first" / "faces.parquet")
+    )
+    assert summary.ok == 8
+    assert results(extracted / "again") == results(extracted / "first")
+
+
+def test_one_photo_is_that_photo_alone(extracted: Path) -> None:
+    faces = extracted / "first" / "faces.parquet"
+    for photo, n in (("ann/1.png", 1), ("ann/two.png", 2)):
+        output = extracted / photo.replace("/", "-")
+        assert align(extracted / "src" / photo, output, Align(faces)).inputs == n
+    with pytest.raises(SourceError, match="is about other images: expected the images or videos"):
+        align(extracted / "src" / "bob" / "none.png", extracted / "none", Align(faces))
+    with pytest.raises(SourceError, match="is about other images: expected the images or videos"):
+        align(extracted / "first", extracted / "other", Align(faces))
+
+
 # Videos
 
 

@@ -127,6 +127,32 @@ def test_frames_of_a_real_video(tmp_path: Path, net: str) -> None:
     assert are_wanted(by_name(frames), by_name(crops))
 
 
+def test_faces_without_a_crop_are_left_out_aloud(
+    photos: Path, tmp_path: Path, net: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = list(rows_of(load_faces(photos / "faces" / "faces.parquet")))
+    few = [rows[0], rows[1]._replace(output=None), rows[2]._replace(output="+_multi/x/1.png")]
+    for name, kept in (("few", few), ("none", few[1:])):
+        with open(tmp_path / f"{name}.parquet", "wb") as file, FacesWriter(file) as writer:
+            for row in kept:
+                writer.add(row)
+    source = photos / "photos"
+    assert run(source, tmp_path / "out.npz", net, faces=tmp_path / "few.parquet").ok == 1
+    assert "2 faces without a crop in" in caplog.text
+    with pytest.raises(SourceError, match="no face of this table has a crop beside it"):
+        run(source, tmp_path / "no.npz", net, faces=tmp_path / "none.parquet")
+
+
+def test_a_list_of_photos_and_crops_elsewhere(photos: Path, tmp_path: Path, net: str) -> None:
+    """--relative-to is the folder of the photos; the crops have absolute names."""
+    (tmp_path / "list.txt").write_text("x/1.png\ny.png\n")
+    table = photos / "faces" / "faces.parquet"
+    run(tmp_path / "list.txt", tmp_path / "a.npz", net, faces=table, relative_to=photos / "photos")
+    run(photos / "photos", tmp_path / "b.npz", net, faces=table)
+    a, b = (np.load(tmp_path / name) for name in ("a.npz", "b.npz"))
+    assert a["image_names"].tolist() == b["image_names"].tolist()
+
+
 def test_a_table_of_nothing(tmp_path: Path, net: str, photos: Path) -> None:
     table = pq.read_table(photos / "faces" / "faces.parquet")
     pq.write_table(table[:0], tmp_path / "faces.parquet")

@@ -78,7 +78,7 @@ class Embed(EmbedOptions, NamingOptions, Job):
         found_there = crop_sources.plan_source(
             source, Wanted(request.limit, self.relative_to, self.faces), scratch
         )
-        n = sum(map(len, found_there.shards))
+        n = found_there.n
         files = shard_names(output.name, self.shards)
         if suffix == ".csv":
             files.append(about_path(output.name))
@@ -90,6 +90,7 @@ class Embed(EmbedOptions, NamingOptions, Job):
             files=files,
             n_files=len(files),
             n_bytes=n_bytes,
+            n_aside=sum(map(len, found_there.shards)) - n,
         )
 
     def _model(self) -> Model:

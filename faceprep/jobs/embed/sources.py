@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,6 +25,7 @@ from faceprep.core.output_tree import is_within
 from faceprep.core.paths import full_path
 from faceprep.core.registry import LIST_KINDS
 from faceprep.core.shards import cut_evenly
+from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome, Shard
 from faceprep.sets.containers import faults_after, index_set, kind_of, open_set
 from faceprep.sets.folder import FolderSet, find_identities
@@ -34,12 +36,13 @@ from faceprep.steps.embed_crops import FittedCrop, Load, load_file, pass_on, sam
 from faceprep.steps.find_faces import DEGENERATE, open_cropper
 from faceprep.steps.fitting import Fitter
 from faceprep.steps.ijb_faces import ijb_loads, open_lists
-from faceprep.steps.table_faces import plan_faces, read_faces
+from faceprep.steps.table_faces import first_source, plan_faces, read_faces
 from faceprep.steps.table_photos import Problem, Read, plan_photos
 from faceprep.tables.embeddings import Place
 from faceprep.tables.faces import FaceRow, split_output
 from faceprep.vision.templates import Template, cut_crop, load_template
 
+log = logging.getLogger("faceprep")
 _SHARD = 256
 _PLACE = "place.json"
 _FOLDER, _SET, _FACES, _IJB = "folder", "set", "faces", "ijb"
@@ -48,11 +51,12 @@ _FOLDER, _SET, _FACES, _IJB = "folder", "set", "faces", "ijb"
 
 @dataclass(frozen=True, slots=True)
 class SourcePlan:
-    """The shards of a source; `place` is the origin of the images for a file of embeddings."""
+    """The shards of a source with `n` images; `place` is their origin for a file of embeddings."""
 
     shards: Sequence[Shard]
     fingerprint: str
     place: Place
+    n: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ def plan_source(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
             plan = _plan_manifest(source, wanted)
         else:
             plan = _plan_set(source, wanted, scratch)
-    if not any(len(shard) for shard in plan.shards):
+    if not plan.n:
         raise SourceError(
             "no images in it", path=source, expected="SRC/IMAGE.png or SRC/IDENTITY/IMAGE.png"
         )
@@ -152,7 +156,7 @@ def _plan_files(root: str, prefix: str, named: Sequence[tuple[str, str]]) -> Sou
         digest.update(json.dumps([part, sizes]).encode())
         shards.append(replace(shard, payload=part))
     fingerprint = f"{len(named):,} images, names and sizes {digest.hexdigest()[:16]}"
-    return SourcePlan(shards, fingerprint, Place(root, prefix))
+    return SourcePlan(shards, fingerprint, Place(root, prefix), len(named))
 
 
 def _below(root: str) -> str:
@@ -182,7 +186,7 @@ def _plan_ijb(source: Path, wanted: Wanted) -> SourcePlan:
     shards = cut_evenly(n, _SHARD, root, stage=_IJB)
     meta = source / "meta"
     lists = storage.fingerprint_of(*(meta / name for name in sorted(_names_in(meta))))
-    return SourcePlan(shards, lists, Place(root, _prefix(root, wanted.relative_to)))
+    return SourcePlan(shards, lists, Place(root, _prefix(root, wanted.relative_to)), n)
 
 
 def _names_in(folder: Path) -> list[str]:
@@ -200,7 +204,7 @@ def _plan_set(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
         if wanted.limit is not None:
             n = min(n, wanted.limit)
         shards = cut_evenly(n, _SHARD, images.path, stage=_SET)
-        return SourcePlan(shards, images.index.fingerprint, Place(images.path))
+        return SourcePlan(shards, images.index.fingerprint, Place(images.path), n)
 
 
 def _read_set(shard: Shard, scratch: Path, fitter: Fitter) -> Iterator[Load]:
@@ -214,11 +218,17 @@ def _read_set(shard: Shard, scratch: Path, fitter: Fitter) -> Iterator[Load]:
 
 def _plan_faces(source: Path, wanted: Wanted, table: Path, scratch: Path) -> SourcePlan:
     """Plan the faces of a table; keys are the crops of the extract command."""
-    photos = plan_photos(source, scratch, wanted.relative_to)
+    photos = plan_photos(source, scratch, first_source(table), wanted.relative_to)
     found = plan_faces(table, photos, stage=_FACES, limit=wanted.limit, is_wanted=_is_crop)
     crops = full_path(table.parent)
-    place = Place(crops, _prefix(crops, wanted.relative_to))
-    return SourcePlan(found.shards, found.fingerprint, place)
+    if not found.n_wanted:
+        raise SourceError("no face of this table has a crop beside it", path=table)
+    if found.n > found.n_wanted:
+        n = count_noun(found.n - found.n_wanted, "face")
+        log.warning("%s: %s without a crop in %s left out", table, n, crops)
+    # names in a list have their own folder
+    prefix = _prefix(crops, None if photos.is_set else wanted.relative_to)
+    return SourcePlan(found.shards, found.fingerprint, Place(crops, prefix), found.n_wanted)
 
 
 def _is_crop(output: str | None) -> bool:
