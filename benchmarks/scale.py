@@ -65,7 +65,10 @@ def merging(results: Results) -> str:
     """Return how long the comparison of all identities takes, and its memory."""
     times = [in_words(n * n * _DIM / (results.number(PAIRS) * 1e9)) for n in _IDENTITIES]
     parts = [f"{n:,} identities take {time}" for n, time in zip(_IDENTITIES, times, strict=True)]
-    memory = f"The memory of {{{MEMORY} > identities}} identities was {{{MEMORY} > GB}} GB, mapped files left out."
+    memory = (
+        f"The memory of {{{MEMORY} > identities}} identities was {{{MEMORY} > GB}} GB, mapped "
+        "files left out."
+    )
     return (
         "* **Merging** compares every identity with every other. By arithmetic, "
         f"{' and '.join(parts)} on {results.cores('similarity')} cores.\n"

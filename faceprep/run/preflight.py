@@ -23,9 +23,7 @@ _CONTAINERS = tuple(
     for suffix in entry.suffixes
     if entry.in_folders and suffix != ".parquet"  # a table may lie beside images
 )
-_SET_FILES = tuple(
-    suffix for entry in registry.CONTAINERS.values() if entry.writer for suffix in entry.suffixes
-)
+_SET_FILES = tuple(suffix for entry in registry.CONTAINERS.values() for suffix in entry.suffixes)
 _AFRESH = "Use the same options to resume, another output, or --overwrite to start again."
 
 
@@ -61,7 +59,7 @@ def _refuse_file_name(output: Path) -> None:
             path=output,
             expected="the name of a folder",
             found=f"that of a {output.suffix} file",
-            remedy=f"Name a folder; faceprep convert writes a {output.suffix} from it.",
+            remedy="Name a folder; faceprep convert turns it into other sets.",
         )
 
 

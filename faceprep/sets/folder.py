@@ -43,7 +43,7 @@ from faceprep.sets.set_writer import (
 
 BAD_NAME = "bad_name"
 _ADDS = "adds_suffixes"
-_LONGEST, _SUFFIX = 255, ".jpeg"
+_LONGEST, _SUFFIX = 255, ".jpg"
 """Bytes of the name of a file at most; the longest suffix that is added to one."""
 _AHEAD = 64
 """Identities in a store that are listed before their sizes are asked for."""

@@ -294,5 +294,6 @@ def _all_outside(path: Path, root: str) -> SourceError:
         "all its names lead outside its folder",
         path=path,
         expected=f"images below {root}",
-        remedy="Name the folder of the images with --relative-to.",
+        remedy="Name the folder of the images with --relative-to; names with .. have to be "
+        "absolute.",
     )

@@ -67,8 +67,8 @@ def label_by_identity(listing: Listing) -> tuple[Ints, Sequence[str]]:
             listing.identity_of == listing.identities.index(".")
         ).tolist():
             reason = (
-                f"{listing.files[position]}: lies in no identity folder, expected "
-                "IDENTITY/IMAGE or a --label-rule"
+                f"{listing.files[position]}: has no identity, expected IDENTITY/IMAGE, a finite "
+                "label, or a --label-rule"
             )
             listing.refused.setdefault(position, Unlabelled("no_identity", reason))
     return listing.identity_of, listing.identities

@@ -144,6 +144,17 @@ def test_a_container_beside_identities_is_not_chosen_silently(
     run(Convert(), tmp_path / "set" / name, tmp_path / "out")
 
 
+def test_a_rec_with_gaps_in_its_labels_is_warned_of(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Keras_insightface takes the number of classes from the identity records."""
+    run(Convert(), folder, tmp_path / "sound.rec")
+    assert "labels" not in caplog.text
+    shutil.rmtree(folder / "1")
+    run(Convert(), folder, tmp_path / "gap.rec")
+    assert "the labels of 2 identities go up to 2" in caplog.text
+
+
 def test_names_that_a_container_cannot_hold(tmp_path: Path) -> None:
     path = tmp_path / "named" / "ann" / "first.jpg"
     path.parent.mkdir(parents=True)

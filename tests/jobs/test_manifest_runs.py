@@ -254,7 +254,7 @@ def test_sources_that_cannot_be(tmp_path: Path, out: Path) -> None:
         (tmp_path / "notes", "no images in it"),
         (
             tmp_path / "flat",
-            "none of 1 image can be used, the first because of 1.jpg: lies in no identity folder",
+            "none of 1 image can be used, the first because of 1.jpg: has no identity",
         ),
     ):
         with pytest.raises(SourceError, match=why):

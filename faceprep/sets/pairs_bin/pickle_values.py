@@ -14,7 +14,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-_MAX_WORD = 256
+_MAX_WORD, _MOST_AXES = 256, 4
 
 
 class NotAllowed(Exception):
@@ -181,7 +181,9 @@ def describe_state(target: Any, values: tuple[Any, ...], strings: Strings) -> No
 def _fill(array: Array, strings: Strings, data: Any, dtype: Any, shape: Any) -> None:
     """Set the bytes of an array if their number agrees with its shape and type."""
     is_shape = (
-        type(shape) is tuple and len(shape) <= 2 and all(type(n) is int and n >= 0 for n in shape)
+        type(shape) is tuple
+        and len(shape) <= _MOST_AXES
+        and all(type(n) is int and n >= 0 for n in shape)
     )
     if type(dtype) is Dtype and dtype.code == _OBJECTS:
         _fill_objects(array, data, shape)

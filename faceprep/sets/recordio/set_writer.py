@@ -7,6 +7,7 @@ Keys are the names of the images where all are numbers, else positions. A record
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
+from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome, Sink
 from faceprep.sets.image_set import CheckedSample, Sample
 from faceprep.sets.recordio.framing import frame_image, frame_images, frame_with_header
@@ -34,6 +36,7 @@ from faceprep.sets.set_writer import (
     write_each,
 )
 
+log = logging.getLogger("faceprep")
 _ROWS = ".rows"
 _BLOCK = 64
 
@@ -121,6 +124,7 @@ class RecWriter(SetWriter):
         """Write the records and the lines of the index."""
         beside = None
         if self.settings["has_header"] and name == self.output.name:
+            self._warn_of_gaps()
             beside = make_header_records(_read_rows(parts, sink), len(self.classes.names))
         with sink.open(name) as rec, sink.open(f"{Path(name).stem}.idx") as idx:
             file = _IndexedFile(rec, idx)
@@ -131,6 +135,23 @@ class RecWriter(SetWriter):
             if beside:
                 for record in beside.identities:
                     file.add(*record)
+
+    def _warn_of_gaps(self) -> None:
+        """Warn of labels that a trainer which counts the identities would refuse."""
+        names = self.classes.names
+        if not (names and self.settings["keeps_labels"]):
+            return
+        largest = max(map(int, names))
+        if largest >= len(names):
+            log.warning(
+                "%s: the labels of %s go up to %d. Trainers that count the identities, such as "
+                "Keras_insightface, need labels without gaps: faceprep folder2rec %s DST numbers "
+                "them again",
+                self.output.name,
+                count_noun(len(names), "identity", "identities"),
+                largest,
+                self.output,
+            )
 
 
 def _frame(

@@ -287,6 +287,10 @@ def test_a_damaged_image_is_not_the_containers_affair() -> None:
             ([b"a", np.zeros((2, 2), np.uint8)], [True]),
             "found a NumPy array of shape (2, 2) and type |u1",
         ),
+        (
+            ([np.zeros((4, 4, 3), np.uint8)] * 2, [True]),
+            "found a NumPy array of shape (4, 4, 3) and type |u1",
+        ),
         (([b"a", np.zeros(4, np.int32)], [True]), "found a NumPy array of shape (4,) and type <i4"),
         (([b"a", np.uint8(4)], [True]), "found a NumPy array of shape () and type |u1"),
         (([b"a", "\u0100"], [True]), "at image 1 (counted from 0), byte "),

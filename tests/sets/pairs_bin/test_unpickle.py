@@ -289,7 +289,7 @@ def array(shape: bytes, dtype: bytes = U1, data: bytes = b"S'abcd'\n") -> bytes:
         (array(b"(I-4\nt"), "a NumPy array that is not made of bytes, a number type and a shape"),
         (array(b"(I01\nt"), "a NumPy array that is not made of bytes, a number type and a shape"),
         (
-            array(b"(I1\nI1\nI4\nt"),
+            array(b"(I1\nI1\nI1\nI1\nI4\nt"),
             "a NumPy array that is not made of bytes, a number type and a shape",
         ),
         (array(b"I4\n"), "a NumPy array that is not made of bytes, a number type and a shape"),
