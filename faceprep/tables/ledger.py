@@ -95,6 +95,11 @@ class Page:
         """Return the key of every input."""
         return self._inputs[0]
 
+    @property
+    def is_plain(self) -> bool:
+        """Return whether all outcomes are ok without a note; their line is not parsed."""
+        return self._lines[2].endswith(b", {}]")
+
     def outcomes(self) -> Iterator[Outcome]:
         """Yield one Outcome for every input."""
         keys, others = self._inputs

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from faceprep import Apply, Convert, Dedupe, ExtractPhotos, MergeIdentities, Rec2Folder, Report
 from faceprep.core.errors import OptionError, OutputError
@@ -58,6 +59,22 @@ def test_every_input_is_in_the_answer(photos: Path, tmp_path: Path) -> None:
     assert shown == {f"ann/{name}.png, as it was given" for name in ("two", "none")}
     marked = {alt for alt in page.pictures if alt.endswith("marked")}
     assert "ben/1.png, with 1 face marked" in marked
+
+
+@pytest.mark.usefixtures("flat_detectors")
+def test_notes_on_inputs_that_were_used(photos: Path, tmp_path: Path) -> None:
+    run(ExtractPhotos(detector="flat"), photos, tmp_path / "out")
+    assert "notes" not in report(tmp_path / "out")
+    with (
+        Image.open(photos / "ann" / "1.png") as first,
+        Image.open(photos / "ben" / "1.png") as more,
+    ):
+        first.save(photos / "ann" / "1.gif", save_all=True, append_images=[more])
+    run(ExtractPhotos(detector="flat"), photos, tmp_path / "new")
+    notes = report(tmp_path / "new")["notes"]
+    (reason,) = notes["reasons"]
+    assert (notes["noted"], reason["reason"]) == (1, "an animation: its first frame is used")
+    assert reason["examples"][0]["input"] == "ann/1.gif"
 
 
 @pytest.mark.usefixtures("flat_detectors")

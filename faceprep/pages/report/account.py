@@ -34,7 +34,7 @@ from faceprep.pages.report.run_state import Run, is_work_page
 from faceprep.pages.report.section_decisions import decision_sections
 from faceprep.pages.report.section_faces import Columns
 from faceprep.pages.report.section_identities import identity_section
-from faceprep.pages.report.section_losses import failures_section, left_out_section
+from faceprep.pages.report.section_losses import failures_section, left_out_section, notes_section
 from faceprep.pages.report.section_marks import marks_section
 from faceprep.pages.report.section_verification import verification_section
 from faceprep.pages.report.sections import Section
@@ -139,6 +139,8 @@ class Accountant:
                     yield self._of_videos(tally, pictures)
                 elif left_out := left_out_section(tally.outcomes.sound_reasons(), pictures):
                     yield left_out
+                if notes := notes_section(tally.outcomes.notes, pictures):
+                    yield notes
 
     def _of_videos(self, tally: Tally, pictures: InputPictures) -> Section:
         table = self._out / FRAMES_TABLE

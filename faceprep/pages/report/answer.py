@@ -44,7 +44,7 @@ def joint_answer(runs: Sequence[Run], tallies: Sequence[Tally]) -> Section:
         sum(getattr(tally.outcomes, name) for tally in tallies) for name in ("n_ok", "n_inputs")
     )
     text = (
-        f"{len(runs):,} runs: {n_ok:,} of {count_noun(n_inputs, 'input')} are ok; "
+        f"{len(runs):,} runs: {n_ok:,} of {count_noun(n_inputs, 'input is', 'inputs are')} ok; "
         f"{describe_failures(by_status)}."
     )
     warnings = [_warn(run, tally) for run, tally in zip(runs, tallies, strict=True)]
@@ -65,7 +65,7 @@ def _describe_result(tally: Tally, counted: Mapping[str, int], out: Path) -> str
     if tally.of_videos:
         n_videos = count_noun(len(tally.videos), "video")
         return f"{found.n_ok:,} of {count_noun(found.n_inputs, 'frame')} of {n_videos} have a face"
-    result = f"{found.n_ok:,} of {count_noun(found.n_inputs, 'input')} are ok"
+    result = f"{found.n_ok:,} of {count_noun(found.n_inputs, 'input is', 'inputs are')} ok"
     if not counted:
         return result
     n_images, n_identities = (

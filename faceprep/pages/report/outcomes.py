@@ -63,19 +63,25 @@ class Reasons:
 
 @dataclass
 class Outcomes:
-    """Counts of all outcomes of a run by status; `left_out` are those that are not ok."""
+    """Counts of all outcomes of a run by status.
+
+    `left_out` are those that are not ok, and `notes` those that are ok with a remark.
+    """
 
     by_status: Counter[str] = field(default_factory=Counter)
     left_out: Reasons = field(default_factory=Reasons)
+    notes: Reasons = field(default_factory=Reasons)
 
     def add(self, page: Page) -> None:
-        """Add one page; its outcomes are parsed only where some are not ok."""
+        """Add one page; its outcomes are parsed only where some are not plainly ok."""
         self.by_status.update(page.counts.by_status)
-        if page.counts.by_status.keys() <= {OK}:
+        if page.is_plain:
             return
         for outcome in page.outcomes():
             if outcome.status != OK:
                 self.left_out.add(outcome.key, count_name(outcome), outcome.reason)
+            elif outcome.reason:
+                self.notes.add(outcome.key, OK, outcome.reason)
 
     @property
     def inputs(self) -> dict[str, int]:

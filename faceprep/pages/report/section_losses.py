@@ -1,4 +1,4 @@
-"""Sections about inputs that have no output: failures, and those that were left out."""
+"""Sections about inputs that failed, were left out, or were used with a note."""
 
 from __future__ import annotations
 
@@ -47,6 +47,17 @@ def left_out_section(reasons: Reasons, pictures: InputPictures) -> Section | Non
     numbers = {"left_out": n, **_numbers(reasons)}
     text = f"{count_noun(n, 'input was', 'inputs were')} sound and left out."
     return Section("left_out", "Left out", numbers, _parts(reasons, pictures, "Left out"), text)
+
+
+def notes_section(reasons: Reasons, pictures: InputPictures) -> Section | None:
+    """Group inputs that were used with a remark; None where there are none."""
+    n = reasons.counts.total()
+    if not n:
+        return None
+    text = f"{count_noun(n, 'input was', 'inputs were')} used with a note."
+    numbers = {"noted": n, **_numbers(reasons)}
+    parts = _parts(reasons, pictures, "Notes")
+    return Section("notes", "Notes", numbers, parts, text, is_detail=True)
 
 
 def _numbers(reasons: Reasons) -> dict[str, Any]:

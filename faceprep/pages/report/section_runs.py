@@ -54,7 +54,7 @@ def run_section(run: Run, tally: Tally) -> Section:
         Table("Sources and options", ("option", "value"), settings),
     ]
     text = (
-        f"{found.n_ok:,} of {count_noun(n_inputs, run.noun)} are ok; "
+        f"{found.n_ok:,} of {count_noun(n_inputs, f'{run.noun} is', f'{run.noun}s are')} ok; "
         f"{describe_failures(found.by_status)}."
     )
     title = f"The run of {run.command}"
