@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 from faceprep.core import input_faults, storage
 from faceprep.core.errors import SourceError
+from faceprep.core.os_errors import is_fault
 from faceprep.core.paths import full_path, is_folder
 from faceprep.core.types import DROP, RENAME, RESTORE, Decision, Sink
 from faceprep.sets.containers import find_writer, is_container_name, kind_of
@@ -118,9 +119,14 @@ def _undone(row: Row, source: Path, names: _OutputNames) -> Decision | None:
 
 
 def evidence_of(path: str) -> dict[str, int]:
-    """Return the state of an image that may be restored; empty when it no longer exists."""
+    """Return the state of an image that may be restored; empty when it no longer exists.
+
+    Raises SourceError for a fault of the disk.
+    """
     try:
         size, time = storage.dated_size(path)
-    except SourceError:
+    except SourceError as error:
+        if is_fault(error):
+            raise
         return {}
     return {"bytes": size, "changed_ns": time}
