@@ -9,7 +9,7 @@ image column and the classes in the metadata of the schema:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from faceprep.core.io.json_line import parse_json
 from faceprep.core.io.parquet import open_parquet
 from faceprep.core.types import Buffer
 from faceprep.sets.distinct_keys import join_key, keep_key
+from faceprep.sets.recordio.records import IdentityNames
 
 HUGGINGFACE = b"huggingface"
 IMAGE, LABEL, IDENTITY, KEY = "image", "label", "identity", "key"
@@ -29,10 +30,16 @@ _LABELS = (LABEL, "labels", "class", "image_classes")
 _FILES = ("file_name", "filename", "image_names")
 _NO_CLASS = -1
 """The label of an image without an identity, in our layout and in Hugging Face's."""
+Value = int | float | Buffer | None
+"""A label or an identity as its column holds it: texts as bytes, whole numbers as such."""
+_real_names = IdentityNames()
 
 
 class Columns(NamedTuple):
-    """The names of the columns, empty for one that is missing, and the names of the classes."""
+    """The names of the columns, empty for one that is missing, and the names of the classes.
+
+    `unusable` are columns of labels or identities with their types, which cannot be read as such.
+    """
 
     image: str
     is_struct: bool
@@ -42,6 +49,7 @@ class Columns(NamedTuple):
     key: str
     file: str
     classes: tuple[str, ...]
+    unusable: tuple[str, ...]
 
     @property
     def bytes_leaf(self) -> str:
@@ -58,9 +66,9 @@ class Columns(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """Label, identity and name of one image."""
+    """Label, identity and name of one image; a label that is not finite is kept as it is."""
 
-    label: int | None
+    label: int | float | None
     identity: str
     name: str
 
@@ -75,7 +83,8 @@ def find_columns(schema: pa.Schema) -> Columns | None:
         return None
     parts = {field.name: field.type for field in _fields_of(types[image])}
     classes = [name for name in types if _feature(features, name).get("_type") == "ClassLabel"]
-    label = _first_of((*_LABELS, *classes), types, _is_number, _is_text)
+    label, no_labels = _first_of((*_LABELS, *classes), types, _is_value)
+    identity, no_identities = _first_of((IDENTITY,), types, _is_value)
     names = _feature(features, label).get("names")
     if not isinstance(names, list):
         names = []
@@ -84,10 +93,11 @@ def find_columns(schema: pa.Schema) -> Columns | None:
         bool(parts),
         _is_text(parts.get(PATH)),
         label,
-        _first_of((IDENTITY,), types, _is_text),
-        _first_of((KEY,), types, _is_text),
-        _first_of(_FILES, types, _is_text),
+        identity,
+        _first_of((KEY,), types, _is_text)[0],
+        _first_of(_FILES, types, _is_text)[0],
         tuple(map(str, names)),
+        (*no_labels, *no_identities),
     )
 
 
@@ -131,7 +141,7 @@ def _names_of(file: Path) -> str:
 def read_facts(batch: pa.RecordBatch, columns: Columns) -> Iterator[Facts]:
     """Yield label, identity and name of each row; a name is empty where there is none."""
     labels = _values(batch, columns.label)
-    identities = map(_decode, _values(batch, columns.identity))
+    identities = map(_to_text, _values(batch, columns.identity))
     if columns.key or columns.file:
         names = _values(batch, columns.key or columns.file)
     else:
@@ -141,20 +151,27 @@ def read_facts(batch: pa.RecordBatch, columns: Columns) -> Iterator[Facts]:
         identity = own
         if not own and (label != _NO_CLASS or not columns.identity):
             identity = _class_name(label, columns.classes)
-        if isinstance(label, bytes):
+        if isinstance(label, bytes) or (isinstance(label, float) and identity):
             label = None
         yield Facts(label, identity, join(identity, name))
 
 
-def _class_name(label: int | bytes | None, classes: Sequence[str]) -> str:
+def _class_name(label: Value, classes: Sequence[str]) -> str:
     """Return the identity of a label: Hugging Face writes -1 where a class is not known."""
-    if label is None or (label == _NO_CLASS and classes):
+    if label == _NO_CLASS and classes:
         return ""
-    if isinstance(label, bytes):
-        return _decode(label)
-    if 0 <= label < len(classes):
+    if isinstance(label, int) and 0 <= label < len(classes):
         return classes[label]
-    return str(label)
+    return _to_text(label)
+
+
+def _to_text(value: Value) -> str:
+    """Return a value as the name of an identity; empty for null, NaN and infinity."""
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return _real_names[value]
+    return _decode(value)
 
 
 def _read_features(metadata: Mapping[bytes, bytes]) -> Mapping[str, Any]:
@@ -172,9 +189,21 @@ def _feature(features: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _first_of(names: Sequence[str], types: Mapping[str, pa.DataType], *tests: Any) -> str:
-    found = (name for name in names if name in types and any(test(types[name]) for test in tests))
-    return next(found, "")
+def _first_of(
+    names: Sequence[str], types: Mapping[str, pa.DataType], is_fit: Callable[[pa.DataType], bool]
+) -> tuple[str, list[str]]:
+    """Return the first of the columns that is fit, empty for none, and the unfit ones before it.
+
+    A column of nulls alone is like none.
+    """
+    unfit: list[str] = []
+    for name in names:
+        if name not in types or pa.types.is_null(types[name]):
+            continue
+        if is_fit(types[name]):
+            return name, unfit
+        unfit.append(f"{name} ({types[name]})")
+    return "", unfit
 
 
 def _fields_of(kind: pa.DataType) -> list[pa.Field]:
@@ -192,14 +221,22 @@ def _is_binary(kind: pa.DataType | None) -> bool:
     return kind is not None and (pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _is_number(kind: pa.DataType | None) -> bool:
-    return kind is not None and pa.types.is_integer(kind) and not pa.types.is_uint64(kind)
+def _is_value(kind: pa.DataType) -> bool:
+    """Return whether the values of a column can be read as labels or as names of identities."""
+    kind = _decoded(kind)
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or _is_text(kind)
 
 
 def _is_text(kind: pa.DataType | None) -> bool:
-    if kind is not None and pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return kind is not None and (pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    """Return whether values are texts; some programs write them as bytes."""
+    if kind is None:
+        return False
+    kind = _decoded(kind)
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or _is_binary(kind)
+
+
+def _decoded(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _values(batch: pa.RecordBatch, name: str) -> Sequence[Any]:
@@ -220,9 +257,21 @@ def _struct_paths(batch: pa.RecordBatch, columns: Columns) -> Sequence[Any]:
 def _plain(column: pa.Array) -> Any:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
+    if pa.types.is_uint64(column.type):  # may not fit in int64
+        column = column.cast(pa.string())
     if _is_text(column.type):
         column = column.cast(pa.large_binary())
-    return column.to_pylist()
+    values = column.to_pylist()
+    if pa.types.is_floating(column.type):
+        return list(map(_whole, values))
+    return values
+
+
+def _whole(value: float | None) -> int | float | None:
+    """Return a whole number of 63 bits as such, and another value as it is."""
+    if value is not None and value.is_integer() and abs(value) < 1 << 63:
+        return int(value)
+    return value
 
 
 def _decode(text: Buffer | None) -> str:

@@ -24,12 +24,16 @@ from faceprep.sets.parquet_pages import Chunk, DamagedPage, NotPlain, find_value
 from faceprep.sets.thrift import Struct
 
 NO_LABEL = -(1 << 63)
+BAD_LABEL = NO_LABEL + 1
 _ROWS = 1 << 14
 _FIRST_ROW = -1
 
 
 class Part(NamedTuple):
-    """The columns of some rows: places (n, 2), labels (n,), NO_LABEL for none."""
+    """The columns of some rows: places (n, 2), labels (n,).
+
+    NO_LABEL means none, and BAD_LABEL one that is not finite.
+    """
 
     keys: list[str]
     identities: list[str]
@@ -80,13 +84,19 @@ def _read_batches(file: pq.ParquetFile, group: int, columns: Columns) -> Iterato
 
 
 def _make_part(facts: list[Facts], places: Ints) -> Part:
-    labels = [NO_LABEL if each.label is None else each.label for each in facts]
+    labels = [_pack_label(each.label) for each in facts]
     return Part(
         [each.name for each in facts],
         [each.identity for each in facts],
         np.array(labels, "<i8"),
         places,
     )
+
+
+def _pack_label(label: int | float | None) -> int:
+    if label is None:
+        return NO_LABEL
+    return label if isinstance(label, int) else BAD_LABEL
 
 
 def _find_places(source: ByteSource, file: pq.ParquetFile, group: int, chunk: Chunk | None) -> Ints:

@@ -6,6 +6,7 @@ group and row. A row without bytes names a file in the folder of the Parquet fil
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -34,11 +35,12 @@ from faceprep.sets.file_family import find_files, fingerprint_files, unpack_plac
 from faceprep.sets.image_set import FILES, ImageSet, Sample
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.parquet_columns import columns_of, share_columns
-from faceprep.sets.parquet_index import NO_LABEL, at_row, is_row, read_parts
+from faceprep.sets.parquet_index import BAD_LABEL, NO_LABEL, at_row, is_row, read_parts
 from faceprep.sets.parquet_rows import RowReader
 from faceprep.sets.read_ahead import announce_reads
 from faceprep.sets.set_index import IndexWriter, SetIndex
 
+log = logging.getLogger("faceprep")
 SUFFIX = ".parquet"
 _LABELS = "labels"
 _BAD_RECORD = "bad_record"
@@ -69,6 +71,9 @@ class ParquetSet(ImageSet):
         """Write the columns: small columns by pyarrow, places by following the pages."""
         files = find_files(path, SUFFIX)
         columns = share_columns(files)
+        for column in columns.unusable:
+            expected = "expected numbers or texts. Write it as one of these."
+            log.warning("%s: the column %s is not read: %s", path, column, expected)
         kinds = (NAMES,) if columns.key else (STEMS, NAMES)
         check = KeyCheck(index.folder, kinds)
         with storage.AtomicFile(index.folder / _LABELS, durable=False) as labels:
@@ -116,6 +121,8 @@ class ParquetSet(ImageSet):
         if not data:
             return Outcome(key, UNDECODABLE, f"{where}: no bytes where an image was expected")
         label = self._labels.item(position)
+        if label == BAD_LABEL:
+            return Outcome(key, "bad_label", f"{where}: expected a finite label, found another")
         labels = () if label == NO_LABEL else (label,)
         return Sample(key, self.identity(position), data, labels, where)
 

@@ -139,11 +139,11 @@ class _FactReader:
     def read(self, data: bytes, features: Features) -> _Facts:
         """Read the small features of an example. Raises Malformed."""
         labels, text = self.read_label(data, features)
-        identity = _read_text(data, _first(features, _TEXT)) or text
-        key = _read_text(data, features.get(_KEY))
+        identity = self._read_text(data, _first(features, _TEXT)) or text
+        key = self._read_text(data, features.get(_KEY))
         if key:
             return _Facts(identity, keep_key(identity, key), labels)
-        name = _read_text(data, features.get(_NAME))
+        name = self._read_text(data, features.get(_NAME))
         return _Facts(identity, join_key(identity, name), labels)
 
     def read_label(self, data: bytes, features: Features) -> tuple[tuple[float, ...], str]:
@@ -160,6 +160,15 @@ class _FactReader:
         if found == _NO_CLASS and _IDENTITY in features:
             return (), ""
         return found
+
+    def _read_text(self, data: bytes, span: Range | None) -> str:
+        """Return the first value of a feature as text, also a number. Raises Malformed."""
+        if span is None:
+            return ""
+        value = find_value(data, *span)
+        if value is None:
+            return self._decode_label(data[slice(*span)])[1]
+        return _decode(data[slice(*value)])
 
     def _decode_label(self, feature: bytes) -> tuple[tuple[float, ...], str]:
         values = tfrecord.decode_feature(feature)
@@ -179,15 +188,6 @@ def _first(features: Features, names: Sequence[bytes]) -> Range | None:
         if name in features:
             return features[name]
     return None
-
-
-def _read_text(data: bytes, span: Range | None) -> str:
-    if span is None:
-        return ""
-    value = find_value(data, *span)
-    if value is None:
-        return ""
-    return _decode(data[slice(*value)])
 
 
 def _decode(text: bytes) -> str:

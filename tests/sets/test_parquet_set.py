@@ -212,13 +212,6 @@ def test_texts_that_are_not_utf8(tmp_path: Path, way: str) -> None:
     assert second.status == "unreadable"
 
 
-@given(labels=st.lists(st.integers(0, (1 << 64) - 1), min_size=1, max_size=3))
-def test_labels_beyond_int64_are_not_class_numbers(path: Path, labels: list[int]) -> None:
-    columns = {"image": pa.array([b"x"] * len(labels)), "label": pa.array(labels, pa.uint64())}
-    pq.write_table(pa.table(columns), path)
-    assert {(identity, found) for _, identity, _, found in read_rows(path)} == {("", ())}
-
-
 # Several files, other files
 
 

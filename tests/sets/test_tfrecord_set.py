@@ -110,6 +110,11 @@ def test_an_image_without_label_has_no_identity(path: Path) -> None:
     assert read_rows(path) == [("0", "", b"x", ())]
 
 
+def test_an_identity_that_is_a_number_is_read_as_text(path: Path) -> None:
+    write(path, {"image_raw": b"x", "identity": 17}, {"image/encoded": b"y", "image/class/text": 3})
+    assert read_rows(path) == [("17/0", "17", b"x", ()), ("3/1", "3", b"y", ())]
+
+
 def test_names_that_are_not_utf8(path: Path) -> None:
     sample = Sample("\udcff/\udcfe", "\udcff", b"x", (0,))
     path.write_bytes(encode([sample]))
