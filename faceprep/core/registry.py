@@ -131,6 +131,8 @@ COMMAND_GROUPS: dict[str, tuple[str, ...]] = {
 
 LIST_KINDS = ("npz-list", "csv-list", "parquet-list", "lst", "txt-list")
 """Containers that refer to files instead of holding images."""
+PAIRS_KIND = "bin"
+"""The container of pairs for verification."""
 
 
 def _list_of_files(name: str, help: str, suffix: str, writer: str = "") -> Entry:

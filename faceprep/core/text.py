@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _CONTROLS = (
     *(range(32), range(0x7F, 0xA0)),
@@ -28,6 +28,30 @@ def count_noun(n: int, singular: str, plural: str = "") -> str:
     if n != 1:
         noun = plural or f"{singular}s"
     return f"{n:,} {noun}"
+
+
+def join_words(words: Sequence[str]) -> str:
+    """Join words or phrases as a sentence lists them.
+
+    >>> join_words(["age"]), join_words(["age", "pose", "light"])
+    ('age', 'age, pose and light')
+    """
+    if len(words) == 1:
+        return words[0]
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def name_all(noun: str, names: Sequence[str]) -> str:
+    """Name all of some things; empty for none.
+
+    >>> name_all("column", ["age"]), name_all("column", ["age", "pose"]), name_all("column", [])
+    ('the column age', 'the columns age and pose', '')
+    """
+    if not names:
+        return ""
+    if len(names) > 1:
+        noun += "s"
+    return f"the {noun} {join_words(names)}"
 
 
 def encode_json(value: object) -> bytes:

@@ -21,6 +21,7 @@ from faceprep.core.options import Values, check_ranges, option
 from faceprep.core.paths import full_path, is_file
 from faceprep.core.random_order import shuffled
 from faceprep.core.shards import cut_at, cut_evenly, even_bounds
+from faceprep.core.text import join_words
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets import class_map
 from faceprep.sets.containers import (
@@ -197,11 +198,10 @@ class Convert(NamingOptions, Job):
         if self.seed is not None and not writer.can.order:
             raise OptionError(f"--seed: a {writer.kind} has no order", remedy="Leave it out.")
         if losses and not self.allow_loss:
-            raise SourceError(
-                f"{writer.kind} cannot hold {_listed(losses)}",
-                path=source,
-                remedy=f"{suggest_containers(names)}, or use --allow-loss.",
-            )
+            suggested = suggest_containers(names)
+            remedy = f"{suggested}, or use --allow-loss." if suggested else "Use --allow-loss."
+            problem = f"{writer.kind} cannot hold {join_words(losses)}"
+            raise SourceError(problem, path=source, remedy=remedy)
 
     def _refuse_shards(self) -> None:
         if self.shards or self.shard_size:
@@ -365,9 +365,3 @@ def _bytes_of(images: ImageSet) -> int:
     if all(is_file(file) for file in files):
         return sum(storage.size_of(file) or 0 for file in files)
     return len(images) * _TYPICAL
-
-
-def _listed(losses: Sequence[str]) -> str:
-    if len(losses) == 1:
-        return losses[0]
-    return f"{', '.join(losses[:-1])} and {losses[-1]}"

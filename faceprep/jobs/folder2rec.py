@@ -30,6 +30,7 @@ from faceprep.sets.containers import kind_of, open_set
 from faceprep.sets.folder import BAD_NAME, FolderSet, Identity, read_identity, walk_images
 from faceprep.sets.image_set import Sample
 from faceprep.sets.listing import NO_IDENTITY, describe_bad_name, is_text
+from faceprep.sets.losses import find_lost_contents, warn_of_losses
 from faceprep.sets.recordio import writer as rec_parts
 from faceprep.sets.recordio.records import EXACT_FLOATS
 from faceprep.sets.recordio.writer import ImageRow, Roster
@@ -252,6 +253,7 @@ def _survey_folder(root: Path) -> _Survey:
 def _survey_set(source: Path, scratch: Path, relative_to: Path | None) -> _Survey:
     """Index a set that is not a folder, and note the places of its images in class order."""
     listed = list_source(source, scratch, relative_to=relative_to)
+    warn_of_losses(listed.path, "this .rec", find_lost_contents(listed))
     listed.save(scratch)
     listing, people = listed.listing, list_people(listed, warns=False)
     refused: list[Outcome] = []

@@ -100,18 +100,23 @@ def find_writer(output: Path) -> type[SetWriter] | None:
 def suggest_containers(names: SetNames) -> str:
     """Return a sentence, without its full stop, about the containers that can hold a set.
 
-    Lists of files are left out.
+    Lists of files are left out. Empty where no container can hold it.
     """
-    able = []
+    if names.kind == registry.PAIRS_KIND:
+        return "Run faceprep bin2folder"
+    folder, suffixes = "", list[str]()
     for kind, entry in registry.CONTAINERS.items():
-        if not entry.writer or kind == FolderSet.kind:
+        if not entry.writer:
             continue
         writer: type[SetWriter] = registry.load_target(entry.writer)
-        if writer.takes_new_names and not find_losses(names, writer):
-            able.append(entry.suffixes[0])
-    if not able:
-        return "Write a folder"
-    return f"Write a folder or {' '.join(able)}"
+        if not writer.takes_new_names or find_losses(names, writer):
+            continue
+        if kind == FolderSet.kind:
+            folder = "a folder"
+        else:
+            suffixes.append(entry.suffixes[0])
+    able = " or ".join(filter(None, (folder, " ".join(suffixes))))
+    return able and f"Write {able}"
 
 
 def is_container_name(output: Path) -> bool:

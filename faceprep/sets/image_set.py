@@ -22,6 +22,10 @@ from faceprep.sets.set_index import IndexWriter, SetIndex
 
 FILES = "files"
 """Name of the fact of an index that lists the files of a set in several."""
+MAX_LABELS = "max_labels"
+"""Name of the fact that is the largest number of labels of an image; without it, one."""
+UNREAD = "unread"
+"""Name of the fact that says what else a set holds, which is not read."""
 _NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
 

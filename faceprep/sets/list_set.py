@@ -13,7 +13,7 @@ import hashlib
 import math
 import os
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, ClassVar, NamedTuple
@@ -25,15 +25,18 @@ from faceprep.core import storage
 from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError
 from faceprep.core.io.image_bytes import UNREADABLE, check_file_size, read_image_bytes
+from faceprep.core.io.npz import CLASSES, NAMES, NpzFile
+from faceprep.core.io.parquet import open_parquet
 from faceprep.core.names import identity_of
 from faceprep.core.paths import full_path
 from faceprep.core.prefetch import map_reads
+from faceprep.core.text import name_all
 from faceprep.core.types import Outcome
 from faceprep.sets import kinds
 from faceprep.sets.distinct_keys import find_repeats
-from faceprep.sets.image_set import ImageSet, Sample
-from faceprep.sets.lists import ListedImage
-from faceprep.sets.manifests.reader import load_class_names, name_class, read_rows
+from faceprep.sets.image_set import MAX_LABELS, UNREAD, ImageSet, Sample
+from faceprep.sets.lists import CSV_COLUMNS, ListedImage, read_csv_columns
+from faceprep.sets.manifests.reader import IDENTITIES, load_class_names, name_class, read_rows
 from faceprep.sets.set_index import RELATIVE_TO, IndexWriter, SetIndex
 
 OUTSIDE, REPEATED = "outside", "repeated"
@@ -106,7 +109,7 @@ class ListSet(ImageSet):
         survey = _survey(path, index.facts.get(RELATIVE_TO) or full_path(path.parent))
         labels, file_sizes = index.add_column(_LABELS), index.add_column(_SIZES)
         hashes, ends = array("q"), list[str]()
-        digest, n_labels, n_outside = hashlib.sha256(), 0, 0
+        digest, n_labels, n_outside, most = hashlib.sha256(), 0, 0, 1
         rows = read_rows(path)
         while block := list(islice(rows, _ROWS)):
             names = [row.name for row in block]
@@ -114,6 +117,7 @@ class ListSet(ImageSet):
             found = [survey.place.find(name) for name in names]
             n_outside += found.count("")
             places, n_labels = _write_labels(block, labels, n_labels)
+            most = max(most, int(places[:, 1].max()))
             identities = index.number_identities(map(survey.identity_of, block))
             _refuse_no_text(path, names, len(index))
             index.add(names, identities, places)
@@ -127,10 +131,16 @@ class ListSet(ImageSet):
         repeats = find_repeats(np.frombuffer(hashes, np.int64))
         index.add_column(_REPEATS).write(repeats.tobytes())
         index.facts |= {_ROOT: survey.place.root, _ABSOLUTE: survey.place.is_absolute, _BELOW: ""}
+        index.facts |= {MAX_LABELS: most, UNREAD: cls.find_others(path)}
         if survey.place.is_absolute and ends:
             index.facts[_BELOW] = _common_folder(ends)
         state = storage.fingerprint_of(path)
         index.fingerprint = f"{state}, {len(index):,} images {digest.hexdigest()[:16]}"
+
+    @classmethod
+    def find_others(cls, path: Path) -> str:
+        """Name what the list holds besides names, classes and identities; empty for nothing."""
+        return ""
 
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
         return map_reads(self._read_one, positions, self._place.root)
@@ -196,17 +206,31 @@ class NpzListSet(ListSet):
 
     kind: ClassVar[str] = kinds.NPZ_LIST
 
+    @classmethod
+    def find_others(cls, path: Path) -> str:
+        with NpzFile(path) as file:
+            return name_all("other array", _without(file.keys, NAMES, CLASSES, IDENTITIES))
+
 
 class CsvListSet(ListSet):
     """A .csv of image_names, image_classes and identity."""
 
     kind: ClassVar[str] = kinds.CSV_LIST
 
+    @classmethod
+    def find_others(cls, path: Path) -> str:
+        return name_all("other column", _without(read_csv_columns(path), *CSV_COLUMNS))
+
 
 class ParquetListSet(ListSet):
     """A .parquet of image_names and, where they are there, image_classes and identity."""
 
     kind: ClassVar[str] = kinds.PARQUET_LIST
+
+    @classmethod
+    def find_others(cls, path: Path) -> str:
+        with open_parquet(path) as file:
+            return name_all("other column", _without(file.schema_arrow.names, *CSV_COLUMNS))
 
 
 class LstSet(ListSet):
@@ -219,6 +243,10 @@ class TxtListSet(ListSet):
     """A .txt of paths, with or without labels."""
 
     kind: ClassVar[str] = kinds.TXT_LIST
+
+
+def _without(names: Iterable[str], *read: str) -> list[str]:
+    return [name for name in names if name and name not in read]
 
 
 def _survey(path: Path, root: str) -> _Survey:

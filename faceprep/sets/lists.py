@@ -118,6 +118,12 @@ def read_csv(path: str | os.PathLike[str]) -> Iterator[ListedImage]:
                 yield _listed(path, rows.line, row, len(header), places)
 
 
+def read_csv_columns(path: str | os.PathLike[str]) -> list[str]:
+    """Return the names of the columns of a .csv manifest. Raises SourceError."""
+    with os_errors.guard("read", path, SourceError), storage.open_source(path) as file:
+        return next(CsvReader(file, path, errors="strict", from_excel=True), [])
+
+
 def _listed(
     path: str | os.PathLike[str],
     line: int,

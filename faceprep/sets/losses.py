@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
+from faceprep.core.text import join_words
+from faceprep.sets.image_set import MAX_LABELS, UNREAD
 from faceprep.sets.listing import is_text
 from faceprep.sets.set_writer import Capabilities, SetNames, SetWriter, are_labels
+
+log = logging.getLogger("faceprep")
+
+
+class _Contents(Protocol):
+    """A set by its kind, the facts of its index, and what only its kind of container can hold."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def facts(self) -> Mapping[str, Any]: ...
+
+    @property
+    def own(self) -> str: ...
 
 
 def find_losses(names: SetNames, writer: type[SetWriter]) -> list[str]:
@@ -14,11 +33,28 @@ def find_losses(names: SetNames, writer: type[SetWriter]) -> list[str]:
     losses = _find_lost_names(names, writer, is_other_kind)
     if names.n_unnamed and not can.unnamed:
         losses.append("images without an identity")
-    if names.max_labels > 1 and not can.many_labels:
-        losses.append(f"all but one of {names.max_labels} labels of an image")
-    if names.own and is_other_kind:
-        losses.append(names.own)
+    return losses + find_lost_contents(names, writer)
+
+
+def find_lost_contents(found: _Contents, writer: type[SetWriter] | None = None) -> list[str]:
+    """Name what a container cannot hold of a set besides the images and their names.
+
+    Without a writer, it holds one label of an image and nothing else.
+    """
+    losses, n_labels = list[str](), found.facts.get(MAX_LABELS, 1)
+    if n_labels > 1 and not (writer and writer.can.many_labels):
+        losses.append(f"all but one of {n_labels} labels of an image")
+    if found.own and not (writer and writer.kind == found.kind):
+        losses.append(found.own)
+    if unread := found.facts.get(UNREAD):
+        losses.append(unread)
     return losses
+
+
+def warn_of_losses(path: str, container: str, losses: Sequence[str]) -> None:
+    """Warn that a container cannot hold something of the set at `path`, if there is anything."""
+    if losses:
+        log.warning("%s: %s cannot hold %s", path, container, join_words(losses))
 
 
 def _find_lost_names(names: SetNames, writer: type[SetWriter], is_other_kind: bool) -> list[str]:

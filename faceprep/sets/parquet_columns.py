@@ -107,17 +107,23 @@ def columns_of(file: Path) -> Columns | None:
         return find_columns(opened.schema_arrow)
 
 
-def share_columns(files: Sequence[Path]) -> Columns:
-    """Return the columns of all files. Raises SourceError where they differ, or hold no image."""
+def share_columns(files: Sequence[Path]) -> tuple[Columns, list[str]]:
+    """Return the columns of all files, and the names of those that are not read.
+
+    Raises SourceError where the files differ in what is read, or hold no image.
+    """
     first: Columns | None = None
+    others: dict[str, None] = {}
     for file in files:
-        columns = columns_of(file)
+        with open_parquet(file) as opened:
+            schema = opened.schema_arrow
+        columns = find_columns(schema)
         if columns is None:
             raise SourceError(
                 "a table without images",
                 path=file,
                 expected="a column image of bytes, or of bytes and path",
-                found=_names_of(file),
+                found=", ".join(schema.names) or "no columns",
                 remedy="Name another file, or remove it from the set.",
             )
         if first is not None and columns != first:
@@ -128,14 +134,18 @@ def share_columns(files: Sequence[Path]) -> Columns:
                 remedy="Name one file to read it alone.",
             )
         first = columns
+        others |= dict.fromkeys(_find_others(schema, columns))
     if first is None:
         raise SourceError("no files in this set", path=None)
-    return first
+    return first, list(others)
 
 
-def _names_of(file: Path) -> str:
-    with open_parquet(file) as opened:
-        return ", ".join(opened.schema_arrow.names) or "no columns"
+def _find_others(schema: pa.Schema, columns: Columns) -> list[str]:
+    """Return the names of the columns that are not read, and of such parts of the images."""
+    read = {columns.image, columns.label, columns.identity, columns.key, columns.file}
+    parts = {field.name for field in _fields_of(schema.field(columns.image).type)} - {BYTES, PATH}
+    others = [name for name in schema.names if name not in read]
+    return others + [f"{columns.image}.{part}" for part in sorted(parts)]
 
 
 def read_facts(batch: pa.RecordBatch, columns: Columns) -> Iterator[Facts]:

@@ -21,6 +21,7 @@ from faceprep.core.errors import SourceError
 from faceprep.core.io.image_bytes import UNDECODABLE, UNREADABLE, read_image_bytes
 from faceprep.core.paths import is_file
 from faceprep.core.storage import ByteSource
+from faceprep.core.text import name_all
 from faceprep.core.types import Outcome
 from faceprep.sets.distinct_keys import (
     FACT,
@@ -32,7 +33,7 @@ from faceprep.sets.distinct_keys import (
     read_keys,
 )
 from faceprep.sets.file_family import find_files, fingerprint_files, unpack_place
-from faceprep.sets.image_set import FILES, ImageSet, Sample
+from faceprep.sets.image_set import FILES, UNREAD, ImageSet, Sample
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.parquet_columns import columns_of, share_columns
 from faceprep.sets.parquet_index import BAD_LABEL, NO_LABEL, at_row, is_row, read_parts
@@ -70,7 +71,7 @@ class ParquetSet(ImageSet):
     def build_index(cls, path: Path, index: IndexWriter) -> None:
         """Write the columns: small columns by pyarrow, places by following the pages."""
         files = find_files(path, SUFFIX)
-        columns = share_columns(files)
+        columns, others = share_columns(files)
         for column in columns.unusable:
             expected = "expected numbers or texts. Write it as one of these."
             log.warning("%s: the column %s is not read: %s", path, column, expected)
@@ -83,6 +84,7 @@ class ParquetSet(ImageSet):
                     check.add(part.keys)
                     labels.write(part.labels.tobytes())
         facts = {FILES: [str(file) for file in files], "column": columns.image}
+        facts[UNREAD] = name_all("other column", others)
         index.facts = facts | {FACT: check.choose()}
         index.fingerprint = fingerprint_files(files)
 

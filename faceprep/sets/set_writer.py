@@ -118,11 +118,6 @@ class SetNames:
             ImagePaths(images, keys),
         )
 
-    @property
-    def max_labels(self) -> int:
-        """Return the largest number of labels of an image."""
-        return int(self.facts.get("max_labels", 1))
-
     def listed(self, key: str) -> str:
         """Return the name of an image in a list: its absolute path, or below `relative_to`."""
         return listed_name(self.root or "", self.relative_to, key)

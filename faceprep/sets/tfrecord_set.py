@@ -16,12 +16,13 @@ from faceprep.core.errors import SourceError
 from faceprep.core.io.image_bytes import UNDECODABLE, UNREADABLE
 from faceprep.core.io.image_header import read_header
 from faceprep.core.storage import ByteSource
+from faceprep.core.text import name_all
 from faceprep.core.types import Outcome
 from faceprep.sets import tfrecord
 from faceprep.sets.distinct_keys import FACT, KeyCheck, join_key, keep_key, read_key, read_keys
 from faceprep.sets.example_fields import Range, find_features, find_value
 from faceprep.sets.file_family import find_files, fingerprint_files, pack_place, unpack_place
-from faceprep.sets.image_set import FILES, ImageSet, Sample
+from faceprep.sets.image_set import FILES, MAX_LABELS, UNREAD, ImageSet, Sample
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.protobuf import Malformed
 from faceprep.sets.read_ahead import announce_reads
@@ -30,12 +31,15 @@ from faceprep.sets.set_index import IndexWriter, SetIndex
 
 SUFFIX = ".tfrecord"
 _IMAGE = (b"image_raw", b"image/encoded")
-_LABEL = (b"label", b"image/class/label")
+_LABEL = (b"label", b"image/class/label", b"image_classes")
 _IDENTITY = b"identity"
 _TEXT = (b"image/class/text", _IDENTITY)
 _NO_CLASS: tuple[tuple[float, ...], str] = ((-1,), "-1")
 """The label of an image without an identity in our layout."""
 _KEY, _NAME = b"image_names", b"image/filename"
+_DERIVED = (b"height", b"width", b"channels", b"colorspace", b"format", b"key/sha256")
+"""What the features image/… of TensorFlow's datasets say of an image, and the image says itself."""
+_READ = {*_IMAGE, *_LABEL, *_TEXT, _KEY, _NAME, *(b"image/" + name for name in _DERIVED)}
 _CHUNK = 1 << 14
 _BAD_RECORD = "bad_record"
 
@@ -85,7 +89,12 @@ class TfrecordSet(ImageSet):
         for number, file in enumerate(files):
             with ByteSource(file) as source:
                 _index_file(source, number, facts, index, check)
-        index.facts = {FILES: [str(file) for file in files], FACT: check.choose()}
+        index.facts = {
+            FILES: [str(file) for file in files],
+            FACT: check.choose(),
+            MAX_LABELS: facts.max_labels,
+            UNREAD: name_all("other feature", sorted(map(_decode, facts.names - _READ))),
+        }
         index.fingerprint = fingerprint_files(files)
 
     def keys(self, start: int, stop: int) -> list[str]:
@@ -130,14 +139,20 @@ class TfrecordSet(ImageSet):
 
 
 class _FactReader:
-    """Reads identity, name and labels of examples; features that recur are decoded once."""
+    """Reads identity, name and labels of examples; features that recur are decoded once.
+
+    `max_labels` is the largest number of labels so far, and `names` are those of all features.
+    """
 
     def __init__(self) -> None:
+        self.max_labels = 1
+        self.names: set[bytes] = set()
         self._texts = IdentityNames()
         self._labels: dict[bytes, tuple[tuple[float, ...], str]] = {}
 
     def read(self, data: bytes, features: Features) -> _Facts:
         """Read the small features of an example. Raises Malformed."""
+        self.names.update(features)
         labels, text = self.read_label(data, features)
         identity = self._read_text(data, _first(features, _TEXT)) or text
         key = self._read_text(data, features.get(_KEY))
@@ -173,6 +188,7 @@ class _FactReader:
     def _decode_label(self, feature: bytes) -> tuple[tuple[float, ...], str]:
         values = tfrecord.decode_feature(feature)
         numbers = tuple(value for value in values if not isinstance(value, bytes))
+        self.max_labels = max(self.max_labels, len(values))
         if not values:
             return (), ""
         first = values[0]

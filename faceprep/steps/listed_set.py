@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -42,13 +42,19 @@ _STATE = "images, names, sizes and times"
 
 @dataclass(frozen=True)
 class ListedSet:
-    """A set and its listing; image i of the listing is at `order[i]` in the set."""
+    """A set and its listing; image i of the listing is at `order[i]` in the set.
+
+    `facts` are those of its index, and `own` names what only its kind of container can hold; a
+    saved set has neither.
+    """
 
     path: str
     kind: str
     state: str
     listing: Listing
     order: Ints
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    own: str = ""
 
     @property
     def is_folder(self) -> bool:
@@ -185,7 +191,15 @@ def _group(images: ImageSet) -> ListedSet:
     order = np.argsort(numbers, kind="stable")
     files = pack_texts(_files_in(images, order, identities, numbers))
     listing = Listing(identities, files, numbers[order])
-    return ListedSet(images.path, images.kind, state_of(images, listing), listing, order)
+    return ListedSet(
+        images.path,
+        images.kind,
+        state_of(images, listing),
+        listing,
+        order,
+        images.index.facts,
+        images.own,
+    )
 
 
 def _files_in(

@@ -28,6 +28,7 @@ from faceprep.core.names import identity_of
 from faceprep.core.options import option
 from faceprep.core.paths import full_path
 from faceprep.core.shards import cut_evenly
+from faceprep.core.text import join_words
 from faceprep.core.types import COPY, DROPPED, PLACING_MODES, Decision, Outcome, Shard, Sink
 from faceprep.core.urls import is_remote
 from faceprep.sets import class_map
@@ -42,7 +43,7 @@ from faceprep.sets.containers import (
 from faceprep.sets.folder import FolderSet, FolderWriter
 from faceprep.sets.image_set import Sample
 from faceprep.sets.listing import Listing
-from faceprep.sets.losses import find_losses
+from faceprep.sets.losses import find_losses, find_lost_contents, warn_of_losses
 from faceprep.sets.map_owner import may_write_map, refuse_other_map
 from faceprep.sets.set_writer import Classes, OutPart, SetNames, SetWriter
 from faceprep.steps.list_options import origin_options
@@ -55,6 +56,7 @@ PLAN_PART = ".plan"
 _WRITER_PART, _LOST = "writer", ".lost"
 ORIGIN = "origin"
 """The name of the set that restored images come from."""
+_OF_CLASS = ("cls", "json")
 _SHARD = 2048
 PLACE = "place"
 """The stage of the shards that place images."""
@@ -116,8 +118,8 @@ def choose_target(
             found=f"{listed.kind} to {output.name}",
             remedy="Leave out --mode.",
         )
-    writer = find_writer(output)
-    if target.is_container and writer:
+    writer = find_writer(output) or FolderWriter
+    if target.is_container:
         if not writer.takes_new_names:
             raise OptionError(
                 f"a plan gives images new names, which a {output.suffix} cannot hold",
@@ -127,10 +129,11 @@ def choose_target(
         names = _names_of(listed.listing.prefixed_paths(""), listed.is_folder)
         if losses := find_losses(names, writer):
             raise SourceError(
-                f"{writer.kind} cannot hold {' and '.join(losses)}",
+                f"{writer.kind} cannot hold {join_words(losses)}",
                 path=listed.path,
                 remedy=f"{suggest_containers(names)}.",
             )
+    warn_of_losses(listed.path, writer.kind, find_lost_contents(listed, writer))
     return target
 
 
@@ -304,15 +307,20 @@ def _read_rows(rows: Sequence[Row], shard: Shard, sink: Sink) -> Iterator[Sample
 
 
 def _rename(row: Row, sample: Sample | Outcome) -> Sample | Outcome:
-    """Give a sample its new key; its labels are those of its old identity."""
+    """Give a sample its new key; what states its class is that of its old identity."""
     if isinstance(sample, Outcome):
         return sample
     identity = identity_of(row.into)
     if identity == ".":
         identity = ""
     if identity != sample.identity:
-        sample = sample._replace(labels=(), extra={})
+        sample = sample._replace(labels=(), extra=_without_class(sample.extra))
     return sample._replace(key=row.into, identity=identity)
+
+
+def _without_class(extra: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the other files of a sample in a .tar that do not state its class."""
+    return {name: data for name, data in extra.items() if "/" not in name and name not in _OF_CLASS}
 
 
 # Planned and placed in one run

@@ -56,6 +56,18 @@ def test_copies_go_and_the_best_stays(crops: Path, tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("suffix", ["", ".tar"])
+@pytest.mark.parametrize("n", [2, 3])
+def test_a_line_that_a_list_repeats_is_named(
+    crops: Path, tmp_path: Path, suffix: str, n: int
+) -> None:
+    names = sorted(name for name in images(crops) if "_" not in name and "bad" not in name)
+    lines = [f"{crops / name} {i}\n" for i, name in enumerate(names)]
+    (tmp_path / "a.txt").write_text("".join([*lines, *lines[-1:] * (n - 1)]))
+    summary = run(tmp_path / "a.txt", tmp_path / f"out{suffix}", exact_only=True)
+    assert summary.by_status == {"ok": len(names), "repeated": n - 1}
+
+
 def test_the_plan_says_why_and_counts(crops: Path, tmp_path: Path) -> None:
     run(crops, tmp_path / "out", plan_only=True)
     assert set(results(tmp_path / "out")) == {"plan.jsonl"}

@@ -110,6 +110,14 @@ def test_a_manifest(crops: Path, tmp_path: Path, net: str, suffix: str, relative
     }
 
 
+def test_a_line_that_a_manifest_repeats_is_named(crops: Path, tmp_path: Path, net: str) -> None:
+    paths = [str(crops / name) for name in (*NAMES[:5], NAMES[1], NAMES[1])]
+    (tmp_path / "a.txt").write_text("".join(f"{path} 3\n" for path in paths))
+    summary = run(tmp_path / "a.txt", tmp_path / "out.npz", net)
+    assert summary.by_status == {"ok": 5, "repeated": 2}
+    assert load_embeddings(tmp_path / "out.npz").keys == NAMES[:5]
+
+
 def test_the_vectors_join_a_manifest_by_name(crops: Path, tmp_path: Path, net: str) -> None:
     run(crops, tmp_path / "out.npz", net)
     manifest = Manifest(seed=3, embeddings=tmp_path / "out.npz")

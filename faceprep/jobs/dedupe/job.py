@@ -22,7 +22,7 @@ from faceprep.core.options import option
 from faceprep.core.paths import full_path
 from faceprep.core.shards import cut_evenly, whole_stage
 from faceprep.core.text import count_noun
-from faceprep.core.types import COPY, HARDLINK, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.core.types import COPY, HARDLINK, OK, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.identity.duplicates import NO_IDENTITY
 from faceprep.jobs.dedupe import copies as deduplication
 from faceprep.jobs.dedupe import signatures
@@ -175,7 +175,9 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
         if shard.stage == PLACE:
             left_out = set(json.loads(storage.read_bytes(sink.part_path(_DECIDE, _LEFT_OUT))))
             return (
-                each for each in place_planned(_DECIDE, shard, sink) if each.key not in left_out
+                each
+                for each in place_planned(_DECIDE, shard, sink)
+                if each.key not in left_out or each.status == OK  # a list may repeat a sound image
             )
         {_MATCH: self._match, _EMBED: self._embed, _DECIDE: self._decide}[shard.stage](shard, sink)
         return iter(())

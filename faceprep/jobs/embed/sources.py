@@ -24,12 +24,13 @@ from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.output_tree import is_within
 from faceprep.core.paths import full_path
 from faceprep.core.registry import LIST_KINDS
-from faceprep.core.shards import cut_evenly
+from faceprep.core.shards import cut_evenly, whole_stage
 from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome, Shard
 from faceprep.sets.containers import faults_after, index_set, kind_of, open_set
 from faceprep.sets.folder import FolderSet, find_identities
 from faceprep.sets.ijb import is_ijb, load_ijb
+from faceprep.sets.list_set import REPEATED
 from faceprep.sets.listing import is_text, list_images
 from faceprep.sets.manifests import reader as manifest_names
 from faceprep.steps.embed_crops import FittedCrop, Load, load_file, pass_on, sample_loads
@@ -46,6 +47,7 @@ log = logging.getLogger("faceprep")
 _SHARD = 256
 _PLACE = "place.json"
 _FOLDER, _SET, _FACES, _IJB = "folder", "set", "faces", "ijb"
+_REPEATED = "repeated"
 """The stages of shards: what kind of source each of them reads."""
 
 
@@ -115,6 +117,8 @@ def read_shard(
     if shard.stage == _FOLDER:
         for path, identity in shard.payload:
             yield partial(load_file, fitter, shard.source, path, identity)
+    elif shard.stage == _REPEATED:
+        yield from map(pass_on, shard.payload)
     elif shard.stage == _SET:
         yield from _read_set(shard, scratch, fitter)
     elif shard.stage == _IJB:
@@ -143,8 +147,17 @@ def _plan_manifest(source: Path, wanted: Wanted) -> SourcePlan:
         prefix = _below(root)
         if not all(image.name.startswith(prefix) for image in images):  # such as /a//b
             prefix = ""
-    named = [(image.name[len(prefix) :], image.identity) for image in images]
-    return _plan_files(root, prefix, named)
+    named: dict[str, str] = {}
+    repeated: list[Outcome] = []
+    for name, identity in images:
+        if name in named:
+            repeated.append(Outcome(name, REPEATED, f"{name}: repeated in the list"))
+        named.setdefault(name, identity)
+    plan = _plan_files(root, prefix, [(name[len(prefix) :], named[name]) for name in named])
+    if not repeated:
+        return plan
+    refused = whole_stage(_REPEATED, root, len(repeated), repeated)
+    return replace(plan, shards=[*plan.shards, refused])
 
 
 def _plan_files(root: str, prefix: str, named: Sequence[tuple[str, str]]) -> SourcePlan:

@@ -17,6 +17,7 @@ from faceprep.core.urls import url_of
 from faceprep.jobs.inspect.inspection import Inspection, Progress, spread
 from faceprep.sets import kinds, lists, tfrecord
 from faceprep.sets.containers import index_set
+from faceprep.sets.image_set import MAX_LABELS
 from faceprep.steps.embedded_sets import check_embeddings
 from faceprep.tables.embeddings import files_of, load_embeddings
 from faceprep.tables.frames import read_frame_tables
@@ -49,7 +50,7 @@ def inspect_set(
         if limit is None:
             for fault in images.faults():
                 found.add_damage(fault.reason)
-        max_labels = images.index.facts.get("max_labels", 1)
+        max_labels = images.index.facts.get(MAX_LABELS, 1)
         n_files = images.n_files
     without = counts.pop("", 0)
     found.identities = len(counts)

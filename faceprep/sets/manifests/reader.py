@@ -23,7 +23,7 @@ from faceprep.sets.parquet_columns import KEY, LABEL
 from faceprep.sets.recordio.records import IdentityNames
 
 _IMAGE = "image_raw"
-_IDENTITIES, _IDENTITY = "identities", "identity"
+IDENTITIES, _IDENTITY = "identities", "identity"
 _ROWS = 1 << 14
 _SHARD = re.compile(r"-\d+-of-\d+$")
 _OWN_NAMES = {KEY: NAMES, LABEL: CLASSES}
@@ -105,9 +105,9 @@ def _load_identities(path: Path, file: NpzFile) -> list[str]:
         )
     if dtype.kind not in "US":
         npz.decode_names(path, np.empty(0, dtype))
-    if _IDENTITIES not in file.keys:
+    if IDENTITIES not in file.keys:
         return []
-    texts = npz.decode_names(path, file.load(_IDENTITIES), _IDENTITIES)
+    texts = npz.decode_names(path, file.load(IDENTITIES), IDENTITIES)
     for labels in file.chunks(CLASSES):
         if len(labels) and not 0 <= labels.min() <= labels.max() < len(texts):
             return []

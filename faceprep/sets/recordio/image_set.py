@@ -19,7 +19,7 @@ from faceprep.core.io.image_bytes import undecodable
 from faceprep.core.paths import is_folder
 from faceprep.core.types import Outcome
 from faceprep.sets.file_family import pack_place
-from faceprep.sets.image_set import FILES, ImageSet, Sample
+from faceprep.sets.image_set import FILES, MAX_LABELS, ImageSet, Sample
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.read_ahead import announce_reads
 from faceprep.sets.recordio import index as rec_index
@@ -226,12 +226,12 @@ def _index_part(paths: RecPaths, index: IndexWriter) -> list[Outcome]:
     rec_index.write_index(paths, scratch)
     mapped: Ints = np.asarray(np.memmap(scratch, "<i8", "r")).reshape(-1, 2)
     found = survey_entries(paths, mapped)
-    most, has_id2 = index.facts.get("max_labels", 1), index.facts.get(_HAS_ID2, False)
+    most, has_id2 = index.facts.get(MAX_LABELS, 1), index.facts.get(_HAS_ID2, False)
     for entries, labels in read_labels(paths.rec, mapped, found.metadata):
         kept = labels.is_image
         index.add(None, _number_identities(labels.first[kept], index), entries[kept])
         most, has_id2 = max(most, labels.most), has_id2 or labels.has_id2
-    index.facts |= {"max_labels": most, _HAS_ID2: has_id2}
+    index.facts |= {MAX_LABELS: most, _HAS_ID2: has_id2}
     storage.remove_file(scratch)
     index.facts[HAS_HEADER] = found.metadata.header is not None
     return list(found.faults)

@@ -31,7 +31,7 @@ from faceprep.core.paths import is_folder
 from faceprep.core.storage import ByteSource
 from faceprep.core.types import Outcome
 from faceprep.sets.class_map import name_for
-from faceprep.sets.image_set import FILES, ImageSet, Sample
+from faceprep.sets.image_set import FILES, MAX_LABELS, ImageSet, Sample
 from faceprep.sets.members import SkippedFiles
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.read_ahead import announce_reads
@@ -91,7 +91,7 @@ class TarSet(ImageSet):
             FILES: [str(shard) for shard in shards],
             "is_numbered": found.across_files,
             "separator": found.separator,
-            "max_labels": max(indexer.max_labels for indexer in indexers),
+            MAX_LABELS: max(indexer.max_labels for indexer in indexers),
             _HAS_OTHERS: any(indexer.has_others for indexer in indexers),
         }
         state = storage.fingerprint_of(*shards)
