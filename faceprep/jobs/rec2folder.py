@@ -15,6 +15,7 @@ from faceprep.core.options import option
 from faceprep.core.shards import cut_evenly
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets.recordio import index as rec_index
+from faceprep.sets.recordio.coverage import Unindexed
 from faceprep.sets.recordio.entries import read_in_file_order
 from faceprep.sets.recordio.records import Damage, IdentityNames, ImageRecord, ImageRun, RecordFile
 from faceprep.sets.recordio.survey import survey_index
@@ -48,7 +49,9 @@ class Rec2Folder(Job):
         start = int(found.begins_with_header)
         stop = n if request.limit is None else min(n, start + request.limit)
         shards = [
-            replace(shard, payload=(found.metadata, found.faults if shard.stop == stop else ()))
+            replace(
+                shard, payload=(paths, found.metadata, found.faults if shard.stop == stop else ())
+            )
             for shard in cut_evenly(stop, _SHARD, paths.rec, start=start)
         ]
         n_bytes = (storage.size_of(paths.rec) or 0) * (stop - start) // max(n, 1)
@@ -63,14 +66,17 @@ class Rec2Folder(Job):
         )
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
-        keys, offsets = read_in_file_order(sink.scratch / _INDEX, shard.start, shard.stop)
+        entries = read_in_file_order(sink.scratch / _INDEX, shard.start, shard.stop)
+        keys, offsets, following = entries
         names = list(map(_name, keys, offsets))
         identities, n_read = IdentityNames(), 0
-        metadata, faults = shard.payload
+        paths, metadata, faults = shard.payload
+        left_out = Unindexed(paths)
         with RecordFile(shard.source) as file:
             for run in file.read_runs(offsets):
                 here = slice(n_read, n_read + len(run))
                 n_read += len(run)
+                left_out.add_between(file, offsets[here], _lengths(run), following[here])
                 if isinstance(run, ImageRun) and (files := _files_of(run, names[here], identities)):
                     sink.write_many(files, run.images)
                     yield from map(Outcome, names[here])
@@ -78,6 +84,7 @@ class Rec2Folder(Job):
                     for key, offset, image in zip(keys[here], offsets[here], run, strict=True):
                         if isinstance(image, Damage) or not metadata.describes(key, image):
                             yield _write_one(_name(key, offset), offset, image, identities, sink)
+        yield from left_out.faults()
         yield from faults
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
@@ -95,6 +102,11 @@ def _files_of(run: ImageRun, names: Sequence[str], identities: IdentityNames) ->
         f"{folder}/{name}{header.suffix}"
         for folder, name, header in zip(folders, names, headers, strict=True)
     ]
+
+
+def _lengths(run: ImageRun | tuple[ImageRecord | Damage]) -> list[int]:
+    """Return the lengths of the records of a run."""
+    return run.lengths if isinstance(run, ImageRun) else [run[0].length]
 
 
 def _name(key: int, offset: int) -> str:

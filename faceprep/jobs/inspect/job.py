@@ -23,6 +23,7 @@ from faceprep.sets.folder import read_identity, walk_images
 from faceprep.sets.kinds import describe_kind
 from faceprep.sets.pairs_bin import container as pairs_bin
 from faceprep.sets.recordio import index as rec_index
+from faceprep.sets.recordio.coverage import Unindexed
 from faceprep.sets.recordio.entries import read_in_file_order
 from faceprep.sets.recordio.image_set import find_parts
 from faceprep.sets.recordio.index import RecPaths
@@ -80,7 +81,8 @@ class Inspect(ListOptions, Look):
         with scratch_folder() as scratch:
             total = rec_index.write_index(paths, scratch / "index")
             survey = survey_index(paths, scratch / "index")
-            records = _records(paths.rec, scratch / "index", total)
+            left_out = Unindexed(paths)
+            records = _records(paths.rec, scratch / "index", total, left_out)
             for n, (key, offset, record) in enumerate(records, 1):
                 progress(n, total)
                 where = f"record {key if key >= 0 else '?'} at offset {offset}"
@@ -97,6 +99,8 @@ class Inspect(ListOptions, Look):
                 if self.limit and found.images >= self.limit:
                     break
         sound = {label: n for label, n in images_of.items() if names[label]}
+        for fault in left_out.faults():
+            found.add_damage(fault.reason)
         _describe_rec(found, paths, survey, sound, widths)
         return found
 
@@ -184,12 +188,19 @@ def _describe_rec(
         found.details |= {"layout": "detection", "per_identity": None, "note": note}
 
 
-def _records(rec: Path, index: Path, total: int) -> Iterator[tuple[int, int, ImageRecord | Damage]]:
-    """Yield (key, offset, record) of every entry of the index."""
+def _records(
+    rec: Path, index: Path, total: int, left_out: Unindexed
+) -> Iterator[tuple[int, int, ImageRecord | Damage]]:
+    """Yield (key, offset, record) of every entry of the index; note what lies between them."""
     with RecordFile(rec) as file:
         for start in range(0, total, _BATCH):
-            keys, offsets = read_in_file_order(index, start, min(start + _BATCH, total))
-            yield from zip(keys, offsets, file.read_images(offsets), strict=True)
+            stop = min(start + _BATCH, total)
+            keys, offsets, following = read_in_file_order(index, start, stop)
+            lengths = []
+            for key, offset, record in zip(keys, offsets, file.read_images(offsets), strict=True):
+                yield key, offset, record
+                lengths.append(record.length)
+            left_out.add_between(file, offsets, lengths, following)
 
 
 def _names(root: Path, identities: Iterable[str]) -> Iterator[str]:

@@ -23,6 +23,7 @@ from faceprep.sets.image_set import FILES, MAX_LABELS, ImageSet, Sample
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.read_ahead import announce_reads
 from faceprep.sets.recordio import index as rec_index
+from faceprep.sets.recordio.coverage import Unindexed
 from faceprep.sets.recordio.index import RecPaths
 from faceprep.sets.recordio.labels import read_labels
 from faceprep.sets.recordio.records import (
@@ -227,14 +228,15 @@ def _index_part(paths: RecPaths, index: IndexWriter) -> list[Outcome]:
     mapped: Ints = np.asarray(np.memmap(scratch, "<i8", "r")).reshape(-1, 2)
     found = survey_entries(paths, mapped)
     most, has_id2 = index.facts.get(MAX_LABELS, 1), index.facts.get(_HAS_ID2, False)
-    for entries, labels in read_labels(paths.rec, mapped, found.metadata):
+    left_out = Unindexed(paths)
+    for entries, labels in read_labels(paths.rec, mapped, found.metadata, left_out):
         kept = labels.is_image
         index.add(None, _number_identities(labels.first[kept], index), entries[kept])
         most, has_id2 = max(most, labels.most), has_id2 or labels.has_id2
     index.facts |= {MAX_LABELS: most, _HAS_ID2: has_id2}
     storage.remove_file(scratch)
     index.facts[HAS_HEADER] = found.metadata.header is not None
-    return list(found.faults)
+    return [*found.faults, *left_out.faults()]
 
 
 def _number_identities(labels: Floats, index: IndexWriter) -> Ints:

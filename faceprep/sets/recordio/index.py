@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import chain
 from operator import lt
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
@@ -29,6 +29,8 @@ from faceprep.sets.recordio.entries import DAMAGED_KEY, as_bytes, read_entries
 from faceprep.sets.recordio.records import Damage, ImageRecord, RecordFile, unpack_image
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from faceprep.sets.recordio.entries import Entries
 
 _CHUNK = 1 << 20
@@ -111,7 +113,7 @@ def write_index(paths: RecPaths, target: Path) -> int:
     if paths.idx is None:
         _number_by_position_unless_distinct(target, paths.rec)
     elif not ascending:
-        _refuse_repeated_keys(target, paths.idx)
+        refuse_repeats(paths.idx, "key", _map_keys(target))
     elif not n:
         raise SourceError(
             "the index is empty", path=paths.idx, expected="lines of key TAB offset", remedy=SCAN
@@ -233,21 +235,29 @@ def _key_of(image: ImageRecord | Damage) -> int:
     return image.id
 
 
-def _refuse_repeated_keys(target: Path, idx: Path) -> None:
-    n_repeated, first = _find_repeats(target)
+def refuse_repeats(idx: Path, what: str, numbers: npt.NDArray[Any]) -> None:
+    """Raise SourceError if one of the numbers of an index, keys or offsets, stands there twice."""
+    n_repeated, first = _find_repeats(numbers)
     if n_repeated:
         raise SourceError(
-            f"{count_noun(n_repeated, 'key')} repeated, the first of them {first}",
+            f"{count_noun(n_repeated, what)} repeated, the first of them {first}",
             path=idx,
-            expected="every key once",
+            expected=f"every {what} once",
             remedy=SCAN,
         )
+
+
+def _map_keys(index: Path) -> npt.NDArray[Any]:
+    import numpy as np
+
+    keys: npt.NDArray[Any] = np.memmap(index, "<i8", "r")[0::2]
+    return keys
 
 
 def _number_by_position_unless_distinct(target: Path, rec: Path) -> None:
     import numpy as np
 
-    keys = np.memmap(target, "<i8", "r")[0::2]
+    keys = _map_keys(target)
     n_damaged = n_ids = 0
     for start in range(0, len(keys), _BATCH):
         n_damaged += int(np.count_nonzero(keys[start : start + _BATCH] == DAMAGED_KEY))
@@ -260,7 +270,7 @@ def _number_by_position_unless_distinct(target: Path, rec: Path) -> None:
             expected="RecordIO records, as MXNet writes them",
             remedy="Check the path.",
         )
-    if n_ids == n_records and not _find_repeats(target)[0]:
+    if n_ids == n_records and not _find_repeats(keys)[0]:
         return
     with storage.AtomicFile(target, durable=False) as file:
         for start in range(0, len(keys), _BATCH):
@@ -271,20 +281,19 @@ def _number_by_position_unless_distinct(target: Path, rec: Path) -> None:
             file.write(as_bytes(entries))
 
 
-def _find_repeats(index: Path, n_at_once: int = _SORTED) -> tuple[int, int]:
-    """Count the keys that stand again in an index, and find the smallest; damaged spots aside.
+def _find_repeats(numbers: npt.NDArray[Any], n_at_once: int = _SORTED) -> tuple[int, int]:
+    """Count the numbers that stand again in a column, and find the smallest; negative ones aside.
 
-    About `n_at_once` keys are sorted in memory at a time.
+    About `n_at_once` of them are sorted in memory at a time.
     """
     import numpy as np
 
-    keys = np.memmap(index, "<i8", "r")[0::2]
-    n_passes = -(-len(keys) // n_at_once)
+    n_passes = -(-len(numbers) // n_at_once)
     n_repeated, smallest = 0, _LARGEST
     for number in range(n_passes):
         found = []
-        for start in range(0, len(keys), n_at_once):
-            block = np.asarray(keys[start : start + n_at_once])
+        for start in range(0, len(numbers), n_at_once):
+            block = np.asarray(numbers[start : start + n_at_once])
             found.append(block[(block % n_passes == number) & (block >= 0)])
         ordered = np.sort(np.concatenate(found))
         repeated = ordered[1:][ordered[1:] == ordered[:-1]]

@@ -15,6 +15,7 @@ import numpy as np
 from faceprep.core.arrays import Bools, Floats, Ints
 from faceprep.core.errors import SourceError
 from faceprep.core.storage import ByteSource
+from faceprep.sets.recordio.coverage import Unindexed, ascend
 from faceprep.sets.recordio.metadata import Metadata
 from faceprep.sets.recordio.records import HEADER, MAGIC, PART_HEAD, ImageRecord, RecordFile
 
@@ -44,26 +45,28 @@ class Labels(NamedTuple):
 
 
 def read_labels(
-    rec: Path, entries: Ints, metadata: Metadata, n_at_once: int = _AT_ONCE
+    rec: Path, entries: Ints, metadata: Metadata, left_out: Unindexed, n_at_once: int = _AT_ONCE
 ) -> Iterator[tuple[Ints, Labels]]:
     """Yield the entries (n, 2), key and offset, some at a time, with the labels of their records.
 
     Entries are yielded in their order and read in the order of the file. Where these differ, all
-    labels are in memory. Raises SourceError.
+    labels are in memory. Records that the entries leave out are added to `left_out`. Raises
+    SourceError.
     """
     bounds = range(0, len(entries), n_at_once)
-    with _LabelReader(rec, metadata) as reader:
-        if _ascend(entries[:, 1], n_at_once):
+    with _LabelReader(rec, metadata, left_out) as reader:
+        if ascend(entries[:, 1]):
             for start in bounds:
-                here = np.asarray(entries[start : start + n_at_once])
-                yield here, reader.read(here)
+                here = np.asarray(entries[start : start + n_at_once + 1])
+                yield here[:n_at_once], reader.read(here[:n_at_once], here[1:, 1])
             return
         order = np.argsort(entries[:, 1], kind="stable")
         first, is_image = np.empty(len(order), np.float32), np.empty(len(order), np.bool_)
         most, has_id2 = 1, False
         for start in bounds:
             rows = order[start : start + n_at_once]
-            found = reader.read(entries[rows])
+            following = entries[order[start + 1 : start + n_at_once + 1], 1]
+            found = reader.read(entries[rows], following)
             first[rows], is_image[rows] = found.first, found.is_image
             most, has_id2 = max(most, found.most), has_id2 or found.has_id2
     for start in bounds:
@@ -71,16 +74,11 @@ def read_labels(
         yield np.asarray(entries[block]), Labels(first[block], is_image[block], most, has_id2)
 
 
-def _ascend(offsets: Ints, n_at_once: int) -> bool:
-    starts = range(0, len(offsets), n_at_once)
-    return all((np.diff(offsets[start : start + n_at_once + 1]) >= 0).all() for start in starts)
-
-
 class _LabelReader:
     """Reads the labels of records, in the order of the file."""
 
-    def __init__(self, rec: Path, metadata: Metadata) -> None:
-        self._metadata = metadata
+    def __init__(self, rec: Path, metadata: Metadata, left_out: Unindexed) -> None:
+        self._metadata, self._left_out = metadata, left_out
         self._records = RecordFile(rec)
         self._source = ByteSource(rec)
 
@@ -91,28 +89,39 @@ class _LabelReader:
         self._records.close()
         self._source.close()
 
-    def read(self, entries: Ints) -> Labels:
-        """Read the labels of `entries` (n, 2) with ascending offsets."""
+    def read(self, entries: Ints, following: Ints) -> Labels:
+        """Read the labels of `entries` (n, 2) with ascending offsets.
+
+        `following` are the offsets after these: (n,), or (n - 1,) at the end of the index.
+        """
         n = len(entries)
         offsets = np.ascontiguousarray(entries[:, 1])
         first, is_image = np.full(n, np.nan, np.float32), np.ones(n, np.bool_)
+        lengths = np.zeros(n, np.int64)
         is_read = np.zeros(n, np.bool_)
         most, has_id2, start = 1, False, 0
         while start < n:
             stop = int(np.searchsorted(offsets, offsets[start] + (_WINDOW - _HEAD), "right"))
             if stop - start >= _FEWEST:
-                flags, has_any = self._read_heads(offsets[start:stop], first[start:stop])
+                here = slice(start, stop)
+                flags, has_any = self._read_heads(offsets[here], first[here], lengths[here])
                 is_read[start:stop] = flags >= 0
                 most, has_id2 = max(most, int(flags.max())), has_id2 or has_any
             start = stop
         plain = Labels(first, is_image, most, has_id2)
-        return self._read_each(np.flatnonzero(~is_read), entries, plain)
+        found = self._read_each(np.flatnonzero(~is_read), entries, plain, lengths)
+        ends = (offsets + lengths)[: len(following)]
+        early = np.flatnonzero((ends < following) & (lengths[: len(following)] > 0))
+        columns = (offsets[early], lengths[early], following[early])
+        self._left_out.add_between(self._records, *(column.tolist() for column in columns))
+        return found
 
-    def _read_heads(self, offsets: Ints, labels: Floats) -> tuple[Ints, bool]:
+    def _read_heads(self, offsets: Ints, labels: Floats, lengths: Ints) -> tuple[Ints, bool]:
         """Read the headers of records that are close together into `labels` (n,).
 
-        Return the numbers of their labels (n,), 0 for one by itself, and -1 for a record that is
-        not plain; and whether one has a second id.
+        Note the lengths of plain records in `lengths` (n,). Return the numbers of their labels
+        (n,), 0 for one by itself, and -1 for a record that is not plain; and whether one has a
+        second id.
         """
         not_plain = np.full(len(offsets), -1, np.int64), False
         base = int(offsets[0])
@@ -134,15 +143,17 @@ class _LabelReader:
         is_plain &= (parts > HEADER.size + 4 * flags) & (ends <= self._source.size)
         found = np.where(flags > 0, words[at + _LABELS], words[at + _LABEL]).view("<f4")
         labels[is_plain] = found[is_plain]
+        lengths[is_plain] = (PART_HEAD.size + (parts + 3 & ~3))[is_plain]
         has_id2 = bool((words[at + _ID2] | words[at + _ID2 + 1])[is_plain].any())
         return np.where(is_plain, flags, -1), has_id2
 
-    def _read_each(self, rows: Ints, entries: Ints, labels: Labels) -> Labels:
-        """Read the records of these rows one by one; return the labels of all."""
+    def _read_each(self, rows: Ints, entries: Ints, labels: Labels, lengths: Ints) -> Labels:
+        """Read the records of these rows one by one, with their lengths; return all labels."""
         most, has_id2 = labels.most, labels.has_id2
         keys, offsets = entries[rows].T.tolist() if len(rows) else ([], [])
         records = self._records.read_images(offsets)
         for row, key, record in zip(rows.tolist(), keys, records, strict=True):
+            lengths[row] = record.length
             if isinstance(record, ImageRecord):
                 labels.first[row] = record.labels[0]
                 if not record.image:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from os import PathLike
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from faceprep.core.errors import SourceError
 from faceprep.core.storage import ByteSource
@@ -55,12 +55,15 @@ class Damage:
 
     status: str
     reason: str
+    length: ClassVar[int] = 0
+    """The length of the record, which is not known."""
 
 
 class ImageRecord(NamedTuple):
     """An unpacked image record.
 
-    `labels` has at least one number; `image` may be empty (header, ranges).
+    `labels` has at least one number; `image` may be empty (header, ranges). `length` is that of
+    the whole record in its file, 0 where it is not known.
     """
 
     flag: int
@@ -68,6 +71,7 @@ class ImageRecord(NamedTuple):
     id: int
     image: Buffer
     id2: int = 0
+    length: int = 0
 
     @property
     def has_no_image(self) -> bool:
@@ -93,7 +97,16 @@ class ImageRun:
 
     def __iter__(self) -> Iterator[ImageRecord]:
         second_ids = (HEADER.unpack_from(header)[3] for header in self.headers)
-        return map(ImageRecord, self.flags, self.labels, self.ids, self.images, second_ids)
+        columns = (self.flags, self.labels, self.ids, self.images)
+        return map(ImageRecord, *columns, second_ids, self.lengths)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Return the lengths of the whole records in their file."""
+        return [
+            PART_HEAD.size + (len(header) + len(image) + 3 & ~3)
+            for header, image in zip(self.headers, self.images, strict=True)
+        ]
 
 
 class IdentityNames(dict[float, str]):
@@ -165,13 +178,14 @@ class RecordFile:
 
     def read_runs(self, offsets: Sequence[int]) -> Iterator[ImageRun | tuple[ImageRecord | Damage]]:
         """Yield the records of `read_images` in runs, which cost less per image."""
+        n_read = 0
         for run in self.read_whole(offsets):
             if isinstance(run, ImageRun):
                 yield run
-            elif isinstance(run, Record):
-                yield (unpack_image(run.payload),)
+                n_read += len(run)
             else:
-                yield (run,)
+                yield (_unpack_record(run, offsets[n_read]),)
+                n_read += 1
 
     def read_whole(
         self, offsets: Sequence[int], ends: Sequence[int] | None = None
@@ -261,6 +275,16 @@ class RecordFile:
             offset += len(block) - 4 if len(block) == _SEARCHED else len(block)
         return None
 
+    def has_record(self, offset: int) -> bool:
+        """Return whether a record begins at byte `offset`."""
+        if offset > self.size - PART_HEAD.size:
+            return False
+        try:
+            magic, word = PART_HEAD.unpack(self._source.read_at(offset, PART_HEAD.size))
+        except SourceError:
+            return False
+        return magic == MAGIC and word >> 29 in (_WHOLE, FIRST)
+
     def _load(self, offset: int, n_bytes: int) -> None:
         self._window = b""
         try:
@@ -310,6 +334,16 @@ class RecordFile:
 def _is_apart(offsets: Sequence[int], ends: Sequence[int], i: int) -> bool:
     """Return whether there is a gap before the i-th record that is not worth reading."""
     return offsets[i] > ends[i - 1] and offsets[i] - offsets[i - 1] > _GAP
+
+
+def _unpack_record(record: Record | Damage, offset: int) -> ImageRecord | Damage:
+    """Unpack the image of the record at byte `offset`."""
+    if isinstance(record, Damage):
+        return record
+    image = unpack_image(record.payload)
+    if isinstance(image, Damage):
+        return image
+    return image._replace(length=record.end - offset)
 
 
 def unpack_image(payload: Buffer) -> ImageRecord | Damage:

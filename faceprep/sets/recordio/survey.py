@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.types import Outcome
-from faceprep.sets.recordio.entries import read_entries
-from faceprep.sets.recordio.index import SCAN, RecPaths
+from faceprep.sets.recordio.coverage import Unindexed, ascend
+from faceprep.sets.recordio.entries import read_entries, write_following
+from faceprep.sets.recordio.index import SCAN, RecPaths, refuse_repeats
 from faceprep.sets.recordio.metadata import HEADER_KEY, Metadata, find_metadata
 from faceprep.sets.recordio.records import (
     EXACT_FLOATS,
@@ -31,15 +32,13 @@ from faceprep.sets.recordio.records import (
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    Column = array[int] | npt.NDArray[Any]
-    """Keys or offsets (n,); a small index comes without NumPy, whose import takes longer."""
+    from faceprep.sets.recordio.coverage import Column
 
 log = logging.getLogger("faceprep")
 
 _CHUNK = 1 << 20
 _N_TRIED = 16
 _N_DRAWN = 64
-_RANGE = "byte range"
 _SMALL = 2 << 20
 """Bytes of an index that is not worth the import of NumPy."""
 
@@ -87,12 +86,27 @@ def survey_index(paths: RecPaths, index: Path) -> RecSurvey:
 
     Raises SourceError for an index of another file, and for a set without one image.
     """
+    keys, offsets = _read_columns(index)
+    found = _survey(paths, keys, offsets)
+    write_following(index, None if ascend(offsets) else _as_array(offsets))
+    return found
+
+
+def _read_columns(index: Path) -> tuple[Column, Column]:
+    """Read the keys and offsets of an index."""
     if (storage.size_of(index) or 0) <= _SMALL:
         entries = read_entries(index)
-        return _survey(paths, entries[0::2], entries[1::2])
+        return entries[0::2], entries[1::2]
     import numpy as np
 
-    return survey_entries(paths, np.memmap(index, "<i8", "r").reshape(-1, 2))
+    mapped = np.memmap(index, "<i8", "r").reshape(-1, 2)
+    return mapped[:, 0], mapped[:, 1]
+
+
+def _as_array(numbers: Column) -> npt.NDArray[Any]:
+    import numpy as np
+
+    return np.asarray(numbers)
 
 
 def survey_entries(paths: RecPaths, entries: npt.NDArray[Any]) -> RecSurvey:
@@ -102,6 +116,8 @@ def survey_entries(paths: RecPaths, entries: npt.NDArray[Any]) -> RecSurvey:
 
 def _survey(paths: RecPaths, keys: Column, offsets: Column) -> RecSurvey:
     labels = _try_some(paths, offsets)
+    if paths.idx and not ascend(offsets):
+        refuse_repeats(paths.idx, "offset", _as_array(offsets))
     metadata = Metadata()
     if _may_have_header(paths.rec, keys, offsets):
         metadata = find_metadata(paths.rec, *_by_key(keys, offsets))
@@ -150,8 +166,7 @@ def _by_key(keys: Column, offsets: Column) -> tuple[Any, Any]:
         return array("q", [key for key, _ in pairs]), array("q", [at for _, at in pairs])
     import numpy as np
 
-    cuts = range(0, len(keys), _CHUNK)
-    if not all((np.diff(keys[start : start + _CHUNK + 1]) > 0).all() for start in cuts):
+    if not ascend(keys):
         order = np.argsort(keys, kind="stable")
         first = int(np.searchsorted(keys[order], 0))
         return keys[order[first:]], offsets[order[first:]]
@@ -204,32 +219,37 @@ def _detection_layout(labels: Sequence[tuple[float, ...]]) -> tuple[int, int] | 
 
 
 def _unindexed(paths: RecPaths, offsets: Column) -> Iterator[Outcome]:
-    """Yield an outcome where the last record that the index names does not end the file."""
+    """Yield an outcome for the bytes before the first and behind the last record of the index."""
     with RecordFile(paths.rec) as file:
-        last = _largest(offsets, file.size - 8)
-        record = file.read(last)
-        if isinstance(record, Record):
-            start: int | None = record.end
-        elif record.status == "truncated":
-            return
-        else:
-            start = file.find_next(last + 4)
-        if start is None or start >= file.size:
-            return
-        place = f"bytes [{start}, {file.size})"
-    reason = (
-        f"{place} of {paths.rec.name} are missing from {Path(paths.idx or '').name}, which is "
-        f"cut off, or older than the .rec. {SCAN}"
-    )
-    yield Outcome(place, "not_indexed", reason, _RANGE)
+        for start, stop in _ends_left_out(file, *_extremes(offsets, file.size - 8)):
+            left_out = Unindexed(paths)
+            left_out.add(start, stop)
+            yield from left_out.faults()
 
 
-def _largest(offsets: Column, limit: int) -> int:
-    """Return the largest offset up to `limit`; 0 without one."""
+def _ends_left_out(file: RecordFile, first: int, last: int) -> Iterator[tuple[int, int]]:
+    """Yield the bytes before the record at `first`, and those behind the record at `last`."""
+    if first and file.has_record(0):
+        yield 0, first
+    record = file.read(last)
+    if isinstance(record, Record):
+        start: int | None = record.end
+    elif record.status == "truncated":
+        return
+    else:
+        start = file.find_next(last + 4)
+    if start is not None and start < file.size:
+        yield start, file.size
+
+
+def _extremes(offsets: Column, limit: int) -> tuple[int, int]:
+    """Return the smallest and the largest offset up to `limit`; 0 without one."""
     if isinstance(offsets, array):
-        return max((at for at in offsets if at <= limit), default=0)
-    largest = 0
+        inside = [at for at in offsets if at <= limit] or [0]
+        return min(inside), max(inside)
+    smallest, largest = limit, 0
     for start in range(0, len(offsets), _CHUNK):
         here: Any = offsets[start : start + _CHUNK]
+        smallest = min(smallest, int(here.min()))
         largest = max(largest, int(here.max(where=here <= limit, initial=0)))
-    return largest
+    return min(smallest, largest), largest

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from faceprep.sets.recordio.coverage import Unindexed
 from faceprep.sets.recordio.framing import frame_image
+from faceprep.sets.recordio.index import RecPaths
 from faceprep.sets.recordio.labels import read_labels
 from faceprep.sets.recordio.metadata import Metadata
 from faceprep.sets.recordio.records import MAGIC_BYTES, ImageRecord, RecordFile
@@ -59,7 +61,7 @@ def test_labels_of_many_records(
         st.permutations(list(enumerate(offsets + strays))) | st.just(list(enumerate(offsets)))
     )
     table = np.array(entries, np.int64)
-    found = list(read_labels(path, table, METADATA, n_at_once))
+    found = list(read_labels(path, table, METADATA, Unindexed(RecPaths(path, None)), n_at_once))
     assert np.concatenate([rows for rows, _ in found]).tolist() == table.tolist()
     first = np.concatenate([labels.first for _, labels in found])
     is_image = np.concatenate([labels.is_image for _, labels in found]).tolist()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -21,7 +23,11 @@ from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
 from faceprep.sets.containers import index_set
 from faceprep.sets.recordio import index as rec_index
+from faceprep.sets.recordio.coverage import Unindexed
+from faceprep.sets.recordio.entries import read_in_file_order
 from faceprep.sets.recordio.framing import frame_image
+from faceprep.sets.recordio.index import RecPaths
+from faceprep.sets.recordio.records import MAGIC_BYTES
 from faceprep.sets.recordio.survey import survey_entries, survey_index
 from faceprep.synthetic import encode_face, write_folder, write_insightface_rec
 from tests.real import DATA, needs_data
@@ -231,3 +237,87 @@ def test_inspect_names_labels_that_are_no_identity() -> None:
     assert "a header of 2 numbers, 5 per object" in str(found)
     found = Inspect().look(DATA / "mxnet" / "label_arrays")
     assert found.details["layout"] == "insightface" and found.identities
+
+
+RECORDS = [
+    frame_image([float(key // 2)], b"1234" + MAGIC_BYTES + JPEG if key == 4 else JPEG, key)
+    for key in range(7)
+]
+"""Records without a header; one is in two parts, and not an image."""
+STARTS = [sum(map(len, RECORDS[:n])) for n in range(len(RECORDS) + 1)]
+
+
+def write_lines(folder: Path, keys: Iterable[int]) -> None:
+    """Write all records, and the lines of the index of these keys."""
+    (folder / "a.rec").write_bytes(b"".join(RECORDS))
+    (folder / "a.idx").write_text("".join(f"{key}\t{STARTS[key]}\n" for key in keys))
+
+
+def ranges_without(keys: Collection[int]) -> list[list[int]]:
+    """Return the byte ranges of the records with other keys."""
+    found: list[list[int]] = []
+    for key in sorted(set(range(len(RECORDS))).difference(keys)):
+        if found and found[-1][1] == STARTS[key]:
+            found[-1][1] = STARTS[key + 1]
+        else:
+            found.append([STARTS[key], STARTS[key + 1]])
+    return found
+
+
+def ranges_named(report: Report) -> list[list[int]]:
+    text = "".join(line for line in report[2] if "--scan" in line)
+    return sorted([int(start), int(stop)] for start, stop in re.findall(r"\[(\d+), (\d+)\)", text))
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.sampled_from([by_set, by_inspect, by_rec2folder]),
+    st.lists(st.integers(0, len(RECORDS) - 1), min_size=1, unique=True) | st.just([6, 4, 2, 0]),
+    st.booleans(),
+)
+def test_records_without_a_line_in_the_index_are_named_wherever_they_are(
+    tmp_path: Path, way: Way, keys: list[int], ordered: bool
+) -> None:
+    with TemporaryDirectory(dir=tmp_path) as folder:
+        write_lines(Path(folder), sorted(keys) if ordered else keys)
+        report = way(Path(folder) / "a.rec", Path(folder))
+    assert ranges_named(report) == ranges_without(keys)
+
+
+def test_many_ranges_are_counted_and_the_first_are_named(tmp_path: Path) -> None:
+    paths = RecPaths(tmp_path / "a.rec", tmp_path / "a.idx")
+    left_out = Unindexed(paths)
+    assert left_out.faults() == []
+    for start in range(0, 5000, 1000):
+        left_out.add(start, start + 250)
+    (fault,) = left_out.faults()
+    assert fault.key == "bytes [0, 250) [1000, 1250) [2000, 2250) …"
+    assert "(1,250 bytes in 5 ranges) of a.rec are missing from a.idx" in fault.reason
+
+
+def test_two_keys_of_one_record_are_an_error(way: Way, tmp_path: Path) -> None:
+    write_lines(tmp_path, range(7))
+    with (tmp_path / "a.idx").open("a") as file:
+        file.write(f"99\t{STARTS[2]}\n")
+    with pytest.raises(SourceError, match=rf"a\.idx: 1 offset repeated.* {STARTS[2]}: .*--scan"):
+        way(tmp_path / "a.rec", tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+@given(st.permutations(range(7)) | st.just(list(range(7))), st.integers(1, 8))
+def test_entries_come_with_the_next_offset_of_the_whole_index(
+    tmp_path_factory: pytest.TempPathFactory, keys: list[int], n_at_once: int
+) -> None:
+    folder = tmp_path_factory.mktemp("following")
+    write_lines(folder, range(6, -1, -1))
+    survey(folder)  # leaves what an index in another order had
+    write_lines(folder, keys)
+    survey(folder)
+    found = [
+        read_in_file_order(folder / "copy", start, min(start + n_at_once, 7))
+        for start in range(0, 7, n_at_once)
+    ]
+    rows = sorted(row for entries in found for row in zip(*entries, strict=True))
+    assert rows == [(key, STARTS[key], STARTS[min(key + 1, 6)]) for key in range(7)]
