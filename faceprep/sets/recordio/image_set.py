@@ -228,6 +228,7 @@ def _index_part(paths: RecPaths, index: IndexWriter) -> list[Outcome]:
     mapped: Ints = np.asarray(np.memmap(scratch, "<i8", "r")).reshape(-1, 2)
     found = survey_entries(paths, mapped)
     most, has_id2 = index.facts.get(MAX_LABELS, 1), index.facts.get(_HAS_ID2, False)
+    found.warn(paths.rec)
     left_out = Unindexed(paths)
     for entries, labels in read_labels(paths.rec, mapped, found.metadata, left_out):
         kept = labels.is_image

@@ -321,3 +321,32 @@ def test_entries_come_with_the_next_offset_of_the_whole_index(
     ]
     rows = sorted(row for entries in found for row in zip(*entries, strict=True))
     assert rows == [(key, STARTS[key], STARTS[min(key + 1, 6)]) for key in range(7)]
+
+
+DETECTION = [[2.0, 5.0, float(key), 0.1, 0.1, 0.9, 0.9] for key in range(1, 5)]
+
+
+@pytest.mark.parametrize(
+    ("labels", "header", "line"),
+    [
+        (DETECTION, [], "the labels are those of a detection set"),
+        ([[0.0]] * 4, [11.0, 11.0], "the header announces 10 images, the set has 4"),
+    ],
+)
+def test_every_command_warns_once_of_a_set_that_is_not_what_it_seems(
+    way: Way,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    labels: list[list[float]],
+    header: list[float],
+    line: str,
+) -> None:
+    records = [frame_image(header, b"", 0)] * bool(header)
+    records += [frame_image(each, JPEG, key) for key, each in enumerate(labels, 1)]
+    (tmp_path / "a.rec").write_bytes(b"".join(records))
+    report = way(tmp_path / "a.rec", tmp_path)
+    n_warned = sum(line in message for message in caplog.messages)
+    if way is by_inspect:  # it names both in its result
+        assert n_warned == 0 and (report[1] > 0) == bool(header)
+    else:
+        assert n_warned == 1
