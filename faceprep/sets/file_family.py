@@ -1,6 +1,9 @@
 """The files of a set that may be in parts: one file, a folder of files, or a family.
 
 The files of a family are called NAME-00000-of-00008.SUFFIX. Each of them stands for all of them.
+Containers whose files mean little alone need all of them; a .tar or .rec is read without the files
+that are missing, which are a fault of the set.
+
 A place in such a set is the number of the file and an offset in it, packed into one number.
 """
 
@@ -10,18 +13,38 @@ import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from faceprep.core import storage
 from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError
 from faceprep.core.names import sort_files
 from faceprep.core.paths import is_folder
+from faceprep.core.text import count_noun
+from faceprep.core.types import Outcome
 
-_MEMBER = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<n>\d{5})(?P<suffix>\.\w+)", re.DOTALL)
+_MEMBER = re.compile(
+    r"(?P<name>.*)-(?P<number>\d{1,6})-of-(?P<n>\d{1,6})(?P<suffix>\.\w+)", re.DOTALL
+)
+_N_NAMED = 8
 Number = TypeVar("Number", int, Ints)
 _OFFSET_BITS = 44
 _OFFSETS = (1 << _OFFSET_BITS) - 1
+
+
+class Family(NamedTuple):
+    """A name, the number of files as text, and a suffix, which the files of one set share."""
+
+    name: str
+    n: str
+    suffix: str
+
+
+class Parts(NamedTuple):
+    """The files of a set, in order, and the names of those that are missing by their numbers."""
+
+    files: list[Path]
+    missing: list[str]
 
 
 def find_files(path: Path, suffix: str) -> list[Path]:
@@ -29,56 +52,88 @@ def find_files(path: Path, suffix: str) -> list[Path]:
 
     Raises SourceError where a family is not complete, or a folder holds two families.
     """
-    if is_folder(path):
-        names = [name for name in storage.list_folder(path)[1] if name.lower().endswith(suffix)]
-        families = {_family_of(name) for name in names} - {None}
-        if len(families) > 1:
-            raise SourceError(
-                "a folder with several sets",
-                path=path,
-                expected="the files of one set",
-                found=" and ".join(sorted(family[0] for family in families if family)),
-                remedy="Name one file of the set.",
-            )
-        for family in families:
-            _check_family(path, names, family)
-        return [path / name for name in sort_files(names)]
-    if _family_of(path.name) is None:
-        return [path]
-    names = storage.list_folder(path.parent)[1]
-    return [path.parent / name for name in _check_family(path, names, _family_of(path.name))]
-
-
-def _family_of(name: str) -> tuple[str, int, str] | None:
-    """Return (name, number of files, suffix) of the family that a file belongs to.
-
-    >>> _family_of("a-00001-of-00008.parquet"), _family_of("a.parquet")
-    (('a', 8, '.parquet'), None)
-    """
-    match = _MEMBER.fullmatch(name)
-    if match is None or int(match["number"]) >= int(match["n"]):
-        return None
-    return match["name"], int(match["n"]), match["suffix"]
-
-
-def _check_family(
-    path: Path, present: Sequence[str], family: tuple[str, int, str] | None
-) -> list[str]:
-    """Return the names of a family. Raises SourceError where one is not `present`."""
-    if family is None:
-        return []
-    name, n, suffix = family
-    names = [f"{name}-{number:05d}-of-{n:05d}{suffix}" for number in range(n)]
-    missing = sorted(set(names).difference(present))
-    if missing:
+    found = find_parts(path, suffix)
+    if found.missing:
         raise SourceError(
             "the set is not complete",
             path=path,
-            expected=f"{n} files",
-            found=f"no {missing[0]}",
-            remedy="Copy the missing file, or rename this one to read it alone.",
+            expected=f"{len(found.files) + len(found.missing)} files",
+            found=f"no {found.missing[0]}",
+            remedy="Copy the missing file, or rename the others to read them alone.",
         )
-    return names
+    return found.files
+
+
+def find_parts(path: Path, suffix: str) -> Parts:
+    """Find the files of the set at `path`, and what is missing of their family.
+
+    Raises SourceError where a folder holds two families.
+    """
+    if is_folder(path):
+        folder, only = path, None
+    else:
+        folder, only = path.parent, family_of(path.name)
+        if only is None:
+            return Parts([path], [])
+    names = [name for name in storage.list_folder(folder)[1] if name.lower().endswith(suffix)]
+    if only:
+        names = [name for name in names if family_of(name) == only]
+    families: dict[Family, list[str]] = {}
+    for name in sorted(names):
+        if family := family_of(name):
+            families.setdefault(family, []).append(name)
+    if len(families) > 1:
+        raise SourceError(
+            "a folder with several sets",
+            path=path,
+            expected="the files of one set",
+            found=" and ".join(members[0] for members in families.values()),
+            remedy="Name one of these files: it stands for its whole set.",
+        )
+    missing = [name for each in families.items() for name in _missing_of(*each)]
+    return Parts([folder / name for name in sort_files(names)], missing)
+
+
+def family_of(name: str) -> Family | None:
+    """Return the family that a file belongs to; the numbers of its files begin at 0 or 1.
+
+    >>> family_of("a-00001-of-00008.parquet"), family_of("a.parquet")
+    (Family(name='a', n='00008', suffix='.parquet'), None)
+    """
+    match = _MEMBER.fullmatch(name)
+    if match is None or int(match["number"]) > int(match["n"]):
+        return None
+    return Family(match["name"], match["n"], match["suffix"].lower())
+
+
+def _missing_of(family: Family, members: Sequence[str]) -> list[str]:
+    """Return the names of the files of a family that are not among its `members`."""
+    texts = [match["number"] for match in map(_MEMBER.fullmatch, members) if match]
+    numbers, n, width = set(map(int, texts)), int(family.n), min(map(len, texts))
+    first = int(n in numbers and 0 not in numbers)
+    return [
+        f"{family.name}-{number:0{width}d}-of-{family.n}{family.suffix}"
+        for number in range(first, first + n)
+        if number not in numbers
+    ]
+
+
+def missing_faults(names: Sequence[str]) -> list[Outcome]:
+    """Return the fault of a set whose files with these names are missing."""
+    return _faults_of(names, "missing", "Copy what is missing, or rename the other files.")
+
+
+def empty_faults(names: Sequence[str]) -> list[Outcome]:
+    """Return the fault of a set whose files with these names have no bytes."""
+    return _faults_of(names, "empty", "Copy it again.")
+
+
+def _faults_of(names: Sequence[str], status: str, remedy: str) -> list[Outcome]:
+    if not names:
+        return []
+    place = ", ".join(names[:_N_NAMED]) + (" …" if len(names) > _N_NAMED else "")
+    count = count_noun(len(names), "file of the set is", "files of the set are")
+    return [Outcome(place, status, f"{count} {status}: {place}. {remedy}", "part")]
 
 
 def pack_place(file: Number, offset: Number) -> Number:

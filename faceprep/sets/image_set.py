@@ -26,6 +26,8 @@ MAX_LABELS = "max_labels"
 """Name of the fact that is the largest number of labels of an image; without it, one."""
 UNREAD = "unread"
 """Name of the fact that says what else a set holds, which is not read."""
+FAULTS = "faults"
+"""Name of the fact of an index that has the outcomes of the container itself."""
 _NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
 
@@ -168,11 +170,11 @@ class ImageSet(ABC):
                 yield position, outcome
 
     def faults(self) -> list[Outcome]:
-        """Return outcomes of the container itself, such as bytes that no index covers.
+        """Return outcomes of the container itself: bytes that no index covers, a missing part.
 
         They name a unit of their own. A command reports them beside those of the images.
         """
-        return []
+        return [Outcome(*fields) for fields in self.index.facts.get(FAULTS, [])]
 
     def close(self) -> None:  # noqa: B027
         """Close what `read` has opened."""

@@ -82,13 +82,7 @@ def find_container(path: Path) -> str:
     if not exists(path):
         raise os_errors.missing_source(path)
     if is_folder(path):
-        folders, names = storage.list_folder(path)
-        for kind, entry in registry.CONTAINERS.items():
-            held = [name for name in names if name.lower().endswith(entry.suffixes)]
-            if held and entry.in_folders and _is_kind(kind, path):
-                _refuse_identities(path, folders, max(held))
-                return kind
-        return "folder"
+        return _find_in_folder(path)
     suffix = path.suffix.lower()
     for kind, entry in registry.CONTAINERS.items():
         if suffix in entry.suffixes and registry.load(registry.CONTAINERS, kind).is_kind(path):
@@ -96,13 +90,32 @@ def find_container(path: Path) -> str:
     return ""
 
 
-def _is_kind(kind: str, path: Path) -> bool:
-    """Return whether a folder is such a container; a damaged table beside images is none."""
-    container = registry.load(registry.CONTAINERS, kind)
-    try:
-        return bool(container.is_kind(path))
-    except SourceError:
-        return False
+def _find_in_folder(path: Path) -> str:
+    """Return the container that a folder is; a damaged table beside images is none.
+
+    Raises SourceError where there is nothing but damaged files.
+    """
+    folders, names = storage.list_folder(path)
+    damage: SourceError | None = None
+    for kind, entry in registry.CONTAINERS.items():
+        held = [name for name in names if name.lower().endswith(entry.suffixes)]
+        if not (held and entry.in_folders):
+            continue
+        try:
+            is_kind = registry.load(registry.CONTAINERS, kind).is_kind(path)
+        except SourceError as error:
+            is_kind, damage = False, error
+        if is_kind:
+            _refuse_identities(path, folders, max(held))
+            return kind
+    if damage and not _may_hold_images(folders, names):
+        raise damage
+    return "folder"
+
+
+def _may_hold_images(folders: Sequence[str], names: Sequence[str]) -> bool:
+    """Return whether a folder may be one of images or of identities, by what is in it."""
+    return any(map(is_image_name, names)) or not all(name.startswith(".") for name in folders)
 
 
 def _refuse_identities(path: Path, folders: Sequence[str], container: str) -> None:

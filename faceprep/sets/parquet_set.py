@@ -61,11 +61,16 @@ class ParquetSet(ImageSet):
 
     @classmethod
     def is_kind(cls, path: Path) -> bool:
-        """Return whether a column holds images, or the file itself cannot be read."""
+        """Return whether a column holds images, or the file itself cannot be read.
+
+        Raises SourceError for a folder whose files are not one set that can be read.
+        """
         try:
             return any(columns_of(file) for file in find_files(path, SUFFIX)[:1])
         except SourceError:
-            return is_file(path)
+            if is_file(path):
+                return True
+            raise
 
     @classmethod
     def build_index(cls, path: Path, index: IndexWriter) -> None:

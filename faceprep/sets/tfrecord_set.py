@@ -21,8 +21,14 @@ from faceprep.core.types import Outcome
 from faceprep.sets import tfrecord
 from faceprep.sets.distinct_keys import FACT, KeyCheck, join_key, keep_key, read_key, read_keys
 from faceprep.sets.example_fields import Range, find_features, find_value
-from faceprep.sets.file_family import find_files, fingerprint_files, pack_place, unpack_place
-from faceprep.sets.image_set import FILES, MAX_LABELS, UNREAD, ImageSet, Sample
+from faceprep.sets.file_family import (
+    empty_faults,
+    find_files,
+    fingerprint_files,
+    pack_place,
+    unpack_place,
+)
+from faceprep.sets.image_set import FAULTS, FILES, MAX_LABELS, UNREAD, ImageSet, Sample
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.protobuf import Malformed
 from faceprep.sets.read_ahead import announce_reads
@@ -86,11 +92,14 @@ class TfrecordSet(ImageSet):
                 remedy="Make it with --with-images.",
             )
         check, facts = KeyCheck(index.folder), _FactReader()
+        empty: list[str] = []
         for number, file in enumerate(files):
             with ByteSource(file) as source:
                 _index_file(source, number, facts, index, check)
+                empty += [file.name] * (not source.size)
         index.facts = {
             FILES: [str(file) for file in files],
+            FAULTS: empty_faults(empty),
             FACT: check.choose(),
             MAX_LABELS: facts.max_labels,
             UNREAD: name_all("other feature", sorted(map(_decode, facts.names - _READ))),

@@ -6,6 +6,7 @@ files, so it is IDENTITY/PART_KEY there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,8 +19,8 @@ from faceprep.core.arrays import Floats, Ints
 from faceprep.core.io.image_bytes import undecodable
 from faceprep.core.paths import is_folder
 from faceprep.core.types import Outcome
-from faceprep.sets.file_family import pack_place
-from faceprep.sets.image_set import FILES, MAX_LABELS, ImageSet, Sample
+from faceprep.sets.file_family import missing_faults, pack_place
+from faceprep.sets.image_set import FAULTS, FILES, MAX_LABELS, ImageSet, Sample
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.read_ahead import announce_reads
 from faceprep.sets.recordio import index as rec_index
@@ -39,6 +40,9 @@ from faceprep.sets.set_index import IndexWriter, SetIndex
 
 _LARGEST = 64 << 10
 """Bytes to read at once of a record whose end is not known, or is further away."""
+_PART = re.compile(r"(?P<stem>.*)_(?P<number>\d+)\.rec", re.DOTALL)
+_MOST_A_PART = 100
+"""By how much the numbers of parts may exceed their count."""
 HAS_HEADER = "has_header"
 """The fact that says whether the records have InsightFace's header before them."""
 _HAS_ID2 = "has_id2"
@@ -79,20 +83,17 @@ class RecSet(ImageSet):
         """Write the columns: keys and offsets from the .idx, identities from the records."""
         parts = find_parts(path)
         starts: list[int] = []
-        faults: list[Outcome] = []
+        faults = missing_faults(_missing_between([paths.rec.name for paths in parts]))
         for paths in parts:
             starts.append(len(index))
             faults += _index_part(paths, index)
         names = [str(paths.rec) for paths in parts]
-        index.facts |= {FILES: names, "starts": starts, "faults": faults}
+        index.facts |= {FILES: names, "starts": starts, FAULTS: faults}
         index.fingerprint = " ".join(paths.fingerprint for paths in parts)
 
     @property
     def own(self) -> str:
         return "the second ids of its records" if self.index.facts.get(_HAS_ID2) else ""
-
-    def faults(self) -> list[Outcome]:
-        return [Outcome(*fields) for fields in self.index.facts["faults"]]
 
     def keys(self, start: int, stop: int) -> list[str]:
         return self._block(np.arange(start, stop)).keys
@@ -213,12 +214,33 @@ def _in_parts(names: Sequence[str]) -> list[str]:
     >>> _in_parts(["train_2.rec", "train_10.rec", "train_1.rec"]), _in_parts(["train.rec", "a.rec"])
     (['train_1.rec', 'train_2.rec', 'train_10.rec'], [])
     """
-    split = [name.removesuffix(".rec").rpartition("_") for name in names]
-    stems = {stem for stem, _, _ in split}
-    numbers = [number for _, _, number in split]
-    if len(names) < 2 or len(stems) > 1 or not all(number.isdigit() for number in numbers):
+    found = [_PART.fullmatch(name) for name in names]
+    stems = {match and match["stem"] for match in found}
+    if len(names) < 2 or len(stems) > 1 or None in stems:
         return []
-    return [name for _, name in sorted(zip(map(int, numbers), names, strict=True))]
+    return sorted(names, key=_number_of)
+
+
+def _number_of(part: str) -> int:
+    """Return the number of a part, 0 for a file by itself."""
+    match = _PART.fullmatch(part)
+    return int(match["number"]) if match else 0
+
+
+def _missing_between(parts: Sequence[str]) -> list[str]:
+    """Return the names that are missing among several parts in order, the first of which is 1.
+
+    Numbers far apart, such as dates, do not count parts.
+
+    >>> _missing_between(["a_2.rec", "a_4.rec"]), _missing_between(["a_2019.rec", "a_2021.rec"])
+    (['a_1.rec', 'a_3.rec'], [])
+    """
+    numbers = list(map(_number_of, parts))
+    if len(parts) < 2 or numbers[-1] > _MOST_A_PART * len(parts):
+        return []
+    stem = parts[0].rpartition("_")[0]
+    missing = sorted(set(range(1, numbers[-1])).difference(numbers))
+    return [f"{stem}_{number}.rec" for number in missing]
 
 
 def _index_part(paths: RecPaths, index: IndexWriter) -> list[Outcome]:

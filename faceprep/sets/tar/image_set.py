@@ -11,10 +11,8 @@ number of its shard in front of its name.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import logging
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -26,12 +24,12 @@ from faceprep.core import storage
 from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError, naming
 from faceprep.core.io.image_bytes import UNDECODABLE, UNREADABLE
-from faceprep.core.names import sort_files
 from faceprep.core.paths import is_folder
 from faceprep.core.storage import ByteSource
 from faceprep.core.types import Outcome
 from faceprep.sets.class_map import name_for
-from faceprep.sets.image_set import FILES, MAX_LABELS, ImageSet, Sample
+from faceprep.sets.file_family import Parts, family_of, find_parts, missing_faults
+from faceprep.sets.image_set import FAULTS, FILES, MAX_LABELS, ImageSet, Sample
 from faceprep.sets.members import SkippedFiles
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.read_ahead import announce_reads
@@ -48,8 +46,7 @@ _BATCH = 1 << 14
 _LARGEST_SAMPLE = 1 << 30
 _AHEAD = 256 << 10  # stays in the processor's cache
 _GAP = 4 << 10
-_FAMILY = re.compile(r"(?s)(.*)-(\d+)-of-(\d+)\.tar")
-_N_NAMED = 3
+SUFFIX = ".tar"
 _HAS_OTHERS = "has_others"
 
 log = logging.getLogger("faceprep")
@@ -79,7 +76,7 @@ class TarSet(ImageSet):
     @classmethod
     def build_index(cls, path: Path, index: IndexWriter) -> None:
         """Write the columns, images in the order of the shards."""
-        shards = find_shards(path)
+        shards, missing = find_shards(path)
         sums = KeySums(index.folder)
         indexers = [_ShardIndexer(shard, i, index, sums) for i, shard in enumerate(shards)]
         for indexer in indexers:
@@ -89,6 +86,7 @@ class TarSet(ImageSet):
             log.warning("%s: %s keys occur more than once in a file", path, f"{found.n_repeated:,}")
         index.facts = {
             FILES: [str(shard) for shard in shards],
+            FAULTS: missing_faults(missing),
             "is_numbered": found.across_files,
             "separator": found.separator,
             MAX_LABELS: max(indexer.max_labels for indexer in indexers),
@@ -256,6 +254,8 @@ class _ShardIndexer:
 
 
 def _check_size(source: ByteSource) -> None:
+    if not source.size:
+        raise SourceError("the file is empty", expected="a tar file", remedy="Copy it again.")
     if source.size > _BELOW:
         raise SourceError(
             "the tar file is too large",
@@ -280,62 +280,34 @@ def _refuse(path: Path, reason: str) -> None:
     )
 
 
-def find_shards(source: Path) -> list[Path]:
-    """Find the tar files of a set, in the order of their names. Raises SourceError.
+def find_shards(source: Path) -> Parts:
+    """Find the tar files of a set, in the order of their names, and those that are missing.
 
     `source` is a folder, or one file of a family NAME-00000-of-00008.tar, or a file by itself.
+    Raises SourceError.
     """
-    folder, family = source, None
-    if not is_folder(source):
-        family, folder = _FAMILY.fullmatch(source.name), source.parent
-        if not family:
-            return [source]
-    folders, files = storage.list_folder(folder)
-    names = [name for name in files if name.lower().endswith(".tar")]
-    if family:
-        names = [name for name in names if _is_of(family, _FAMILY.fullmatch(name))]
-    else:
-        skipped, maps = SkippedFiles(), _map_names(names)
-        for name in sorted([*folders, *(set(files) - set(names) - maps)]):
+    found = find_parts(source, SUFFIX)
+    if is_folder(source):
+        folders, files = storage.list_folder(source)
+        names = {file.name for file in found.files}
+        skipped = SkippedFiles()
+        for name in sorted([*folders, *set(files).difference(names, _map_names(names))]):
             skipped.add("not shards", name)
         skipped.warn(source)
-    _warn_of_missing(folder, names)
-    if len(names) > _MOST_SHARDS:
+    if len(found.files) > _MOST_SHARDS:
         raise SourceError(
             "too many tar files",
             path=source,
             expected=f"at most {_MOST_SHARDS:,}",
-            found=f"{len(names):,}",
+            found=f"{len(found.files):,}",
         )
-    return [folder / name for name in sort_files(names)]
+    return found
 
 
-def _map_names(names: Sequence[str]) -> set[str]:
+def _map_names(names: Iterable[str]) -> set[str]:
     """Return the names of the class maps that `manifest` and `convert` write beside shards."""
-    outputs = [_FAMILY.sub(r"\1.tar", name) for name in names]
+    families = {name: family_of(name) for name in names}
+    outputs = {
+        f"{family.name}{family.suffix}" if family else name for name, family in families.items()
+    }
     return {name_for(Path(output)) for output in outputs}
-
-
-def _is_of(family: re.Match[str], other: re.Match[str] | None) -> bool:
-    return other is not None and other[1] == family[1] and other[3] == family[3]
-
-
-def _warn_of_missing(folder: Path, names: Sequence[str]) -> None:
-    """Name the missing members of the families among `names`; numbers begin at 0 or 1."""
-    families: dict[tuple[str, str], set[int]] = {}
-    for name in names:
-        if found := _FAMILY.fullmatch(name):
-            families.setdefault((found[1], found[3]), set()).add(int(found[2]))
-    for (stem, total), numbers in families.items():
-        first = 0
-        if int(total) in numbers and 0 not in numbers:
-            first = 1
-        n_missing = int(total) - len(numbers)
-        if n_missing <= 0:
-            continue
-        missing = (number for number in itertools.count(first) if number not in numbers)
-        shown = list(itertools.islice(missing, min(n_missing, _N_NAMED)))
-        text = ", ".join(f"{stem}-{number:0{len(total)}d}-of-{total}.tar" for number in shown)
-        if n_missing > _N_NAMED:
-            text += " …"
-        log.warning("%s: %s of %s shards are missing: %s", folder, n_missing, int(total), text)

@@ -1,0 +1,124 @@
+"""The parts of a set: what is missing, empty or of another set is named, in every container."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from faceprep.core.errors import SourceError
+from faceprep.core.types import Request
+from faceprep.jobs.convert import Convert
+from faceprep.jobs.inspect.job import Inspect
+from faceprep.run.engine import run_job
+from faceprep.run.serial import SerialRunner
+from faceprep.sets.containers import index_set
+from faceprep.sets.file_family import find_parts
+from faceprep.sets.kinds import describe_kind
+from faceprep.synthetic import write_folder
+
+SUFFIXES = [".tar", ".rec", ".tfrecord", ".parquet"]
+READ_IN_PART = (".tar", ".rec")
+"""Containers that are read without a part; the others are refused."""
+Write = Callable[..., list[Path]]
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("parts")
+    write_folder(folder, 4, 2)
+    return folder
+
+
+@pytest.fixture
+def write(tmp_path: Path, faces: Path) -> Write:
+    """Return a function that writes a set in parts, and returns their paths in order."""
+
+    def write_parts(suffix: str, name: str = "t", n_parts: int = 4) -> list[Path]:
+        output = tmp_path / "set" / f"{name}{suffix}"
+        run_job(Convert(shards=n_parts, allow_loss=True), Request((faces,), output), SerialRunner())
+        names = output.parent.glob(f"{name}[-_]*{suffix}")
+        return sorted(path for path in names if path.name != f"{name}{suffix}")
+
+    return write_parts
+
+
+def convert(source: Path, output: Path) -> tuple[int, int, str]:
+    """Return the numbers of sound images and failures, and failures.csv."""
+    summary = run_job(Convert(), Request((source,), output), SerialRunner())
+    failures = summary.details.get("failures")
+    return summary.ok, summary.failed, Path(failures).read_text() if failures else ""
+
+
+@pytest.mark.parametrize("suffix", READ_IN_PART)
+def test_a_missing_part_is_a_fault_of_the_set(suffix: str, write: Write, tmp_path: Path) -> None:
+    parts = write(suffix)
+    parts[1].unlink()
+    parts[1].with_suffix(".idx").unlink(missing_ok=True)
+    found = Inspect().look(tmp_path / "set")
+    assert (found.images, found.damaged) == (6, 1) and Inspect().exit_status(found) == 3
+    assert f"1 file of the set is missing: {parts[1].name}. " in found.damage[0]
+    ok, n_failed, failures = convert(tmp_path / "set", tmp_path / "out.tar")
+    assert (ok, n_failed) == (6, 1)
+    assert f"{parts[1].name},missing,{found.damage[0]}" in failures.replace('"', "")
+
+
+@pytest.mark.parametrize("suffix", [".tfrecord", ".parquet"])
+def test_a_missing_part_is_an_error(suffix: str, write: Write, tmp_path: Path) -> None:
+    parts = write(suffix)
+    parts[1].unlink()
+    for source in (tmp_path / "set", parts[0]):
+        with pytest.raises(SourceError, match=f"not complete: .*found no {parts[1].name}"):
+            Inspect().look(source)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("number", [0, 2])
+def test_an_empty_part_is_named(suffix: str, number: int, write: Write, tmp_path: Path) -> None:
+    part = write(suffix)[number]
+    part.write_bytes(b"")
+    if suffix == ".tfrecord":  # it may be without a record
+        assert convert(tmp_path / "set", tmp_path / "out.tar")[:2] == (6, 1)
+        (line,) = Inspect().look(tmp_path / "set").damage
+        assert f"1 file of the set is empty: {part.name}. " in line
+    else:
+        with pytest.raises(SourceError, match=rf"{part.name}: .*(empty|0 bytes)"):
+            Inspect().look(tmp_path / "set")
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tfrecord", ".parquet"])
+def test_two_sets_in_a_folder_are_an_error(suffix: str, write: Write, tmp_path: Path) -> None:
+    first, second = write(suffix), write(suffix, "t_val", 2)
+    expected = f"several sets: .*found {first[0].name} and {second[0].name}. Name one of"
+    with pytest.raises(SourceError, match=expected):
+        Inspect().look(tmp_path / "set")
+    assert len(index_set(first[1], tmp_path / "a")) == len(index_set(second[1], tmp_path / "b"))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_whole_set_has_no_fault(suffix: str, write: Write, tmp_path: Path) -> None:
+    write(suffix)
+    with index_set(tmp_path / "set", tmp_path / "index") as images:
+        assert (len(images), images.faults()) == (8, [])
+
+
+def test_a_damaged_table_beside_images_is_none(tmp_path: Path) -> None:
+    write_folder(tmp_path, 1, 1)
+    (tmp_path / "faces.parquet").write_bytes(b"")
+    assert describe_kind(tmp_path) == "folder"
+
+
+@pytest.mark.parametrize(
+    ("names", "missing"),
+    [
+        (["a-1-of-3.tar", "a-3-of-3.tar"], ["a-2-of-3.tar"]),
+        (["a-0-of-3.tar", "a-2-of-3.tar", "b.tar"], ["a-1-of-3.tar"]),
+        (["a-00000-of-00001.TAR", "a-b-of-c.tar", "a-9-of-3.tar"], []),
+    ],
+)
+def test_numbers_begin_at_0_or_1(names: list[str], missing: list[str], tmp_path: Path) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+    found = find_parts(tmp_path, ".tar")
+    assert (sorted(file.name for file in found.files), found.missing) == (sorted(names), missing)
