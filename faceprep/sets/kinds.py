@@ -115,7 +115,7 @@ def _find_in_folder(path: Path) -> str:
 
 def _may_hold_images(folders: Sequence[str], names: Sequence[str]) -> bool:
     """Return whether a folder may be one of images or of identities, by what is in it."""
-    return any(map(is_image_name, names)) or not all(name.startswith(".") for name in folders)
+    return bool(folders) or any(map(is_image_name, names))
 
 
 def _refuse_identities(path: Path, folders: Sequence[str], container: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,7 +19,7 @@ from faceprep.core.scratch import scratch_folder
 from faceprep.core.types import Outcome
 from faceprep.core.urls import as_paths, url_of
 from faceprep.jobs.inspect.inspection import Inspection, Progress, spread
-from faceprep.jobs.inspect.other_kinds import DESCRIBED, inspect_set
+from faceprep.jobs.inspect.other_kinds import DESCRIBED, LISTS, inspect_list, inspect_set
 from faceprep.sets.folder import read_identity, walk_images
 from faceprep.sets.kinds import describe_kind
 from faceprep.sets.pairs_bin import container as pairs_bin
@@ -70,7 +71,12 @@ class Inspect(ListOptions, Look):
             return self._pairs(path, progress)
         if kind in DESCRIBED:
             return DESCRIBED[kind](path, kind)
-        return inspect_set(path, kind, self.deep, self.limit, progress, self.relative_to)
+        inspect_images = partial(
+            inspect_set, path, kind, self.deep, self.limit, progress, self.relative_to
+        )
+        if kind in LISTS:
+            return inspect_list(path, kind, inspect_images)
+        return inspect_images()
 
     def _rec(self, path: Path, progress: Progress) -> Inspection:
         paths = rec_index.find_rec(path, ignore_idx=self.scan)

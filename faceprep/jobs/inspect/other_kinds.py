@@ -17,7 +17,6 @@ from faceprep.core.urls import url_of
 from faceprep.jobs.inspect.inspection import Inspection, Progress, spread
 from faceprep.sets import kinds, lists, tfrecord
 from faceprep.sets.containers import index_set
-from faceprep.sets.image_set import MAX_LABELS
 from faceprep.steps.embedded_sets import check_embeddings
 from faceprep.tables.embeddings import files_of, load_embeddings
 from faceprep.tables.frames import read_frame_tables
@@ -39,6 +38,7 @@ def inspect_set(
     """
     found = Inspection(url_of(path), kind)
     counts: Counter[str] = Counter()
+    width = 1
     with scratch_folder() as scratch, index_set(path, scratch, relative_to=relative_to) as images:
         n = len(images) if limit is None else min(limit, len(images))
         for number, each in enumerate(images.read(range(n)), 1):
@@ -47,10 +47,10 @@ def inspect_set(
                 found.add_damage(each.reason)
             elif found.add_image(each.place or each.key, each.data, deep):
                 counts[each.identity] += 1
+                width = max(width, len(each.labels))
         if limit is None:
             for fault in images.faults():
                 found.add_damage(fault.reason)
-        max_labels = images.index.facts.get(MAX_LABELS, 1)
         n_files = images.n_files
     without = counts.pop("", 0)
     found.identities = len(counts)
@@ -58,13 +58,26 @@ def inspect_set(
         "files": n_files,
         "per_identity": spread(list(counts.values())),
         "no_identity": without,
-        "label_width": max_labels,
+        "label_width": width,
     }
     return found
 
 
+def inspect_list(path: Path, kind: str, inspect_images: Callable[[], Inspection]) -> Inspection:
+    """Inspect the images of a list, and name its fields.
+
+    A list that is damaged, or without an image, is described up to there.
+    """
+    described = _contents(LISTS[kind])(path, kind)
+    if described.failed or not described.images:
+        return described
+    found = inspect_images()
+    found.details |= described.details
+    return found
+
+
 def _contents(describe: Callable[[Path], Contents]) -> Callable[[Path, str], Inspection]:
-    """Return an inspection of a list or table, up to its first damage."""
+    """Return an inspection of a table, up to its first damage."""
 
     def inspect(path: Path, kind: str) -> Inspection:
         found = describe(path)
@@ -98,6 +111,14 @@ def _frames(path: Path, kind: str) -> Inspection:
     }
     return Inspection(url_of(path), kind, details=details, has_images=False)
 
+
+LISTS: Mapping[str, Callable[[Path], Contents]] = {
+    kinds.NPZ_LIST: describe_npz,
+    kinds.CSV_LIST: lists.describe_csv,
+    kinds.PARQUET_LIST: parquet.describe,
+    kinds.LST: lists.describe_lst,
+}
+"""Lists that are described before their images are read."""
 
 _DESCRIBE_EMBEDDINGS: Mapping[str, Callable[[Path], Contents]] = {
     ".npz": describe_npz,
@@ -170,10 +191,6 @@ def _image(path: Path, kind: str) -> Inspection:
 
 
 DESCRIBED: Mapping[str, Callable[[Path, str], Inspection]] = {
-    kinds.NPZ_LIST: _contents(describe_npz),
-    kinds.CSV_LIST: _contents(lists.describe_csv),
-    kinds.PARQUET_LIST: _contents(parquet.describe),
-    kinds.LST: _contents(lists.describe_lst),
     kinds.TFRECORD_LIST: _contents(tfrecord.describe),
     kinds.FACES: _contents(parquet.describe),
     kinds.FRAMES: _frames,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -116,3 +117,40 @@ def test_a_table_without_identities(tmp_path: Path) -> None:
     pq.write_table(table_of([]), tmp_path / "faces.parquet")
     found = inspect(tmp_path / "faces.parquet")
     assert (found["kind"], found["images"], found["identities"]) == ("faces", 0, None)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".lst", ".npz", ".parquet", ".txt"])
+def test_the_images_of_a_list_are_read(face_folder: Path, tmp_path: Path, suffix: str) -> None:
+    faces = tmp_path / "faces"
+    shutil.copytree(face_folder, faces)
+    job = Convert() if suffix != ".parquet" else Manifest(seed=1)
+    run_job(job, Request((faces,), tmp_path / f"list{suffix}"), SerialRunner())
+    whole = inspect(tmp_path / f"list{suffix}")
+    assert (whole["images"], whole["identities"], whole["damaged"]) == (12, 4, 0)
+    assert whole["formats"] == {".jpg": 12} and ("fields" in whole) == (suffix != ".txt")
+    assert Inspect(limit=1).look(tmp_path / f"list{suffix}").images == 1
+    first, second, third = sorted(faces.rglob("*.jpg"))[:3]
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:-99])  # its end mark is missing
+    broken = bytearray(encode_face(0, 1, ".png"))
+    broken[200:400] = bytes(200)  # its pixels cannot be decoded
+    third.write_bytes(broken)
+    found = Inspect().look(tmp_path / f"list{suffix}")
+    assert (found.images, found.damaged, Inspect().exit_status(found)) == (10, 2, 3)
+    assert {first.name, second.name} <= {Path(line.split(": ")[0]).name for line in found.damage}
+    assert Inspect(deep=True).look(tmp_path / f"list{suffix}").damaged == 3
+
+
+def test_lines_of_a_list_that_name_no_image_are_damage(face_folder: Path, tmp_path: Path) -> None:
+    path = sorted(face_folder.rglob("*.jpg"))[0].relative_to(face_folder)
+    (tmp_path / "a.lst").write_text(f"0\t1\t2\t{path}\n1\t1\t2\t{path}\n2\tnan\t2\tb.jpg\n")
+    found = Inspect(relative_to=face_folder).look(tmp_path / "a.lst")
+    assert (found.images, found.damaged, found.details["label_width"]) == (1, 2, 2)
+    assert "repeated in the list" in found.damage[0] and "finite label" in found.damage[1]
+    assert found.details["fields"] == ["label", "path"]
+
+
+def test_a_damaged_list_is_described_up_to_its_damage(tmp_path: Path) -> None:
+    (tmp_path / "a.lst").write_text("0\t1\ta.jpg\n1\tx\n")
+    found = Inspect().look(tmp_path / "a.lst")
+    assert (found.images, found.damaged) == (1, 1) and "line 2" in found.damage[0]
