@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from faceprep.core import input_faults, storage
 from faceprep.core.errors import SourceError
@@ -22,13 +23,22 @@ _AHEAD = 64
 """Folders of a store that are listed before they are entered."""
 
 
-def walk_folders(root: str | os.PathLike[str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield (folder below `root`, names of its files), unsorted; `root` itself is ``""``.
+class Folder(NamedTuple):
+    """A folder below the root, the names of its files, and those that begin with a dot."""
 
-    Names that begin with a dot are left out. Links are followed after all real folders, in the
-    order of their names, and only to folders that were not entered yet. A folder below `root` that
-    cannot be listed, and a link without a suffix that leads nowhere, is lost: an outcome for whom
-    `input_faults.watch` lets watch. Raises SourceError where nobody watches, and about `root`.
+    name: str
+    files: list[str]
+    hidden: list[str]
+
+
+def walk_folders(root: str | os.PathLike[str]) -> Iterator[Folder]:
+    """Yield the folders below `root`, unsorted; `root` itself is ``""``.
+
+    A folder whose name begins with a dot is not entered. Links are followed after all real folders,
+    in the order of their names, and only to folders that were not entered yet. A folder below
+    `root` that cannot be listed, and a link without a suffix that leads nowhere, is lost: an
+    outcome for whom `input_faults.watch` lets watch. Raises SourceError where nobody watches, and
+    about `root`.
     """
     walk = _Walk(os.fspath(root))
     links = yield from walk.enter("", real_path(root))
@@ -52,7 +62,7 @@ class _Walk:
         self._tops: set[str] = set()
         self.n_skipped = 0
 
-    def enter(self, top: str, real: str) -> Generator[tuple[str, list[str]], None, list[str]]:
+    def enter(self, top: str, real: str) -> Generator[Folder, None, list[str]]:
         """Yield `top` and the real folders below it; return the links. `real` is its real path."""
         self._tops.add(real)
         waiting, links, listed = [(top, real)], [], set[str]()
@@ -61,8 +71,8 @@ class _Walk:
                 listed = {name for name, _ in waiting[-_AHEAD:]}
                 storage.list_ahead([os.path.join(self._root, name) for name in listed])
             name, real = waiting.pop()
-            folders, files = self._list(name)
-            yield name, files
+            folders, files, hidden = self._list(name)
+            yield Folder(name, files, hidden)
             for folder in folders:
                 below = f"{name}/{folder}" if name else folder
                 if os.path.islink(os.path.join(self._root, below)):
@@ -71,18 +81,19 @@ class _Walk:
                     waiting.append((below, os.path.join(real, folder)))
         return links
 
-    def _list(self, name: str) -> tuple[list[str], list[str]]:
-        """Return (names of folders, names of files) of a folder; empty lists for a lost one."""
+    def _list(self, name: str) -> tuple[list[str], list[str], list[str]]:
+        """Return the names of folders, files and hidden ones; empty lists for a lost folder."""
         path = os.path.join(self._root, name)
         try:
             with guard("list", path, SourceError):
                 input_faults.replay(path)
-            folders, files = storage.list_folder(path)
+            folders, files, hidden = storage.list_entries(path)
         except SourceError as error:
             if name and not is_remote(path) and _lose(path, error):
-                return [], []
+                return [], [], []
             raise
-        return folders, [file for file in files if "." in file or not _is_lost(path, file)]
+        sound = [file for file in files if "." in file or not _is_lost(path, file)]
+        return folders, sound, hidden
 
     def new_target(self, link: str) -> str | None:
         """Return the real path of the folder behind a link, or None if it is not to be entered.

@@ -206,15 +206,23 @@ def list_folder(path: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
     Names that begin with a dot are left out. Links are followed. A dangling link counts as a file,
     so that reading it names it. Raises SourceError.
     """
-    if is_remote(path):
-        return _list_prefix(path)
-    folders: list[str] = []
-    files: list[str] = []
-    with guard("list", path, SourceError), os.scandir(path) as entries:
-        for entry in entries:
-            if not entry.name.startswith("."):
-                (folders if _is_folder(entry) else files).append(entry.name)
-    return folders, files
+    return list_entries(path)[:2]
+
+
+def list_entries(path: str | os.PathLike[str]) -> tuple[list[str], list[str], list[str]]:
+    """Return what `list_folder` does, and the names that it leaves out."""
+    folders, files, hidden = list[str](), list[str](), list[str]()
+    with guard("list", path, SourceError):
+        if is_remote(path):
+            for name, entry in stores.list_prefix(path).items():
+                names = folders if entry.is_folder else files
+                (hidden if name.startswith(".") else names).append(name)
+            return folders, files, hidden
+        with os.scandir(path) as entries:
+            for each in entries:
+                names = folders if _is_folder(each) else files
+                (hidden if each.name.startswith(".") else names).append(each.name)
+    return folders, files, hidden
 
 
 def list_ahead(folders: Sequence[str | os.PathLike[str]]) -> None:
@@ -237,14 +245,6 @@ def file_sizes(folder: str, names: Sequence[str]) -> list[int]:
 def look_anew() -> None:
     """Forget what was listed in object stores; a run begins."""
     stores.forget_listings()
-
-
-def _list_prefix(path: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
-    with guard("list", path, SourceError):
-        entries = stores.list_prefix(path)
-    seen = {name: entry for name, entry in entries.items() if not name.startswith(".")}
-    folders = [name for name, entry in seen.items() if entry.is_folder]
-    return folders, [name for name, entry in seen.items() if not entry.is_folder]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -6,11 +6,12 @@ import logging
 import os
 from collections import Counter
 
+from faceprep.core.state_file import STATE
 from faceprep.core.text import count_noun
 
 log = logging.getLogger("faceprep")
 _N_SUFFIXES, _N_NAMED = 40, 3
-_OTHERS, _NO_SUFFIX = "of other suffixes", "without suffix"
+_OTHERS, _NO_SUFFIX, _HIDDEN = "of other suffixes", "without suffix", "hidden"
 
 
 OWN_FILES = frozenset(
@@ -31,10 +32,29 @@ OWN_FILES = frozenset(
 
 
 def leave_out_own(folder: str, names: list[str]) -> list[str]:
-    """Return the names without those that faceprep writes into the root, which is ``""``."""
+    """Return the names without those that faceprep writes: its state, and files in the root.
+
+    The root is ``""``.
+    """
+    names = [name for name in names if not name.startswith(STATE)]
     if folder:
         return names
     return [name for name in names if name not in OWN_FILES]
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".")
+
+
+def _suffix_of(name: str) -> str:
+    """Return what a file is counted by.
+
+    >>> [_suffix_of(name) for name in ("a.JPG", "README", ".a.jpg")]
+    ['.jpg', 'without suffix', 'hidden']
+    """
+    if _is_hidden(name):
+        return _HIDDEN
+    return os.path.splitext(name)[1].lower() or _NO_SUFFIX
 
 
 class UntakenFiles:
@@ -55,11 +75,11 @@ class UntakenFiles:
         for name in names:
             path = os.path.join(folder, name)
             log.debug("%s: %r skipped: not among the %s", self._root, path, self._expected)
-            suffix = os.path.splitext(name)[1].lower() or _NO_SUFFIX
+            suffix = _suffix_of(name)
             if suffix not in self._by_suffix and len(self._by_suffix) >= _N_SUFFIXES:
                 suffix = _OTHERS
             self._by_suffix[suffix] += 1
-        if names and not has_taken and folder:
+        if folder and not has_taken and not all(map(_is_hidden, names)):
             self._n_folders += 1
             if len(self._folders) < _N_NAMED:
                 self._folders.append(folder.encode("utf-8", "backslashreplace").decode())

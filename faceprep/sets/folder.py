@@ -2,7 +2,7 @@
 
 An identity is a folder that holds images itself; its name is its path below ROOT. Class numbers
 follow the order of Keras_insightface: names sorted as numbers if all of them are numbers, else as
-text. Names that begin with a dot are skipped.
+text. Names that begin with a dot are skipped and counted.
 """
 
 from __future__ import annotations
@@ -84,11 +84,12 @@ def walk_images(
         expected = "a folder of identities with images in them"
         raise SourceError("no such folder", path=root, expected=expected)
     untaken = untaken or UntakenFiles(root, "images")
-    for name, files in walk_folders(root):
+    for name, files, hidden in walk_folders(root):
         images, others = _select_images(files), []
-        if len(images) < len(files):
+        if hidden or len(images) < len(files):
             taken = set(images)
-            others = leave_out_own(name, [file for file in files if file not in taken])
+            others = [file for file in files if file not in taken]
+            others = leave_out_own(name, others + hidden)
             untaken.add(name, others, has_taken=bool(images))
         if images:
             yield name or ".", images, len(others)

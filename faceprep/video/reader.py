@@ -81,11 +81,12 @@ def find_videos(path: str | os.PathLike[str], untaken: UntakenFiles | None = Non
             raise missing_source(root)
         return [root]
     untaken, found = untaken or UntakenFiles(root, "videos"), []
-    for folder, files in walk_folders(root):
+    for folder, files, hidden in walk_folders(root):
         videos = [name for name in files if is_video_name(name)]
         stems = {name.rpartition(".")[0].removesuffix(".m") + ".face" for name in videos}
         taken = {*videos, *stems, *(name.rpartition(".")[0] + ".face" for name in videos)}
-        untaken.add(folder, [name for name in files if name not in taken], bool(videos))
+        others = [name for name in files if name not in taken]
+        untaken.add(folder, others + hidden, bool(videos))
         found += [root / folder / name for name in videos]
     untaken.report()
     return sorted(found)

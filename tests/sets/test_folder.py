@@ -40,8 +40,23 @@ def test_nested_hidden_and_other_files(tmp_path: Path) -> None:
     found = find_identities(tmp_path)
     assert [(each.name, each.images, each.n_others) for each in found] == [
         ("a/c", ("x.jpg",), 0),
-        ("b", ("2.jpg", "10.PNG"), 1),
+        ("b", ("2.jpg", "10.PNG"), 2),
     ]
+
+
+def test_hidden_files_and_folders_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make(tmp_path, "a/1.jpg", "a/.2.jpg", ".b/3.jpg", "c/.4.jpg", "d/e/1.jpg", "d/.cache/x")
+    make(tmp_path, ".faceprep/state", "a/.faceprep")
+    untaken = UntakenFiles(tmp_path, "images")
+    with caplog.at_level("DEBUG", "faceprep"):
+        found = find_identities(tmp_path, untaken)
+    assert [(each.name, each.n_others) for each in found] == [("a", 1), ("d/e", 0)]
+    assert untaken.counts == {"hidden": 4}
+    assert f"{tmp_path}: 4 files skipped, not images: 4 hidden" in caplog.text
+    assert f"{tmp_path}: 'a/.2.jpg' skipped: not among the images" in caplog.text
+    assert not [each for each in caplog.records if each.levelname == "WARNING"]
 
 
 def test_files_that_are_no_images_are_counted_and_named(
