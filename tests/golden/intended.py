@@ -22,6 +22,7 @@ TOGETHER = "images are written to .parquet and together with embeddings, each of
 LOST = "what a set would lose is a failure, and an index of another set is refused"
 FRAMES = "extract-video lists every wanted frame in a table"
 MEASURES = "score has one more measure"
+HIDDEN = "files whose names begin with a dot are counted among those that are skipped"
 NAMES = "an image of a container is named by its key in the set"
 
 
@@ -89,6 +90,8 @@ TABLE = (
     Intended("*", "json.added", "per_identity*", KINDS),
     Intended("*", "json.added", "no_identity", KINDS),
     Intended("*", "json.removed", "fields*", KINDS),
+    Intended("*", "json.changed", "other_files", HIDDEN),
+    Intended("*", "json.added", "skipped.hidden", HIDDEN),
     Intended("*", "json.changed", "kind", KINDS),
     Intended("manifest*", "json.*", "*", KINDS),
     Intended("manifest/*-tfrecord", "*", "*", TRAINERS),
