@@ -108,6 +108,7 @@ class _LabelReader:
                 is_read[start:stop] = flags >= 0
                 most, has_id2 = max(most, int(flags.max())), has_id2 or has_any
             start = stop
+        lengths[is_read] = PART_HEAD.size + (lengths[is_read] + 3 & ~3)
         plain = Labels(first, is_image, most, has_id2)
         found = self._read_each(np.flatnonzero(~is_read), entries, plain, lengths)
         ends = (offsets + lengths)[: len(following)]
@@ -119,9 +120,9 @@ class _LabelReader:
     def _read_heads(self, offsets: Ints, labels: Floats, lengths: Ints) -> tuple[Ints, bool]:
         """Read the headers of records that are close together into `labels` (n,).
 
-        Note the lengths of plain records in `lengths` (n,). Return the numbers of their labels
-        (n,), 0 for one by itself, and -1 for a record that is not plain; and whether one has a
-        second id.
+        Note the lengths of the payloads of plain records in `lengths` (n,). Return the numbers of
+        their labels (n,), 0 for one by itself, and -1 for a record that is not plain; and whether
+        one has a second id.
         """
         not_plain = np.full(len(offsets), -1, np.int64), False
         base = int(offsets[0])
@@ -143,7 +144,7 @@ class _LabelReader:
         is_plain &= (parts > HEADER.size + 4 * flags) & (ends <= self._source.size)
         found = np.where(flags > 0, words[at + _LABELS], words[at + _LABEL]).view("<f4")
         labels[is_plain] = found[is_plain]
-        lengths[is_plain] = (PART_HEAD.size + (parts + 3 & ~3))[is_plain]
+        np.copyto(lengths, parts, where=is_plain)
         has_id2 = bool((words[at + _ID2] | words[at + _ID2 + 1])[is_plain].any())
         return np.where(is_plain, flags, -1), has_id2
 
