@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+CLASSES_CSV = "classes.csv"
+"""Name of the class map of a folder, and how that of another output ends."""
 _LONGEST = 255
 """Digits of a number at most: no name of a file is longer."""
 
@@ -40,6 +42,15 @@ def _are_numbers(names: list[str]) -> bool:
     digits = "".join(names)
     are_digits = digits.isdigit() and digits.isascii() and all(names)
     return are_digits and max(map(len, names)) <= _LONGEST
+
+
+def is_class_map(name: str) -> bool:
+    """Return whether a file is the class map beside an output, by its name.
+
+    >>> is_class_map("train_classes.csv"), is_class_map("train.csv")
+    (True, False)
+    """
+    return name.endswith(f"_{CLASSES_CSV}")
 
 
 def identity_of(path: str) -> str:

@@ -26,7 +26,7 @@ from faceprep.core.urls import find_foreign_name, is_remote
 NAME_A_FILE = "Name a file."
 _MOST_NAMES = 10_000
 """The most names in a folder that are compared with a misspelt one."""
-_NO_FAULTS = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
+_NO_FAULTS = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 """Error numbers that report what is at a path. They do not mean that the disk failed."""
 _NAME_ERRORS: dict[int, type[OutputError]] = {
     errno.ENAMETOOLONG: NameTooLong,

@@ -89,9 +89,10 @@ def list_prefix(path: str | os.PathLike[str]) -> dict[str, Entry]:
     began = time.monotonic()
     found = send(path, lambda store, key: store.ls(key, detail=True))
     root = _key_of(url_of(path)).strip("/")
-    entries = {}
+    entries: dict[str, Entry] = {}
     for each in found:
         key = str(each["name"]).strip("/")
+        _warn_of_odd_name(root, str(each["name"]), each["type"])
         if key == root and each["type"] == "file" and not str(each["name"]).endswith("/"):
             raise StoreError(errno.ENOTDIR, "not a prefix but an object", "Check the path.")
         name = key.rpartition("/")[2]
@@ -99,6 +100,15 @@ def list_prefix(path: str | os.PathLike[str]) -> dict[str, Entry]:
             entries[name] = _entry(each)
     _listings.keep(url_of(path), entries, time.monotonic() - began)
     return entries
+
+
+def _warn_of_odd_name(root: str, name: str, kind: str) -> None:
+    """Warn of a prefix whose name is empty or made of dots, which no path can have."""
+    last = name.rstrip("/").rpartition("/")[2]
+    is_empty = kind == "directory" and name.strip("/") == root
+    if is_empty or last in (".", ".."):
+        odd = "" if is_empty else last
+        log.warning("%s: objects below the prefix %r are not read: rename them", root, odd)
 
 
 def forget_listings() -> None:

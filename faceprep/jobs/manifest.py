@@ -14,13 +14,13 @@ from faceprep.core import storage
 from faceprep.core.arrays import Ints
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.job import Job
+from faceprep.core.names import CLASSES_CSV
 from faceprep.core.options import Values, check_ranges, option
 from faceprep.core.paths import full_path, is_file, real_path
 from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets import class_map
 from faceprep.sets import split as selection
-from faceprep.sets.class_map import CLASSES_CSV
 from faceprep.sets.containers import index_set
 from faceprep.sets.label_rules import GROUP_BY, LABEL_RULE, parse_rule
 from faceprep.sets.listing import Listing, find_twins, list_set, refuse_names

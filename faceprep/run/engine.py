@@ -53,6 +53,7 @@ def _carry_out(
     try:
         with name_faults(request.output):
             preflight.refuse_bad_places(request, folders, job.writes_in_place(request))
+            preflight.refuse_closed_places([places.root / top for top in places.tops[1:]])
             preflight.refuse_linked_state(places.state_folders())
             preflight.refuse_bad_share(request, job.writes_in_place(request))
             with _lock(places) as token:

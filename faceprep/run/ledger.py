@@ -24,6 +24,7 @@ from typing import Any, BinaryIO
 
 from faceprep.core import locks, output_tree, passing_faults, storage, store_writes
 from faceprep.core.errors import SourceError
+from faceprep.core.names import is_class_map
 from faceprep.core.os_errors import is_fault
 from faceprep.core.paths import is_folder
 from faceprep.core.state_file import RUN, STATE, load_run
@@ -306,13 +307,18 @@ class Ledger:
         return _read_page(self._places, shard_id).outcomes()
 
     def is_deleted(self) -> bool:
-        """Return whether somebody has removed every output of the earlier run."""
+        """Return whether somebody has removed every output of the earlier run.
+
+        A class map that was left behind does not count.
+        """
         n_listed = 0
         for shard_id in shard_ids(names_in(self._places.page("").parent)):
             for name in map(str, _outputs(self._places, shard_id)):
-                if not self._places.is_part(name) and self._places.has(name):
+                if self._places.is_part(name):
+                    continue
+                if self._places.has(name) and not is_class_map(name):
                     return False
-                n_listed += not self._places.is_part(name)
+                n_listed += 1
         return n_listed > 0
 
     def forget(self, keep_outputs: bool = False) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from faceprep import __version__
 from faceprep.core import input_faults, registry, storage
-from faceprep.core.errors import FaceprepError
+from faceprep.core.errors import FaceprepError, OptionError
 from faceprep.core.job import Job
 from faceprep.core.os_errors import is_fault
 from faceprep.core.paths import full_path
@@ -73,7 +73,8 @@ def _plan_once(
                 log.warning("%s", outcome.reason)
             met = [input_faults.error_of(path, number) for path, number in faults.met.items()]
             for fault in filter(is_fault, met):
-                if not is_fault(error):  # which may only follow from the fault
+                is_consequence = not (is_fault(error) or isinstance(error, OptionError))
+                if is_consequence:
                     raise fault from error
             raise
     described = describe(job, request) | _describe_work(work)

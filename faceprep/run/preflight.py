@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from faceprep.core import disk_space, input_faults, registry, storage
 from faceprep.core.errors import OptionError, OutputError, ResumeError
 from faceprep.core.os_errors import missing_source
 from faceprep.core.output_tree import is_within, refuse_overlap
-from faceprep.core.paths import exists, is_folder, real_path
+from faceprep.core.paths import exists, is_folder, is_present, real_path
 from faceprep.core.state_file import STATE
 from faceprep.core.text import format_bytes
 from faceprep.core.types import Request, Shard, Share, Stage, Work
@@ -61,6 +62,19 @@ def _refuse_file_name(output: Path) -> None:
             found=f"that of a {output.suffix} file",
             remedy="Name a folder; faceprep convert turns it into other sets.",
         )
+
+
+def refuse_closed_places(folders: Sequence[Path]) -> None:
+    """Refuse folders that cannot be made or written in."""
+    for folder in folders:
+        nearest = next(each for each in (folder, *folder.parents) if is_present(each))
+        if not is_folder(nearest):
+            raise OutputError(
+                "a file is in the way", path=folder, expected="a folder", found=f"{nearest}, a file"
+            )
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            problem = "Permission denied: no file or folder can be made in it"
+            raise OutputError(problem, path=nearest, remedy="Choose another output.")
 
 
 def refuse_linked_state(folders: Sequence[Path]) -> None:
@@ -166,7 +180,7 @@ def refuse_other_number(before: Mapping[str, Any], share: Share, output: Path) -
             path=output,
             expected=f"--shard {min(share.number, n)}/{n}",
             found=f"--shard {share}",
-            remedy=_AFRESH,
+            remedy="Start all processes with the same number, or remove the output first.",
         )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from faceprep.core import input_faults, storage
 from faceprep.core.examination import use_workers
 from faceprep.core.job import Job
+from faceprep.core.names import is_class_map
 from faceprep.core.os_errors import name_faults
 from faceprep.core.paths import exists
 from faceprep.core.scratch import scratch_folder
@@ -52,6 +53,7 @@ def preview_job(job: Job, request: Request, runner: Runner | None = None) -> Sum
             root, state, before = str(places.root), str(places.state), _find_earlier(places)
         folders = folders_of(job, here)
         preflight.refuse_bad_places(here, folders, job.writes_in_place(here))
+        preflight.refuse_closed_places([places.root / top for top in places.tops or ("",)])
         preflight.refuse_linked_state(places.state_folders())
         preflight.refuse_bad_share(here, job.writes_in_place(here))
         is_fresh = request.overwrite or _is_void(before, root)
@@ -137,7 +139,7 @@ def _is_void(before: Mapping[str, Any] | None, root: str) -> bool:
     files = (before or {}).get("files")
     if not files or not (before or {}).get("finished"):
         return False
-    return not any(exists(f"{root}/{name}") for name in files)
+    return not any(exists(f"{root}/{name}") for name in files if not is_class_map(name))
 
 
 def _plan(

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.csv import CsvReader, csv_bytes
+from faceprep.core.names import CLASSES_CSV
 
-CLASSES_CSV = "classes.csv"
 _COLUMNS = ["class", "name", "images"]
 
 

@@ -39,7 +39,9 @@ def may_write_map(output: Path, names: Sequence[str], may_drop: bool = False) ->
     if not os.path.lexists(path):
         return True
     has_same = class_map.has_classes(path, names)
-    if _is_ours(output, path) and (has_same or not _find_sharing(output)):
+    if has_same and path.name in _earlier_files(output):
+        return True
+    if _is_ours(output, path) and not _find_sharing(output):
         return True
     if has_same or (may_drop and class_map.has_some_classes(path, names)):
         return False
@@ -70,6 +72,11 @@ def _is_ours(output: Path, path: Path) -> bool:
     except (SourceError, ValueError):
         return False
     return sizes.get(path.name) == storage.size_of(path)
+
+
+def _earlier_files(output: Path) -> Sequence[str]:
+    """Return the names of the files that the earlier run of `output` was to write."""
+    return load_run(output.parent / STATE / output.name).get("files") or ()
 
 
 def _find_sharing(output: Path) -> list[str]:

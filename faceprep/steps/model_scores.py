@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from faceprep.core import items
 from faceprep.core.arrays import Pixels
 from faceprep.core.cpu import my_cores
 from faceprep.core.errors import OptionError
@@ -104,7 +105,7 @@ class ModelOptions(UsesDevice):
         batch: list[ScoredCrop | Outcome] = []
         for each in crops:
             batch.append(each)
-            if len(batch) == _BATCH:
+            if len(batch) >= items.most_at_once(_BATCH):
                 yield from self._score_batch(batch)
                 batch = []
         yield from self._score_batch(batch)

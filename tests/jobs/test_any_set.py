@@ -192,3 +192,11 @@ def test_merge_from_embeddings_of_a_container(source: Path, tmp_path: Path) -> N
     assert np.isfinite(load_embeddings(tmp_path / "in.npz").vectors).all()
     header = json.loads((tmp_path / "merged.plan.jsonl").read_text().splitlines()[0])
     assert header["source"] == str(tmp_path / "in.tar")
+
+
+def test_an_own_class_map_is_made_again_after_the_set_was(folder: Path, tmp_path: Path) -> None:
+    for gone in ("set.rec", "set_classes.csv"):
+        run(Convert(), folder, tmp_path / "set.rec")
+        (tmp_path / gone).unlink()
+    run(Convert(), folder, tmp_path / "set.rec")
+    assert (tmp_path / "set_classes.csv").exists()

@@ -179,3 +179,15 @@ def test_a_video_and_its_boxes_are_read(store: Store, tmp_path: Path) -> None:
     ]
     assert crops[0]
     assert crops[0] == crops[1]
+
+
+def test_objects_that_no_path_can_name_are_warned_of(
+    store: Store, face_folder: Path, tmp_path: Path
+) -> None:
+    image = next(face_folder.rglob("*.jpg"))
+    for key in ("odd/a/1.jpg", "odd/a//2.jpg", "odd/a/../3.jpg"):
+        store.put(image, key)
+    done = store.run("convert", "s3://faces/odd", tmp_path / "out")
+    assert "1 of 1 image" in done.stdout, done.stderr
+    assert "odd/a: objects below the prefix '' are not read: rename them" in done.stderr
+    assert "odd/a: objects below the prefix '..' are not read: rename them" in done.stderr

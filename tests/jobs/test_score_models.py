@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import warnings
 from pathlib import Path
 from typing import Any
@@ -172,3 +173,28 @@ def test_a_real_network_against_spoofing(tmp_path: Path) -> None:
     predictions, mask = (interpreter.get_tensor(outputs[name])[0] for name in sorted(outputs))
     (found,) = column(tmp_path / "out.parquet", "spoof")
     assert found == pytest.approx(float((np.abs(predictions) * mask).sum()), rel=1e-4)
+
+
+class Fragile:
+    """A scorer that a crop with a bright first pixel ends, whatever else is in the batch."""
+
+    fingerprint, provider, size = "fragile/1", "CPU", (112, 112)
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def score(self, crops: Any) -> Any:
+        if (crops[:, 0, 0, 0] > 200).any():
+            raise RuntimeError("too bright")
+        return crops[:, 0, 0, 0].astype(np.float32)
+
+
+def test_a_model_that_fails_on_one_crop_costs_that_crop(crops: Path, tmp_path: Path) -> None:
+    bright = {f"a/{i:02d}.png" for i, crop in enumerate(CROPS) if crop[0, 0, 0] > 200}
+    assert 0 < len(bright) < 64
+    summary = run(
+        crops, tmp_path / "out.parquet", 1, model=("python:tests.jobs.test_score_models:Fragile",)
+    )
+    assert summary.by_status == {"ok": len(CROPS) - len(bright), "crashed": len(bright)}
+    with (tmp_path / ".faceprep" / "out.parquet" / "failures.csv").open(newline="") as file:
+        assert {row["input"] for row in csv.DictReader(file)} == bright

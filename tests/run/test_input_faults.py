@@ -17,7 +17,7 @@ import pytest
 
 from faceprep import Request, SerialRunner, Summary, run_job
 from faceprep.core import paths
-from faceprep.core.errors import ResumeError, SourceError
+from faceprep.core.errors import OptionError, ResumeError, SourceError
 from faceprep.core.job import Job
 from faceprep.core.types import Work
 from faceprep.jobs import convert
@@ -230,3 +230,15 @@ def test_a_repaired_input_is_compared_with_the_choices_of_its_plan(
     monkeypatch.setattr(convert, "reads_fast", lambda images, order: True)
     assert run(job, images, output).failed == 0
     assert results(output.parent) == whole
+
+
+def test_a_fault_does_not_hide_a_wrong_option(images: Path, tmp_path: Path) -> None:
+    with locked(images / "locked", errno.EIO), pytest.raises(OptionError, match="suffix '.foo'"):
+        run(Convert(), images, tmp_path / "out.foo")
+
+
+def test_a_loop_of_links_does_not_hide_another_error(images: Path, tmp_path: Path) -> None:
+    (images / "loop").symlink_to("loop")
+    with pytest.raises(SourceError, match="rec cannot hold"):
+        run(Convert(), images, tmp_path / "out.rec")
+    assert run(Convert(), images, tmp_path / "out.tar").ok == 12

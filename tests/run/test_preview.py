@@ -117,3 +117,39 @@ def test_an_output_in_a_store(store: Store, rec_set: Path) -> None:
     store.ask("PUT", "/out/train.tar", b"of somebody else")
     done = store.run(*words, "--dry-run")
     assert done.returncode == 1 and "exists already" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["file/out", "file/out.tar", "file"])
+def test_a_file_in_the_way_of_the_output_is_refused(
+    name: str, rec_set: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_bytes(b"mine")
+    request = Request(rec_set, tmp_path / name)
+    with pytest.raises(FaceprepError, match="a file is in the way"):
+        preview_job(Convert(), request)
+    with pytest.raises(FaceprepError):
+        run_job(Convert(), request)
+    assert (tmp_path / "file").read_bytes() == b"mine"
+
+
+def test_a_place_without_permission_is_refused(
+    rec_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)
+    with pytest.raises(FaceprepError, match="Permission denied: no file or folder can be made"):
+        preview_job(Convert(), Request(rec_set, tmp_path / "out.tar"))
+
+
+def test_an_output_deleted_but_for_its_class_map_does_not_bind(
+    face_folder: Path, tmp_path: Path
+) -> None:
+    run_job(Convert(), Request(face_folder, tmp_path / "set.tar"))
+    (tmp_path / "set.tar").unlink()
+    other = tmp_path / "other" / "ann"
+    other.mkdir(parents=True)
+    image = next(face_folder.rglob("*.jpg"))
+    (other / "1.jpg").write_bytes(image.read_bytes())
+    request = Request(other.parent, tmp_path / "set.tar")
+    assert preview_job(Convert(), request).inputs == 1
+    assert run_job(Convert(), request).ok == 1
+    assert "0,ann,1" in (tmp_path / "set_classes.csv").read_text()

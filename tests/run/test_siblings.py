@@ -154,3 +154,14 @@ def test_places_with_a_home() -> None:
     name = places.part_name("0000", ".part")
     assert name == "out/.faceprep/parts/0000.part" and places.is_part(name)
     assert not places.is_part("out/0000.part")
+
+
+def test_a_folder_beside_that_cannot_be_made_is_refused_at_the_start(
+    request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_.output.mkdir(parents=True)
+    parent = request_.output.parent
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != parent)
+    with pytest.raises(OutputError, match="Permission denied: no file or folder can be made"):
+        run_job(JOB, request_, SERIAL)
+    assert not any(request_.output.iterdir())

@@ -13,10 +13,10 @@ import pyarrow as pa
 from faceprep.core.errors import SourceError
 from faceprep.core.io import npz, parquet
 from faceprep.core.io.npz import CLASSES, NAMES, NpzFile
+from faceprep.core.names import CLASSES_CSV
 from faceprep.core.paths import is_file
 from faceprep.core.text import parse_whole
 from faceprep.sets import class_map, lists, tfrecord, webdataset
-from faceprep.sets.class_map import CLASSES_CSV
 from faceprep.sets.distinct_keys import strip_suffix
 from faceprep.sets.lists import ListedImage
 from faceprep.sets.parquet_columns import KEY, LABEL

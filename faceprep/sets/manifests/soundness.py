@@ -22,11 +22,12 @@ import numpy as np
 from faceprep.core import storage
 from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError
+from faceprep.core.names import CLASSES_CSV
 from faceprep.core.shards import cut_evenly
 from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome, Shard, Sink
 from faceprep.sets import class_map
-from faceprep.sets.class_map import CLASSES_CSV, ClassRow
+from faceprep.sets.class_map import ClassRow
 from faceprep.sets.containers import open_set
 from faceprep.sets.image_set import ImageSet, check_sample
 from faceprep.sets.label_rules import Unlabelled

@@ -25,11 +25,11 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core import storage
+from faceprep.core.names import CLASSES_CSV
 from faceprep.core.shards import even_bounds
 from faceprep.core.text import count_noun
 from faceprep.core.types import Sink
 from faceprep.sets import class_map
-from faceprep.sets.class_map import CLASSES_CSV
 from faceprep.sets.recordio.framing import frame_image, frame_images
 from faceprep.sets.recordio.records import LABEL_AT
 
