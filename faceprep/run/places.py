@@ -99,6 +99,13 @@ class Places:
             return is_present(self.root / name)
         return exists(self.place_of(name))
 
+    def shown_output(self, output: Path) -> str:
+        """Return the name of the output that the user gave; `output` is its place on the disk."""
+        if self.store is None:
+            return str(output)
+        folder, _, name = self.store.state.rpartition(f"/{STATE}/")
+        return f"{folder}/{name}"
+
     @property
     def shown_failures(self) -> str:
         """Return where the user finds the list of failures."""

@@ -228,7 +228,8 @@ class Preparation:
             unfinished |= {FINISH}
         self._ledger.drop_pages(unfinished)
         if state.reports:
-            log.info("%s: resuming: %s", self._request.output, state.describe())
+            output = self._places.shown_output(self._request.output)
+            log.info("%s: resuming: %s", output, state.describe())
 
     def _load_reports(self, with_parts: bool) -> bool:
         """Load the reports, without those of shards to try again and of all stages after them.

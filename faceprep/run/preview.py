@@ -20,7 +20,7 @@ from faceprep.core.paths import exists
 from faceprep.core.scratch import scratch_folder
 from faceprep.core.state_file import RUN, STATE, find_state, load_record
 from faceprep.core.types import Request, Runner, Shard, ShardReport, Summary, Work
-from faceprep.core.urls import is_remote
+from faceprep.core.urls import is_remote, url_of
 from faceprep.run import planning, preflight
 from faceprep.run.engine import folders_of, places_of
 from faceprep.run.places import Places
@@ -70,7 +70,7 @@ def preview_job(job: Job, request: Request, runner: Runner | None = None) -> Sum
     _name_faults(planned)
     summary = _summarize(job, planned)
     return replace(
-        summary, seconds=round(time.monotonic() - started, 3), output=str(request.output)
+        summary, seconds=round(time.monotonic() - started, 3), output=url_of(request.output)
     )
 
 

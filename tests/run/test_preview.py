@@ -112,8 +112,12 @@ def test_an_output_in_a_store(store: Store, rec_set: Path) -> None:
     words = ("convert", rec_set / "train.rec", "s3://faces/out/train.tar")
     done = store.run(*words, "--dry-run", "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["inputs"] == 30
+    told = json.loads(done.stdout)
+    assert (told["inputs"], told["output"]) == (30, words[2])
     assert not store.objects()
+    for _ in range(2):
+        done = store.run("convert", rec_set / "train.rec", "s3://faces/made/train.tar")
+    assert "s3://faces/made/train.tar: resuming: 1 of 1 shards done" in done.stderr
     store.ask("PUT", "/out/train.tar", b"of somebody else")
     done = store.run(*words, "--dry-run")
     assert done.returncode == 1 and "exists already" in done.stderr
