@@ -12,6 +12,7 @@ from pathlib import Path
 
 from faceprep.core import storage
 from faceprep.core.errors import OutputError, SourceError
+from faceprep.core.os_errors import is_fault
 from faceprep.core.state_file import STATE, load_run
 from faceprep.sets import class_map
 from faceprep.tables.ledger import FINISH, Page, page_name
@@ -64,12 +65,19 @@ def _other_map(path: Path) -> OutputError:
 
 
 def _is_ours(output: Path, path: Path) -> bool:
-    """Return whether the earlier run of `output` wrote the map, and nobody has replaced it."""
+    """Return whether the earlier run of `output` wrote the map, and nobody has replaced it.
+
+    Raises SourceError for a fault of the disk.
+    """
     state = output.parent / STATE / output.name
     try:
         page = Page(FINISH, storage.read_bytes(state / page_name(FINISH)))
         sizes = dict(zip(page.outputs, page.sizes, strict=True))
-    except (SourceError, ValueError):
+    except ValueError:
+        return False
+    except SourceError as error:
+        if is_fault(error):
+            raise
         return False
     return sizes.get(path.name) == storage.size_of(path)
 

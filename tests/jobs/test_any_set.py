@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from faceprep.core.errors import OptionError, OutputError, SourceError
+from faceprep.core.os_errors import guard
 from faceprep.core.types import Request, Summary
 from faceprep.jobs.apply import Apply
 from faceprep.jobs.convert import Convert
@@ -200,3 +203,18 @@ def test_an_own_class_map_is_made_again_after_the_set_was(folder: Path, tmp_path
         (tmp_path / gone).unlink()
     run(Convert(), folder, tmp_path / "set.rec")
     assert (tmp_path / "set_classes.csv").exists()
+
+
+def test_a_disk_error_is_not_taken_for_a_map_of_another(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = Request((folder,), tmp_path / "set.tar", overwrite=True)
+    run_job(Dedupe(exact_only=True), request, SerialRunner())
+
+    def fail(*_: Any) -> None:
+        with guard("read", "finish.jsonl", SourceError):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("faceprep.sets.map_owner.Page", fail)
+    with pytest.raises(SourceError, match="finish.jsonl: cannot read: Input/output error"):
+        run_job(Dedupe(exact_only=True), request, SerialRunner())
