@@ -103,7 +103,7 @@ def list_prefix(path: str | os.PathLike[str]) -> dict[str, Entry]:
 
 
 def _warn_of_odd_name(root: str, name: str, kind: str) -> None:
-    """Warn of a prefix whose name is empty or made of dots, which no path can have."""
+    """Warn of a prefix called "", . or .., because no path can lead there."""
     last = name.rstrip("/").rpartition("/")[2]
     is_empty = kind == "directory" and name.strip("/") == root
     if is_empty or last in (".", ".."):

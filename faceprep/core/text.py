@@ -30,17 +30,6 @@ def count_noun(n: int, singular: str, plural: str = "") -> str:
     return f"{n:,} {noun}"
 
 
-def join_words(words: Sequence[str]) -> str:
-    """Join words or phrases as a sentence lists them.
-
-    >>> join_words(["age"]), join_words(["age", "pose", "light"])
-    ('age', 'age, pose and light')
-    """
-    if len(words) == 1:
-        return words[0]
-    return f"{', '.join(words[:-1])} and {words[-1]}"
-
-
 def name_all(noun: str, names: Sequence[str]) -> str:
     """Name all of some things; empty for none.
 
@@ -51,7 +40,7 @@ def name_all(noun: str, names: Sequence[str]) -> str:
         return ""
     if len(names) > 1:
         noun += "s"
-    return f"the {noun} {join_words(names)}"
+    return f"the {noun} {list_words(names)}"
 
 
 def encode_json(value: object) -> bytes:

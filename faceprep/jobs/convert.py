@@ -21,7 +21,7 @@ from faceprep.core.options import Values, check_ranges, option
 from faceprep.core.paths import full_path, is_file
 from faceprep.core.random_order import shuffled
 from faceprep.core.shards import cut_at, cut_evenly, even_bounds
-from faceprep.core.text import join_words
+from faceprep.core.text import list_words
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets import class_map
 from faceprep.sets.containers import (
@@ -200,7 +200,7 @@ class Convert(NamingOptions, Job):
         if losses and not self.allow_loss:
             suggested = suggest_containers(names)
             remedy = f"{suggested}, or use --allow-loss." if suggested else "Use --allow-loss."
-            problem = f"{writer.kind} cannot hold {join_words(losses)}"
+            problem = f"{writer.kind} cannot hold {list_words(losses)}"
             raise SourceError(problem, path=source, remedy=remedy)
 
     def _refuse_shards(self) -> None:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from faceprep.core.text import join_words
+from faceprep.core.text import list_words
 from faceprep.sets.image_set import MAX_LABELS, UNREAD
 from faceprep.sets.listing import is_text
 from faceprep.sets.set_writer import Capabilities, SetNames, SetWriter, are_labels
@@ -54,7 +54,7 @@ def find_lost_contents(found: _Contents, writer: type[SetWriter] | None = None) 
 def warn_of_losses(path: str, container: str, losses: Sequence[str]) -> None:
     """Warn that a container cannot hold something of the set at `path`, if there is anything."""
     if losses:
-        log.warning("%s: %s cannot hold %s", path, container, join_words(losses))
+        log.warning("%s: %s cannot hold %s", path, container, list_words(losses))
 
 
 def _find_lost_names(names: SetNames, writer: type[SetWriter], is_other_kind: bool) -> list[str]:

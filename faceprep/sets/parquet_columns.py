@@ -110,7 +110,7 @@ def columns_of(file: Path) -> Columns | None:
 def share_columns(files: Sequence[Path]) -> tuple[Columns, list[str]]:
     """Return the columns of all files, and the names of those that are not read.
 
-    Raises SourceError where the files differ in what is read, or hold no image.
+    Raises SourceError if the columns that are read differ between files, or a file has no images.
     """
     first: Columns | None = None
     others: dict[str, None] = {}

@@ -28,7 +28,7 @@ from faceprep.core.names import identity_of
 from faceprep.core.options import option
 from faceprep.core.paths import full_path
 from faceprep.core.shards import cut_evenly
-from faceprep.core.text import join_words
+from faceprep.core.text import list_words
 from faceprep.core.types import COPY, DROPPED, PLACING_MODES, Decision, Outcome, Shard, Sink
 from faceprep.core.urls import is_remote
 from faceprep.sets import class_map
@@ -129,7 +129,7 @@ def choose_target(
         names = _names_of(listed.listing.prefixed_paths(""), listed.is_folder)
         if losses := find_losses(names, writer):
             raise SourceError(
-                f"{writer.kind} cannot hold {join_words(losses)}",
+                f"{writer.kind} cannot hold {list_words(losses)}",
                 path=listed.path,
                 remedy=f"{suggest_containers(names)}.",
             )

@@ -139,7 +139,7 @@ def test_faces_without_a_crop_are_left_out_aloud(
     source = photos / "photos"
     assert run(source, tmp_path / "out.npz", net, faces=tmp_path / "few.parquet").ok == 1
     assert "2 faces without a crop in" in caplog.text
-    with pytest.raises(SourceError, match="no face of this table has a crop beside it"):
+    with pytest.raises(SourceError, match="no face of this table has a crop in its folder"):
         run(source, tmp_path / "no.npz", net, faces=tmp_path / "none.parquet")
 
 

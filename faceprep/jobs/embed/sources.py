@@ -46,8 +46,7 @@ from faceprep.vision.templates import Template, cut_crop, load_template
 log = logging.getLogger("faceprep")
 _SHARD = 256
 _PLACE = "place.json"
-_FOLDER, _SET, _FACES, _IJB = "folder", "set", "faces", "ijb"
-_REPEATED = "repeated"
+_FOLDER, _SET, _FACES, _IJB, _REPEATED = "folder", "set", "faces", "ijb", "repeated"
 """The stages of shards: what kind of source each of them reads."""
 
 
@@ -235,11 +234,15 @@ def _plan_faces(source: Path, wanted: Wanted, table: Path, scratch: Path) -> Sou
     found = plan_faces(table, photos, stage=_FACES, limit=wanted.limit, is_wanted=_is_crop)
     crops = full_path(table.parent)
     if not found.n_wanted:
-        raise SourceError("no face of this table has a crop beside it", path=table)
+        raise SourceError(
+            "no face of this table has a crop in its folder",
+            path=table,
+            remedy="Extract the faces again with --select all.",
+        )
     if found.n > found.n_wanted:
         n = count_noun(found.n - found.n_wanted, "face")
         log.warning("%s: %s without a crop in %s left out", table, n, crops)
-    # names in a list have their own folder
+    # for a list, --relative-to is the folder of the photos, not of the crops
     prefix = _prefix(crops, None if photos.is_set else wanted.relative_to)
     return SourcePlan(found.shards, found.fingerprint, Place(crops, prefix), found.n_wanted)
 

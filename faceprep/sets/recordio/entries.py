@@ -42,7 +42,7 @@ def read_entries(index: Path, start: int = 0, stop: int | None = None) -> Entrie
 
 
 def _read_numbers(path: Path, offset: int, n_bytes: int) -> array[int]:
-    """Read the numbers in `n_bytes` bytes of a file, or all from `offset` on if it is -1."""
+    """Read the numbers in `n_bytes` bytes of a file from `offset`; -1 reads to its end."""
     numbers = array("q")
     with storage.open_source(path) as file:
         file.seek(offset)
