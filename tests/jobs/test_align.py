@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 import subprocess
 import sys
@@ -13,70 +12,21 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from faceprep import (
-    Align,
-    Convert,
-    ExtractPhotos,
-    ExtractVideo,
-    ProcessRunner,
-    Request,
-    SerialRunner,
-    run_job,
-)
+from faceprep import Align, Convert, ExtractPhotos, ExtractVideo, ProcessRunner, Request, run_job
 from faceprep.cli import main
 from faceprep.core.errors import OptionError, OutputError, ResumeError, SourceError
 from faceprep.core.faces import Faces
 from faceprep.core.landmarks import ARCFACE_112
-from faceprep.core.types import Runner, Summary
-from faceprep.tables.faces import FaceRow, FacesWriter, load_faces, rows_of
+from faceprep.tables.faces import FaceRow, load_faces
 from faceprep.vision.align import crop
 from faceprep.vision.codec import decode
 from faceprep.vision.templates import crop_transforms, load_template
+from tests.aligning import SERIAL, align, extracted, failures, rows_at, table_at
 from tests.fakes import expect_same_after_kills, results, tree
 from tests.flat_faces import Flat, flat_detectors, save
 from tests.real import DATA, ROOT, needs_data
 
-__all__ = ["flat_detectors"]
-SERIAL = SerialRunner()
-
-
-def align(
-    source: Path, output: Path, job: Align, runner: Runner = SERIAL, **asked: object
-) -> Summary:
-    return run_job(job, Request((source,), output, **asked), runner)  # type: ignore[arg-type]
-
-
-def failures(output: Path) -> list[list[str]]:
-    if not (output / "failures.csv").exists():
-        return []
-    with open(output / "failures.csv", newline="") as file:
-        return list(csv.reader(file))[1:]
-
-
-@pytest.fixture
-def extracted(tmp_path: Path, flat_detectors: None) -> Path:
-    """A folder with photos in `src`, and in `first` what extract-photos made of them."""
-    for i in range(5):
-        save(tmp_path / "src" / "ann" / f"{i}.png", Flat(40 + 9 * i, 50, 60 + i), ground=60 + i)
-    save(tmp_path / "src" / "ann" / "two.png", Flat(30, 20), Flat(180, 90, 91))
-    save(tmp_path / "src" / "bob" / "a.bmp", Flat(-0 + 250, 50, 70))
-    save(tmp_path / "src" / "bob" / "none.png")
-    run_job(
-        ExtractPhotos(detector="flat"), Request((tmp_path / "src",), tmp_path / "first"), SERIAL
-    )
-    return tmp_path
-
-
-def table_at(path: Path, rows: list[FaceRow]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "wb") as file, FacesWriter(file) as writer:
-        for row in rows:
-            writer.add(row)
-    return path
-
-
-def rows_at(path: Path) -> list[FaceRow]:
-    return list(rows_of(load_faces(path)))
+__all__ = ["extracted", "flat_detectors"]
 
 
 # The same again, and otherwise
