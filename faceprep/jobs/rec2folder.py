@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from faceprep.sets.recordio.coverage import Unindexed
 from faceprep.sets.recordio.entries import read_in_file_order
 from faceprep.sets.recordio.records import Damage, IdentityNames, ImageRecord, ImageRun, RecordFile
 from faceprep.sets.recordio.survey import survey_index
+
+log = logging.getLogger("faceprep")
 
 _SHARD = 2048
 _INDEX = "index"
@@ -46,6 +49,12 @@ class Rec2Folder(Job):
         n = rec_index.write_index(paths, index)
         found = survey_index(paths, index)
         found.warn(paths.rec)
+        if found.n_labels > 1 and not found.detection:
+            log.warning(
+                "%s: images with %d labels; a folder holds the first of them",
+                paths.rec,
+                found.n_labels,
+            )
         start = int(found.begins_with_header)
         stop = n if request.limit is None else min(n, start + request.limit)
         shards = [

@@ -26,14 +26,12 @@ from faceprep.models.files.preparation import InputOptions
 from faceprep.models.onnx_session import Runtime
 
 PREFIX = "python:"
+_IMPORTABLE = "a class that Python can import"
 _DETECTOR = ("fingerprint", "provider", "detect")
 _EMBEDDER = ("model", "provider", "template", "dim", "embed")
 _SCORER = ("fingerprint", "provider", "size", "score")
-_WHAT_CLASSES_RAISE = (ArithmeticError, AttributeError, ImportError, LookupError, OSError) + (
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
+_ANYTHING = (Exception, SystemExit)
+"""What the code of a user may raise besides Ctrl-C."""
 
 
 def open_detector_class(runtime: Runtime, source: str, **options: float) -> Detector:
@@ -129,12 +127,11 @@ def _open(source: str, members: tuple[str, ...], runtime: Runtime, **options: fl
         model = kind(runtime, **options)
     except FaceprepError:
         raise
-    except _WHAT_CLASSES_RAISE as error:
+    except _ANYTHING as error:
         expected = " and ".join(
             ["a class that is made with a Runtime", *map("{}=".format, options)]
         )
-        found = f"{type(error).__name__}: {error}"
-        raise OptionError(spec, expected=expected, found=found) from error
+        raise OptionError(spec, expected=expected, found=_describe(error)) from error
     missing = [member for member in members if not hasattr(model, member)]
     if missing:
         expected = f"a class with {', '.join(members)}"
@@ -155,7 +152,13 @@ def _load(spec: str, source: str) -> Any:
     except (ImportError, AttributeError) as error:
         raise OptionError(
             spec,
-            expected="a class that Python can import",
+            expected=_IMPORTABLE,
             found=str(error),
             remedy="Install its package, or add the folder of the module to PYTHONPATH.",
         ) from error
+    except _ANYTHING as error:
+        raise OptionError(spec, expected=_IMPORTABLE, found=_describe(error)) from error
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".removesuffix(": ")

@@ -123,7 +123,7 @@ def _report_bugs(work: Callable[[], ShardReport], shard: Shard) -> ShardReport:
     """Return what `work` on a shard returns, or the report of a shard that a bug has ended."""
     try:
         return work()
-    except Exception as end:
+    except (Exception, SystemExit) as end:  # a model of the user's own may call sys.exit
         if not _is_bug(end):
             raise
         log.debug("shard %s", shard.id, exc_info=True)
@@ -139,13 +139,13 @@ def crashed(shard: Shard, reason: str) -> ShardReport:
     return ShardReport(shard.id, n_inputs, {"crashed": n_inputs}, crash=reason)
 
 
-def _is_bug(end: Exception) -> bool:
+def _is_bug(end: BaseException) -> bool:
     """Return whether an exception is a bug of the program."""
     is_fault = isinstance(end, OSError) and bool(end.errno)
     return not (is_fault or isinstance(end, FaceprepError | MemoryError))
 
 
-def _describe_bug(bug: Exception) -> str:
+def _describe_bug(bug: BaseException) -> str:
     """Describe a bug in one line: what it was, and in which line of the source."""
     place = traceback.extract_tb(bug.__traceback__)[-1]
     return " ".join(

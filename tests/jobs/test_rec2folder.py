@@ -140,12 +140,16 @@ def test_labels_never_leave_the_target(tmp_path: Path) -> None:
     ]
 
 
-def test_the_identity_is_the_first_label(tmp_path: Path) -> None:
+def test_the_identity_is_the_first_label_and_others_are_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     write_rec(
         tmp_path, [(0, frame_image([8.0, 9.0], b"", 0)), (1, frame_image([4.0, 1.0], JPEG, 1))]
     )
-    convert(tmp_path, tmp_path / "out")
+    with caplog.at_level(logging.WARNING, "faceprep"):
+        convert(tmp_path, tmp_path / "out")
     assert sorted(tree(tmp_path / "out")) == ["4/1.jpg"]
+    assert "images with 2 labels; a folder holds the first of them" in caplog.text
 
 
 def test_a_list_label_with_an_image_at_key_0_is_no_header(tmp_path: Path) -> None:

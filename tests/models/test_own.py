@@ -75,6 +75,14 @@ class Unsure(Centre):
 class Broken:
     def __init__(self, runtime):
         raise RuntimeError("no weights")
+
+class Misspelled:
+    def __init__(self, runtime):
+        self.net = a_net
+
+class Exits:
+    def __init__(self, runtime):
+        raise SystemExit
 """
 
 
@@ -82,6 +90,8 @@ class Broken:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with the module `my_models`."""
     (tmp_path / "my_models.py").write_text(MODULE)
+    (tmp_path / "torn.py").write_text("def open(")
+    (tmp_path / "exits.py").write_text("raise SystemExit(4)")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(__import__("sys").modules, "my_models", raising=False)
@@ -123,6 +133,10 @@ def test_a_scorer_names_its_column_and_takes_no_settings_of_files() -> None:
         ("python:no_such_module:Centre", "No module named 'no_such_module'"),
         ("python:my_models:Center", "has no attribute 'Center'"),
         ("python:my_models:Broken", "RuntimeError: no weights"),
+        ("python:my_models:Misspelled", "NameError: name 'a_net' is not defined"),
+        ("python:my_models:Exits", "found SystemExit"),
+        ("python:torn:Centre", "found SyntaxError: '(' was never closed"),
+        ("python:exits:Centre", "found SystemExit: 4"),
         ("python:my_models:Redness", "found no model, template, dim, embed"),
     ],
 )

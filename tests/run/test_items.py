@@ -78,6 +78,8 @@ def happen(what: str) -> None:
         time.sleep(1.5)
     if what == "raises":
         raise ValueError("a bug")
+    if what == "exits":
+        sys.exit("a bug")
 
 
 def fill(folder: Path, bad: dict[int, str]) -> Path:
@@ -99,6 +101,7 @@ def failures(output: Path) -> list[list[str]]:
         ("aborts", "crashed", "05: the worker was killed by SIGABRT"),
         ("hangs", "timed_out", "05: took longer than 0.7 s"),
         ("raises", "crashed", "05: ValueError: a bug (test_items.py:"),
+        ("exits", "crashed", "05: SystemExit: a bug (test_items.py:"),
     ],
 )
 def test_one_item_costs_one_item(

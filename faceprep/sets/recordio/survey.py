@@ -48,13 +48,15 @@ class RecSurvey:
     """The findings: `n` entries of the index, which of them are metadata, and what it leaves out.
 
     `begins_with_header`: the first entry is the header. `detection` is (header numbers, numbers per
-    object) where the labels are those of a detection set. `faults` are outcomes of the file.
+    object) where the labels are those of a detection set. `n_labels` is the most labels of one of
+    the images that were read. `faults` are outcomes of the file.
     """
 
     n: int
     metadata: Metadata
     begins_with_header: bool
     detection: tuple[int, int] | None
+    n_labels: int
     faults: tuple[Outcome, ...]
 
     @property
@@ -131,7 +133,8 @@ def _survey(paths: RecPaths, keys: Column, offsets: Column) -> RecSurvey:
         )
     begins = metadata.header is not None and int(keys[0]) == HEADER_KEY
     faults = tuple(_unindexed(paths, offsets)) if paths.idx else ()
-    return RecSurvey(len(keys), metadata, begins, _detection_layout(labels), faults)
+    n_labels = max(map(len, labels), default=1)
+    return RecSurvey(len(keys), metadata, begins, _detection_layout(labels), n_labels, faults)
 
 
 def _may_have_header(rec: Path, keys: Column, offsets: Column) -> bool:
