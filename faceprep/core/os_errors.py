@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fnmatch
 import glob
 import os
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from faceprep.core.errors import (
 )
 from faceprep.core.store_errors import StoreError
 from faceprep.core.suggest import did_you_mean
-from faceprep.core.urls import find_foreign_name, is_remote
+from faceprep.core.urls import find_foreign_name, is_remote, url_of
 
 NAME_A_FILE = "Name a file."
 _MOST_NAMES = 10_000
@@ -115,26 +116,34 @@ def missing_source(path: str | os.PathLike[str]) -> SourceError:
     Raises OptionError where the name has a foreign scheme.
     """
     refuse_foreign_name(path)
+    problem, remedy = "no such file or folder", ""
     if is_remote(path):
         with guard("look at", path, SourceError):
             problem, remedy = stores.explain_missing(path)
+    shard = _find_shard(Path(path))
+    if not shard:
+        remedy = remedy or _similar_path(Path(path)) or "Check the path."
         return SourceError(problem, path=path, remedy=remedy)
-    path = Path(path)
-    shards: list[Path] = []
-    if path.suffix:
-        with suppress(OSError):
-            pattern = f"{glob.escape(path.stem)}-00000-of-[0-9]*{glob.escape(path.suffix)}"
-            shards = sorted(path.parent.glob(pattern))
-    if not shards:
-        remedy = _similar_path(path) or "Check the path."
-        return SourceError("no such file or folder", path=path, remedy=remedy)
     return SourceError(
-        "no such file or folder",
+        problem,
         path=path,
         expected="one of its shards, which stands for all of them",
-        found=str(shards[0]),
+        found=shard,
         remedy="Name that one.",
     )
+
+
+def _find_shard(path: Path) -> str:
+    """Return the first of the shards that --shards wrote for a missing output; empty without."""
+    if not path.suffix:
+        return ""
+    folder = path.parent
+    pattern = f"{glob.escape(path.stem)}-00000-of-[0-9]*{glob.escape(path.suffix)}"
+    with suppress(OSError):
+        names = stores.list_prefix(folder) if is_remote(folder) else os.listdir(folder)
+        if shards := sorted(fnmatch.filter(names, pattern)):
+            return str(url_of(folder / shards[0]))
+    return ""
 
 
 def _similar_path(path: Path) -> str:

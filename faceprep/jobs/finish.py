@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 
 from faceprep.core.errors import SourceError
 from faceprep.core.job import Continuation, Job
+from faceprep.core.os_errors import missing_source
+from faceprep.core.paths import exists
 from faceprep.core.restored_job import restore_job
 from faceprep.core.state_file import RUN, find_state, load_record
 from faceprep.core.types import Request
@@ -40,6 +42,8 @@ def _load_run(output: Path) -> Mapping[str, Any]:
         run = find_run(output)
         if run and run.get("command"):
             return run
+        if not exists(output):
+            raise missing_source(output)
         raise _nothing_to_finish(output)
     folder, inner = output, [RUN]
     if not output.is_dir():

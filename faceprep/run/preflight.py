@@ -14,7 +14,7 @@ from faceprep.core.os_errors import missing_source
 from faceprep.core.output_tree import is_within, refuse_overlap
 from faceprep.core.paths import exists, is_folder, is_present, real_path
 from faceprep.core.state_file import STATE
-from faceprep.core.text import format_bytes
+from faceprep.core.text import format_bytes, list_words
 from faceprep.core.types import Request, Shard, Share, Stage, Work
 from faceprep.run import planning
 
@@ -26,6 +26,7 @@ _CONTAINERS = tuple(
 )
 _SET_FILES = tuple(suffix for entry in registry.CONTAINERS.values() for suffix in entry.suffixes)
 _AFRESH = "Use the same options to resume, another output, or --overwrite to start again."
+_AGAIN_TOGETHER = "To start again, remove the output, then start all processes."
 
 
 def refuse_bad_places(request: Request, folders: Sequence[Path], in_place: bool = False) -> None:
@@ -89,13 +90,14 @@ def refuse_linked_state(folders: Sequence[Path]) -> None:
             )
 
 
-def refuse_other_run(before: Mapping[str, Any], now: Mapping[str, Any], output: Path) -> None:
+def refuse_other_run(before: Mapping[str, Any], now: Mapping[str, Any], request: Request) -> None:
     """Refuse a run that began with another command, other sources or other options."""
+    output, is_shared = request.output, request.share is not None
     if not before:
         raise ResumeError(
             "the state of the earlier run is damaged",
             path=output,
-            remedy="Start again with --overwrite.",
+            remedy=_AGAIN_TOGETHER if is_shared else "Start again with --overwrite.",
         )
     then_options, now_options = before.get("options", {}), now["options"]
     differences = [
@@ -110,7 +112,9 @@ def refuse_other_run(before: Mapping[str, Any], now: Mapping[str, Any], output: 
         if has_same_command and then_options.get(name) != value
     ]
     remedy = _AFRESH
-    if not has_same_command:
+    if is_shared:
+        remedy = f"Use the same options to resume, or another output. {_AGAIN_TOGETHER}"
+    elif not has_same_command:
         remedy = (
             "Use another output, or --overwrite, which removes what "
             f"{before.get('command')} wrote there."
@@ -146,10 +150,7 @@ def refuse_bad_share(request: Request, in_place: bool) -> None:
             "--shard", expected=f"1/{share.n} to {share.n}/{share.n}", found=f"{share}"
         )
     if request.overwrite:
-        raise OptionError(
-            "--shard and --overwrite exclude each other",
-            remedy="Remove the output, then start all processes.",
-        )
+        raise OptionError("--shard and --overwrite exclude each other", remedy=_AGAIN_TOGETHER)
     if in_place:
         raise OptionError("--shard: an output that replaces its input cannot be shared")
 
@@ -195,10 +196,11 @@ def refuse_missing_shares(
     shares = [Share(number, n) for number in range(1, n + 1)]
     missing = [str(share) for share in shares if not is_done(share.take(stage.shards))]
     if missing:
+        verb, which = ("is", "it") if len(missing) == 1 else ("are", "them")
         raise ResumeError(
-            f"cannot be joined yet: --shard {', '.join(missing)} is not done",
+            f"cannot be joined yet: --shard {list_words(missing)} {verb} not done",
             path=output,
-            remedy="Start it again with the same options, then finish.",
+            remedy=f"Start {which} again with the same options, then finish.",
         )
 
 

@@ -162,7 +162,7 @@ class Preparation:
         before = self._earlier
         if before is not None and not self._is_void:
             now = planning.describe(self._job, self._request)
-            preflight.refuse_other_run(before, now, self._request.output)
+            preflight.refuse_other_run(before, now, self._request)
             preflight.refuse_other_share(before, self._request)
 
     def _refuse_conflicts(self) -> None:

@@ -148,7 +148,7 @@ def _plan(
     """Plan the run in a temporary folder, and refuse a resumption that does not fit."""
     if before is None:
         return planning.plan(job, request, scratch)
-    preflight.refuse_other_run(before, planning.describe(job, request), request.output)
+    preflight.refuse_other_run(before, planning.describe(job, request), request)
     preflight.refuse_other_share(before, request)
     request = replace(request, choices=planning.choices_of(before))
     planned = planning.plan(job, request, scratch)

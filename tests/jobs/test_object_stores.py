@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from faceprep.core.errors import SourceError
+from faceprep.jobs.finish import Finish
 from faceprep.synthetic.video import write_siw_like
 from tests.command import faceprep
 from tests.object_store import CUT, FAIL, SLOW, Store, running_store
@@ -116,6 +118,7 @@ def test_an_image_that_stays_away_is_one_outcome_and_is_tried_again(
     [
         ("s3://faces/none.rec", {}, "no such object or prefix. Check the path."),
         ("s3://nobody/none.rec", {}, "no such bucket: nobody."),
+        ("s3://faces/sets/cut.tar", {}, "found s3://faces/sets/cut-00000-of-00002.tar. Name that"),
         ("s3://faces/x.rec", {"AWS_PROFILE": "nobody"}, "no valid credentials for the store"),
         (
             "s3://faces/x.rec",
@@ -130,7 +133,12 @@ def test_an_image_that_stays_away_is_one_outcome_and_is_tried_again(
     ],
 )
 def test_a_refusal_is_one_line(
-    path: str, environment: dict[str, str], line: str, store: Store, tmp_path: Path
+    path: str,
+    environment: dict[str, str],
+    line: str,
+    store: Store,
+    containers: Path,
+    tmp_path: Path,
 ) -> None:
     done = store.run("convert", path, tmp_path / "out.tar", **environment)
     assert done.returncode == 1
@@ -138,6 +146,22 @@ def test_a_refusal_is_one_line(
     assert path in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("output", "problem"),
+    [
+        ("s3://nobody/out.tar", "no such bucket: nobody"),
+        ("s3://faces/none", "no such object or prefix"),
+        ("s3://faces/sets", "no run to finish here"),
+    ],
+)
+def test_nothing_to_finish(
+    output: str, problem: str, store: Store, containers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.enter(monkeypatch)
+    with pytest.raises(SourceError, match=problem):
+        Finish().resume(Path(output))
 
 
 def test_a_missing_package_is_named_with_its_extra(tmp_path: Path) -> None:

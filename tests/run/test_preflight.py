@@ -54,6 +54,9 @@ def test_a_folder_named_like_a_file_of_images_is_refused(tmp_path: Path, name: s
 def test_missing_source(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"none\.txt: no such file or folder\. Check the path"):
         run_job(Lines(), Request((tmp_path / "none.txt",), tmp_path / "out"), SERIAL)
+    (tmp_path / "none-00000-of-00002.txt").touch()
+    with pytest.raises(SourceError, match=r"found .*/none-00000-of-00002\.txt\. Name that one"):
+        run_job(Lines(), Request((tmp_path / "none.txt",), tmp_path / "out"), SERIAL)
     assert not (tmp_path / "out").exists()
 
 

@@ -148,6 +148,8 @@ def test_other_options_and_versions(request_: Request, monkeypatch: pytest.Monke
     second = replace(request_, share=Share(2, 3))
     with pytest.raises(ResumeError, match=r"begun differently \(--suffix '\.txt' then, '\.md' now"):
         run_job(Lines(suffix=".md"), second, SERIAL)
+    with pytest.raises(ResumeError, match="To start again, remove the output, then start all"):
+        run_job(Lines(suffix=".md"), second, SERIAL)
     monkeypatch.setattr("faceprep.run.planning.__version__", "0.0.1")
     monkeypatch.setattr("faceprep.run.preflight.__version__", "0.0.1")
     with pytest.raises(ResumeError, match=r"begun by another version: expected faceprep .*0\.0\.1"):
