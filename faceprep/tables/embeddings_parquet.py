@@ -39,7 +39,12 @@ def load_about(path: _Path) -> dict[str, str]:
     """Load the facts in the metadata of the schema. Raises SourceError."""
     with parquet.open_parquet(path) as table:
         metadata = table.schema_arrow.metadata or {}
-    return {key.decode(): value.decode() for key, value in metadata.items()}
+    return {_text(key): _text(value) for key, value in metadata.items()}
+
+
+def _text(metadata: bytes) -> str:
+    """Return what another program may have written as text; escape what is not UTF-8."""
+    return metadata.decode("utf-8", "backslashreplace")
 
 
 def count_rows(path: _Path) -> int:
