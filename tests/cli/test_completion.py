@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from unittest import mock
 
 import pytest
+from click.shell_completion import get_completion_class
 
+from faceprep import cli
 from faceprep.core import registry
 from tests.real import ROOT
 
@@ -15,30 +18,39 @@ SHELLS = ("bash", "zsh", "fish")
 FACEPREP = "import sys; sys.argv[0] = 'faceprep'; from faceprep.__main__ import main; main()"
 
 
-def answer(shell: str, act: str, words: tuple[str, ...] = (), **environment: str) -> str:
+Words = tuple[str, ...]
+
+
+def line_of(shell: str, words: Words) -> dict[str, str]:
+    """Return what the script of a shell tells of its line, of which `words` are there."""
     last = words[-1] if shell == "fish" and words else str(len(words) - 1)
-    told = {
-        "_FACEPREP_COMPLETE": f"{shell}_{act}",
-        "COMP_WORDS": " ".join(words),
-        "COMP_CWORD": last,
-    }
+    return {"COMP_WORDS": " ".join(words), "COMP_CWORD": last}
+
+
+def answer(shell: str, act: str, words: Words = ()) -> str:
+    """Ask as a shell does."""
+    told = {"_FACEPREP_COMPLETE": f"{shell}_{act}", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", FACEPREP],
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | told | environment,
+        env=os.environ | told | line_of(shell, words),
     )
     assert done.stderr == ""
     return done.stdout
 
 
 def completed(shell: str, *words: str) -> list[tuple[str, str]]:
-    """(kind, value) of each answer to a line of which `words` are there, the last one perhaps
-    begun only.
-    """
-    text = answer(shell, "complete", words)
+    """Return (kind, value) of each answer; the last of `words` may be begun only."""
+    kind = get_completion_class(shell)
+    assert kind is not None
+    with mock.patch.dict(os.environ, line_of(shell, words)):
+        return parse(shell, kind(cli.faceprep, {}, "faceprep", "_FACEPREP_COMPLETE").complete())
+
+
+def parse(shell: str, text: str) -> list[tuple[str, str]]:
     if shell == "zsh":
         parts = text.splitlines()
         return list(zip(parts[::3], parts[1::3], strict=True))
@@ -54,10 +66,9 @@ def test_the_script_asks_for_answers(shell: str) -> None:
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_commands(shell: str) -> None:
-    assert completed(shell, "faceprep", "ext") == [
-        ("plain", "extract-photos"),
-        ("plain", "extract-video"),
-    ]
+    words = ("faceprep", "ext")
+    assert completed(shell, *words) == parse(shell, answer(shell, "complete", words))
+    assert completed(shell, *words) == [("plain", "extract-photos"), ("plain", "extract-video")]
     assert [value for _, value in completed(shell, "faceprep", "")] == list(registry.COMMANDS)
 
 

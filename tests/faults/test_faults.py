@@ -18,9 +18,9 @@ pytestmark = [
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="LD_PRELOAD needs Linux"),
     pytest.mark.skipif(compiler() is None, reason="no C compiler (cc, gcc or clang) for fault.c"),
 ]
-N_CASES, N_POINTS = 25, 3
+N_CASES, N_POINTS = 13, 4
 """Cases a day, and points of each."""
-N_READ_CASES, N_READ_POINTS = 6, 5
+N_READ_CASES, N_READ_POINTS = 5, 6
 """Cases a day whose reads are disturbed, and points of each."""
 PLANTED = {
     "in-place": "neither old nor new",
@@ -46,10 +46,14 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
         yield harness
 
 
-def stand(trial: Trial, chosen: list[Point], words: str) -> None:
-    """Disturb a command at the chosen points; fail with what was found, and how to repeat it."""
+def stand(trial: Trial, chosen: list[Point], words: str, most: int | None = None) -> None:
+    """Disturb a command at the chosen points, `most` of them; fail with what was found.
+
+    Says how to repeat it.
+    """
     for point in chosen:
-        trial.try_point(point)
+        if trial.n_tried != most:
+            trial.try_point(point)
     again = " ".join(f"--point {finding.point}" for finding in trial.findings if finding.operation)
     text = "\n".join(map(str, trial.findings))
     assert not trial.findings, f"{text}\nAgain: python -m tests.faults {words} {again}"
@@ -81,7 +85,8 @@ def test_a_command_on_ray_stands_a_read_fault_of_the_day(harness: Harness) -> No
     """One alone, since each start makes a Ray cluster."""
     pytest.importorskip("ray")
     trial = Trial(harness, CASES["convert-tar"], "ray", SCENES[TURN % len(SCENES)])
-    stand(trial, choose_points(trial.points, 1, TURN), "convert-tar --runner ray --reads")
+    chosen = choose_points(trial.points, 5, TURN)  # not every read comes again
+    stand(trial, chosen, "convert-tar --runner ray --reads", most=1)
 
 
 def test_every_planted_fault_is_expected() -> None:

@@ -174,7 +174,7 @@ def check_losses(start: Path, other: Path, before: list[Found], in_order: bool, 
         assert set(summary.by_status) <= {"ok", "bad_name"}
 
 
-EXAMPLES = settings(max_examples=6, deadline=None)
+EXAMPLES = settings(max_examples=4, deadline=None)
 
 
 @pytest.mark.parametrize(("first", "second"), PAIRS)

@@ -35,18 +35,26 @@ LONG = "rr.byr" * 10
 
 
 @dataclass(frozen=True)
-class Pieces(PatchVideo):
-    """A video of two seconds is three pieces. Its workers have a decoder that acts on names."""
+class PatchThirds(PatchVideo):
+    """A video of two seconds is three pieces."""
 
     piece_s: ClassVar[float] = 0.75
+
+
+class Pieces(PatchThirds):
+    """Its workers have a decoder that acts on names."""
 
     def warm_up(self) -> None:
         stub_decoder()
 
 
 def stub_decoder() -> None:
-    """Crash or hang at the header of a video of that name, in this process, for good."""
+    """Crash or hang at the header of a video of that name, in this process, for good.
+
+    The packets behind the header of a video that is called `packets` come slowly.
+    """
     real, packets_of = decoder._open, index.packets_of
+    pauses: list[float] = []
 
     def opened(path: str) -> Any:
         name, folder = os.path.basename(path), os.path.dirname(path)
@@ -58,11 +66,12 @@ def stub_decoder() -> None:
             time.sleep(1000)
         if name.startswith("slow"):
             time.sleep(2)
+        pauses.append(0.03 if name.startswith("packets") else 0)
         return real(path)
 
     def slowly(container: Any, stream: Any) -> Iterator[Any]:
         for packet in packets_of(container, stream):
-            time.sleep(0.03)
+            time.sleep(pauses[-1])
             yield packet
 
     decoder._open = opened
@@ -124,13 +133,6 @@ def planned(runner: Runner | None, source: Path, scratch: Path) -> Iterator[Work
         yield planning.plan(job, request, scratch).work
 
 
-@dataclass(frozen=True)
-class PatchThirds(PatchVideo):
-    """A video of two seconds is three pieces."""
-
-    piece_s: ClassVar[float] = 0.75
-
-
 def test_the_plan_does_not_depend_on_who_examines(videos: Path, tmp_path: Path) -> None:
     (videos / "none.mov").write_text("no video")
     for number in range(4):
@@ -153,7 +155,7 @@ def test_a_header_that_crashes_or_hangs_costs_its_video(
     videos: Path, mixed: Path, tmp_path: Path
 ) -> None:
     whole, output = tmp_path / "whole", tmp_path / "out"
-    run_job(Pieces(), Request((videos,), whole), ProcessRunner(2))
+    run_job(PatchThirds(), Request((videos,), whole), SerialRunner())
     request = Request((mixed,), output)
     done = run_job(Pieces(), request, ProcessRunner(2, item_timeout=1.5))
     assert crops(output) == crops(whole) and len(crops(output)) > 40
@@ -173,7 +175,7 @@ def test_more_time_is_given_if_asked_for(videos: Path, tmp_path: Path) -> None:
     more = replace(request, item_timeout=60)
     assert not run_job(Pieces(), more, ProcessRunner(2, item_timeout=60)).failed
     whole = Request((videos,), tmp_path / "whole")
-    run_job(Pieces(), whole, ProcessRunner(2))
+    run_job(PatchThirds(), whole, SerialRunner())
     assert results(request.output) == results(whole.output)
 
 
@@ -181,6 +183,7 @@ def test_a_slow_index_is_no_fault(videos: Path, tmp_path: Path) -> None:
     """Its 60 packets take longer than an item may."""
     for name in ("a.mp4", "z.mkv"):
         (videos / name).unlink()
+    (videos / "long.mp4").rename(videos / "packets.mp4")
     output = tmp_path / "out"
     done = run_job(Pieces(), Request((videos,), output), ProcessRunner(1, item_timeout=1.2))
     assert not done.failed and len(crops(output)) > 20
@@ -193,7 +196,7 @@ def test_a_repaired_video_is_planned_anew(videos: Path, tmp_path: Path) -> None:
     (videos / "repaired").touch()
     assert not run_job(Pieces(), request, ProcessRunner(2)).failed
     whole = Request((videos,), tmp_path / "whole")
-    run_job(Pieces(), whole, ProcessRunner(2))
+    run_job(PatchThirds(), whole, SerialRunner())
     assert results(request.output) == results(whole.output)
 
 
