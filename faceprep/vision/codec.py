@@ -58,7 +58,7 @@ def decode_noted(data: Buffer, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, st
     if is_animation(header.suffix, data):
         notes.append("an animation: its first frame is used")
     if has_sixteen_bits(header.suffix, data):
-        pixels, n_bits = _keep_upper_bits(_decode_sound(data, header, opencv().IMREAD_ANYDEPTH))
+        pixels, n_bits = _keep_upper_bits(_decode_sound(data, header, is_deep=True))
         if n_bits < 16:
             notes.append(f"{n_bits} of 16 bits are in use, and the upper 8 of them are kept")
     else:
@@ -66,11 +66,11 @@ def decode_noted(data: Buffer, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, st
     return pixels, "; ".join(notes)
 
 
-def _decode_sound(data: Buffer, header: ImageHeader, flags: int = 0) -> npt.NDArray[Any]:
-    """Decode an image with a sound header; `flags` are added to those of OpenCV."""
+def _decode_sound(data: Buffer, header: ImageHeader, is_deep: bool = False) -> npt.NDArray[Any]:
+    """Decode an image with a sound header, as uint16 if it `is_deep`."""
     if header.suffix == ".heic":
         return _decode_heic(data)
-    pixels, warnings = catch_warnings(lambda: _imdecode(data, flags))
+    pixels, warnings = catch_warnings(lambda: _imdecode(data, is_deep))
     if pixels is None:
         raise Undecodable("OpenCV cannot decode it")
     if damage := find_damage(warnings):
@@ -107,18 +107,19 @@ def _keep_upper_bits(pixels: npt.NDArray[Any]) -> tuple[Pixels, int]:
     return (pixels >> (n_bits - 8)).astype(np.uint8), n_bits
 
 
-def _imdecode(data: Buffer, flags: int) -> npt.NDArray[Any] | None:
+def _imdecode(data: Buffer, is_deep: bool) -> npt.NDArray[Any] | None:
     """Decode with OpenCV; return None where it fails."""
     cv2 = opencv()
+    flags = cv2.IMREAD_COLOR_RGB
+    if is_deep:  # as BGR: OpenCV 5.0 leaves the memory of an RGB TIFF of 16 bits as it was
+        flags = cv2.IMREAD_COLOR_BGR | cv2.IMREAD_ANYDEPTH
     try:
-        pixels: npt.NDArray[Any] | None = cv2.imdecode(
-            np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | flags
-        )
+        pixels: npt.NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         if error.code == cv2.Error.StsNoMem:
             raise MemoryError from error
         return None
-    return pixels
+    return pixels[..., ::-1] if is_deep and pixels is not None else pixels
 
 
 def _describe_bad_size(height: int, width: int, max_pixels: int) -> str:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from faceprep.core.arrays import Pixels
 from faceprep.core.io.image_end import check_image
 from faceprep.core.io.image_header import read_header
 from faceprep.vision import codec
@@ -113,6 +114,54 @@ def test_the_bits_in_use_become_eight(suffix: str, n_bits: int) -> None:
     assert note == (
         f"{n_bits} of 16 bits are in use, and the upper 8 of them are kept" * (n_bits < 16)
     )
+
+
+_APART, _FIRST = 200, 400
+"""Where the long fields and the first plane of a TIFF begin."""
+
+
+def tiff(pixels: Pixels, is_white_0: bool = False, are_planes_apart: bool = False) -> bytes:
+    """Write (height, width, channels) uint8 as a plain TIFF of 16 bits a channel."""
+    height, width, n = pixels.shape
+    samples = pixels.astype("<u2") * 257
+    if is_white_0:
+        samples = 65535 - samples
+    planes = samples.transpose(2, 0, 1) if are_planes_apart else samples[None]
+    n_planes, n_bytes = len(planes), samples.nbytes // len(planes)
+    columns = {
+        256: [width],
+        257: [height],
+        258: [16] * n,
+        262: [0 if is_white_0 else 1 if n == 1 else 2],
+        273: [_FIRST + plane * n_bytes for plane in range(n_planes)],
+        277: [n],
+        279: [n_bytes] * n_planes,
+        284: [1 + are_planes_apart],
+    }
+    entries, apart = b"", b""
+    for tag, values in columns.items():
+        text = struct.pack(f"<{len(values)}I", *values)
+        place = text if len(values) == 1 else struct.pack("<I", _APART + len(apart))
+        apart += text if len(values) > 1 else b""
+        entries += struct.pack("<HHI", tag, 4, len(values)) + place
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(columns)) + entries + bytes(4)
+    return (head.ljust(_APART, b"\0") + apart).ljust(_FIRST, b"\0") + planes.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("channels", "is_white_0", "are_planes_apart"),
+    [(3, False, False), (3, False, True), (1, False, False), (1, True, False)],
+)
+def test_every_tiff_of_16_bits_is_decoded(
+    channels: int, is_white_0: bool, are_planes_apart: bool
+) -> None:
+    """OpenCV may leave the memory as it was, with what another image has left there."""
+    data = tiff(FACE[..., :channels], is_white_0, are_planes_apart)
+    for value in (40, 200):
+        other = np.full(FACE.shape, value, np.uint16)
+        del other
+        pixels = decode(data)
+        assert pixels.flags.c_contiguous and (pixels == FACE[..., :channels]).all()
 
 
 def test_pgm_with_a_comment_and_colours_of_16_bits() -> None:

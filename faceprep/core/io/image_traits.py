@@ -8,7 +8,8 @@ from faceprep.core.io.heif_header import read_heif
 from faceprep.core.io.image_header import read_tiff_tags
 from faceprep.core.types import Buffer
 
-_TIFF_BITS = 258
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_PLANES = 258, 262, 284
+_WHITE_IS_ZERO, _PLANES_APART = 0, 2
 _WEBP_ANIMATION = 0x02
 _GIF_EXTENSION, _GIF_IMAGE = 0x21, 0x2C
 
@@ -30,7 +31,10 @@ def is_animation(suffix: str, data: Buffer) -> bool:
 
 
 def has_sixteen_bits(suffix: str, data: Buffer) -> bool:
-    """Return whether a sound image of the format `suffix` holds 16 bits a channel."""
+    """Return whether a sound image of the format `suffix` holds 16 bits a channel for OpenCV.
+
+    Of a TIFF whose 0 is white, or whose channels are apart, OpenCV reads 8 bits only.
+    """
     if suffix == ".png":
         return bool(data[24] == 16)
     if suffix in (".pgm", ".ppm"):
@@ -39,9 +43,12 @@ def has_sixteen_bits(suffix: str, data: Buffer) -> bool:
         return len(words) > 3 and words[3].isdigit() and int(words[3][:9]) > 255
     if suffix == ".tiff":
         try:
-            return read_tiff_tags(data).get(_TIFF_BITS) == 16
+            tags = read_tiff_tags(data)
         except struct.error:
             return False
+        is_plain = tags.get(_TIFF_PHOTOMETRIC) != _WHITE_IS_ZERO
+        is_plain &= tags.get(_TIFF_PLANES) != _PLANES_APART
+        return is_plain and tags.get(_TIFF_BITS) == 16
     return False
 
 
