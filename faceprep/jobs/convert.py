@@ -24,6 +24,7 @@ from faceprep.core.shards import cut_at, cut_evenly, even_bounds
 from faceprep.core.text import list_words
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets import class_map
+from faceprep.sets.class_numbers import NumberCheck, find_stated_classes, warn_of_changes
 from faceprep.sets.containers import (
     describe_writer,
     faults_after,
@@ -48,7 +49,7 @@ _MEMORY = 0.7
 """The share of the memory that a source may take and be read in any order."""
 _BATCH, _FEWEST = 100 << 20, 64
 """Bytes of a batch of a shuffle in two passes, and the fewest images in it."""
-_LOST = ".lost"
+_LOST, _NUMBERS = ".lost", ".numbers"
 _FILES = ("parts", "shards", "files")
 """Facts of indexes that list the files of a set."""
 _TYPICAL = 8 << 10
@@ -81,8 +82,8 @@ class Convert(NamingOptions, Job):
     .bin (pairs), or a list of files: .npz, .csv, .lst or .txt. Image bytes are copied, never
     encoded again, and keep their order. Nothing is lost silently: if DST cannot hold all that SRC
     has, the command stops before it writes anything and names what would be lost. --allow-loss
-    converts anyway. DST_classes.csv lists the class numbers. A damaged image is left out and named
-    in failures.csv.
+    converts anyway. DST_classes.csv lists the class numbers: those that SRC states in a class map,
+    else in the order of the identities. A damaged image is left out and named in failures.csv.
     """
 
     command: ClassVar[str] = "convert"
@@ -183,7 +184,8 @@ class Convert(NamingOptions, Job):
         """Choose the writer and its settings for all parts; refuse losses."""
         writer = _find_writer(output)
         names = SetNames.of(images, writer, self._base())
-        about = describe_writer(writer, names)
+        stated = find_stated_classes(images) if writer.takes_numbers else ()
+        about = describe_writer(writer, names, stated)
         self._refuse_losses(names, writer, images.path)
         storage.write_file(scratch / _WRITER, about, durable=False)
         return load_writer(output, scratch / _WRITER)
@@ -239,6 +241,8 @@ class Convert(NamingOptions, Job):
             samples = spills.read(shard, sink)
         if not writer.refers_to_files:
             samples = _shorten_keys(samples, images.below)
+        check = NumberCheck(writer.classes)
+        samples = check.watch(samples)
         outcomes = writer.write(samples, part, sink)
         for position, number, outcome in zip(positions, numbers, outcomes, strict=True):
             if not outcome.is_failure:
@@ -250,6 +254,7 @@ class Convert(NamingOptions, Job):
             yield outcome._replace(key=images.key(position))
         yield from faults_after(images, shard.stop)
         sink.open_part(_LOST).write(json.dumps(lost).encode())
+        sink.open_part(_NUMBERS).write(check.to_json())
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """Join files that were written in several parts, and write the class map."""
@@ -264,6 +269,10 @@ class Convert(NamingOptions, Job):
                 writer.join(name, of_file, sink)
         if writer.class_map in (work.files or ()) and not self._shares_map(writer):
             sink.write(writer.class_map, self._class_map(writer, shards, sink))
+        if writer.class_map in writer.side_files(1):
+            paths = [sink.part_path(shard.id, _NUMBERS) for shard in shards]
+            found = [storage.read_bytes(path) for path in paths if is_file(path)]
+            warn_of_changes(found, shards[0].source, request.output)
 
     def _class_map(self, writer: SetWriter, shards: Sequence[Shard], sink: Sink) -> bytes:
         with open_set(sink.scratch) as images:
@@ -280,7 +289,7 @@ class Convert(NamingOptions, Job):
             ).items():
                 by_name[name] -= n_lost
         classes = writer.classes.names
-        return class_map.encode(classes, [by_name[name] for name in classes])
+        return class_map.encode(classes, [by_name.get(name, 0) for name in classes])
 
 
 def _find_writer(output: Path) -> type[SetWriter]:

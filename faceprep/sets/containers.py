@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -124,9 +124,15 @@ def is_container_name(output: Path) -> bool:
     return bool(output.suffix) and find_writer(output) is not None
 
 
-def describe_writer(writer: type[SetWriter], names: SetNames) -> bytes:
-    """Return what `load_writer` needs to write a set with these names. Raises SourceError."""
-    about = {"settings": writer.choose_settings(names), "identities": list(names.identities)}
+def describe_writer(writer: type[SetWriter], names: SetNames, classes: Sequence[str] = ()) -> bytes:
+    """Return what `load_writer` needs to write a set with these names. Raises SourceError.
+
+    `classes` are the names of the classes by number, unless these follow from the identities.
+    """
+    about = {
+        "settings": writer.choose_settings(names),
+        "classes": list(classes) or Classes.of(names.identities).names,
+    }
     return json.dumps(about).encode()
 
 
@@ -143,4 +149,4 @@ def _load_writer(output: Path, path: Path, state: str) -> SetWriter:
     """Load a writer, as long as `state` names the state of its description."""
     about = json.loads(storage.read_bytes(path))
     writer = find_writer(output) or FolderWriter
-    return writer(output, Classes.of(about["identities"]), about["settings"])
+    return writer(output, Classes.in_order(about["classes"]), about["settings"])

@@ -26,6 +26,8 @@ MAX_LABELS = "max_labels"
 """Name of the fact that is the largest number of labels of an image; without it, one."""
 UNREAD = "unread"
 """Name of the fact that says what else a set holds, which is not read."""
+CLASS_NAMES = "class names"
+"""Name of the fact that lists the names of the classes by number, where a set states them."""
 FAULTS = "faults"
 """Name of the fact of an index that has the outcomes of the container itself."""
 _NOTHING: Mapping[str, bytes] = MappingProxyType({})

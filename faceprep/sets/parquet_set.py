@@ -33,7 +33,7 @@ from faceprep.sets.distinct_keys import (
     read_keys,
 )
 from faceprep.sets.file_family import find_files, fingerprint_files, unpack_place
-from faceprep.sets.image_set import FILES, UNREAD, ImageSet, Sample
+from faceprep.sets.image_set import CLASS_NAMES, FILES, UNREAD, ImageSet, Sample
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.parquet_columns import columns_of, share_columns
 from faceprep.sets.parquet_index import BAD_LABEL, NO_LABEL, at_row, is_row, read_parts
@@ -89,6 +89,7 @@ class ParquetSet(ImageSet):
                     check.add(part.keys)
                     labels.write(part.labels.tobytes())
         facts = {FILES: [str(file) for file in files], "column": columns.image}
+        facts[CLASS_NAMES] = list(columns.classes)
         facts[UNREAD] = name_all("other column", others)
         index.facts = facts | {FACT: check.choose()}
         index.fingerprint = fingerprint_files(files)

@@ -157,7 +157,11 @@ class Classes:
     @staticmethod
     def of(identities: Iterable[str]) -> Classes:
         """Assign class numbers: names sorted as numbers if all are numbers, else as text."""
-        names = sort_names(identities)
+        return Classes.in_order(sort_names(identities))
+
+    @staticmethod
+    def in_order(names: Sequence[str]) -> Classes:
+        """Assign the class numbers in the order of `names`."""
         return Classes(names, {name: number for number, name in enumerate(names)})
 
 
@@ -190,6 +194,8 @@ class SetWriter(ABC):
     """Whether the only part of a file is the file."""
     takes_new_names: ClassVar[bool] = True
     """Whether images may get other keys than they had, as a plan gives them."""
+    takes_numbers: ClassVar[bool] = True
+    """Whether the classes may have other numbers than in the order of their names."""
     refers_to_files: ClassVar[bool] = False
     """Whether it names files instead of holding images."""
     has_paths: ClassVar[bool] = False

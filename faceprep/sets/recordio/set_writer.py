@@ -45,6 +45,7 @@ class RecWriter(SetWriter):
     """Writes NAME.rec and NAME.idx."""
 
     kind: ClassVar[str] = "rec"
+    takes_numbers: ClassVar[bool] = False  # its header counts the identities
     can: ClassVar[Capabilities] = Capabilities(
         text_keys=False, identity_names=False, unnamed=False, many_labels=True
     )

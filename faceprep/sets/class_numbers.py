@@ -1,0 +1,94 @@
+"""The class numbers that a set states for its images, beside those that its identities get.
+
+Identities are numbered in the order of their names, unless the set itself says which class has
+which number: in the features of a .parquet, or in the class map beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from faceprep.core.paths import is_file
+from faceprep.core.text import count_noun
+from faceprep.core.types import Outcome
+from faceprep.sets.image_set import CLASS_NAMES, ImageSet, Sample
+from faceprep.sets.manifests.reader import load_class_names, name_class
+from faceprep.sets.set_writer import Classes
+
+log = logging.getLogger("faceprep")
+
+_N_DRAWN = 16
+
+
+def find_stated_classes(images: ImageSet) -> Sequence[str]:
+    """Return the names of the classes by number, as the set states them.
+
+    Empty where it states none, or where they are not those of its images. Raises SourceError for a
+    damaged class map.
+    """
+    names: Sequence[str] = images.index.facts.get(CLASS_NAMES) or _names_beside(Path(images.path))
+    known = set(names)
+    if len(known) < len(names) or not known.issuperset(images.index.identities):
+        return ()
+    return names if names and _are_stated(Classes.in_order(names), images) else ()
+
+
+def _names_beside(path: Path) -> Sequence[str]:
+    """Return the names in the class map beside a file; empty without one, or with a gap in it."""
+    found = (load_class_names(path) if is_file(path) else None) or {}
+    return [found[number] for number in range(len(found)) if number in found]
+
+
+def _are_stated(classes: Classes, images: ImageSet) -> bool:
+    """Return whether some images from all over the set state these numbers."""
+    last = len(images) - 1
+    drawn = sorted({last * i // (_N_DRAWN - 1) for i in range(_N_DRAWN)})
+    samples = [each for each in images.read(drawn) if isinstance(each, Sample) and each.labels]
+    return bool(samples) and all(
+        each.labels[0] == classes.number(each.identity) for each in samples
+    )
+
+
+class NumberCheck:
+    """Counts the images that get another class number than their set states."""
+
+    def __init__(self, classes: Classes) -> None:
+        self._classes = classes
+        self.n, self.first = 0, ""
+
+    def watch(self, samples: Iterable[Sample | Outcome]) -> Iterator[Sample | Outcome]:
+        """Pass the samples through, and count."""
+        for each in samples:
+            if isinstance(each, Sample) and each.labels:
+                self._look_at(each)
+            yield each
+
+    def _look_at(self, sample: Sample) -> None:
+        stated, number = sample.labels[0], self._classes.number(sample.identity)
+        # a number that is the name of the identity is kept by it
+        if number in (stated, -1) or name_class(stated, {}) == sample.identity:
+            return
+        self.n += 1
+        self.first = self.first or f"{sample.key} ({stated:g} there, {number} here)"
+
+    def to_json(self) -> bytes:
+        """Return what `warn_of_changes` needs."""
+        return json.dumps([self.n, self.first]).encode()
+
+
+def warn_of_changes(found: Iterable[bytes], source: str, output: Path) -> None:
+    """Warn of images whose class numbers have changed; `found` are those of the parts."""
+    counts = [json.loads(each) for each in found]
+    n = sum(n for n, _ in counts)
+    if n:
+        log.warning(
+            "%s: %s got another class number than in %s, such as %s, because classes are numbered "
+            "by identity. faceprep manifest sets other numbers, by --label-rule or --classes.",
+            output,
+            count_noun(n, "image"),
+            source,
+            next(first for _, first in counts if first),
+        )

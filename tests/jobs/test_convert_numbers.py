@@ -1,0 +1,107 @@
+"""convert keeps the class numbers that a set states, or warns that they change."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from faceprep.core.types import Request
+from faceprep.jobs.convert import Convert
+from faceprep.jobs.manifest import Manifest
+from faceprep.run.engine import run_job
+from faceprep.run.serial import SerialRunner
+from faceprep.sets import class_map
+from faceprep.sets.containers import index_set
+from faceprep.sets.image_set import Sample
+from faceprep.synthetic import encode_face, write_folder
+
+FACE = encode_face(1, 1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_folder(tmp_path / "folder", 3, 2)
+    return tmp_path / "folder"
+
+
+def manifest(source: Path, output: Path, **options: object) -> Path:
+    run_job(Manifest(seed=1, **options), Request((source,), output), SerialRunner())  # type: ignore[arg-type]
+    return output
+
+
+def convert(source: Path, output: Path) -> Path:
+    run_job(Convert(allow_loss=True), Request((source,), output), SerialRunner())
+    return output
+
+
+def numbers(path: Path) -> dict[str, float]:
+    """Return the class number of each image by the end of its name."""
+    with index_set(path, path.with_name(f"{path.name} index")) as images:
+        samples = list(images.read(range(len(images))))
+    found = [each for each in samples if isinstance(each, Sample)]
+    assert len(found) == len(samples)
+    return {"/".join(each.key.split(".")[0].split("/")[-2:]): each.labels[0] for each in found}
+
+
+def rows(output: Path) -> list[tuple[int, str, int]]:
+    return [(*row,) for row in class_map.load(output.with_name(class_map.name_for(output)))]
+
+
+@pytest.mark.parametrize("first", [".tar", ".csv", ".parquet", ".lst", ".npz"])
+@pytest.mark.parametrize("second", [".tar", ".parquet", ".csv"])
+def test_the_numbers_of_a_class_map_stay(
+    first: str, second: str, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fixed = tmp_path / "fixed.csv"
+    fixed.write_text("class,name,images\n0,zed,4\n1,2,4\n2,1,4\n3,0,0\n")
+    source = manifest(folder, tmp_path / f"a{first}", classes=fixed)
+    if second == ".csv" and first == ".tar":  # a list refers to files
+        source = manifest(folder, tmp_path / "other.csv", classes=fixed)
+    with caplog.at_level(logging.WARNING, "faceprep"):
+        output = convert(source, tmp_path / f"b{second}")
+    expected = {f"{name}/{i}": 3 - name for name in range(3) for i in range(2)}
+    assert numbers(output) == numbers(source) == expected
+    assert rows(output) == [(0, "zed", 0), (1, "2", 2), (2, "1", 2), (3, "0", 2)]
+    assert "another class number" not in caplog.text
+
+
+def test_the_classes_of_hugging_face_keep_their_order(tmp_path: Path) -> None:
+    source = tmp_path / "hf.parquet"
+    features = (
+        b'{"image": {"_type": "Image"}, "label": {"names": ["zoe", "ann"], "_type": "ClassLabel"}}'
+    )
+    table = pa.table({"image": [{"bytes": FACE, "path": None}] * 3, "label": [0, 1, 1]})
+    marked = table.replace_schema_metadata(
+        {"huggingface": b'{"info": {"features": %b}}' % features}
+    )
+    pq.write_table(marked, source)
+    output = convert(source, tmp_path / "out.tar")
+    assert rows(output) == [(0, "zoe", 1), (1, "ann", 2)]
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".csv"])
+def test_a_label_that_is_not_the_identity_is_warned_of(
+    suffix: str, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number, name in enumerate(["live/p", "spoof/p", "spoof/q"]):
+        (tmp_path / "people" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / str(number)).rename(tmp_path / "people" / name)
+    source = manifest(tmp_path / "people", tmp_path / f"a{suffix}", label_rule="live=0,spoof=1")
+    with caplog.at_level(logging.WARNING, "faceprep"):
+        output = convert(source, tmp_path / f"b{suffix}")
+    assert len(rows(output)) == 3
+    assert "2 images got another class number than in" in caplog.text
+    assert "(1 there, 2 here)" in caplog.text
+
+
+def test_a_map_of_other_numbers_is_not_used(tmp_path: Path, folder: Path) -> None:
+    """The names are those of classes, and the identities are numbers of classes."""
+    source = convert(folder, tmp_path / "a.tar")
+    (tmp_path / "a_classes.csv").write_text("class,name,images\n0,2,2\n1,1,2\n2,0,2\n")
+    output = convert(source, tmp_path / "b.tar")
+    assert numbers(output) == numbers(source)
+    assert rows(output) == [(0, "0", 2), (1, "1", 2), (2, "2", 2)]
