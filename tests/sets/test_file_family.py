@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -122,3 +123,15 @@ def test_numbers_begin_at_0_or_1(names: list[str], missing: list[str], tmp_path:
         (tmp_path / name).touch()
     found = find_parts(tmp_path, ".tar")
     assert (sorted(file.name for file in found.files), found.missing) == (sorted(names), missing)
+
+
+def test_a_part_of_a_rec_is_read_alone_with_a_hint(
+    write: Write, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, *_ = write(".rec")
+    with caplog.at_level(logging.WARNING, "faceprep"):
+        run_job(Convert(), Request((first.parent,), tmp_path / "all.tar"), SerialRunner())
+        assert not caplog.text
+        done = run_job(Convert(), Request((first,), tmp_path / "one.tar"), SerialRunner())
+    assert f"{first}: one of 4 parts, and only this one is read. Name their folder" in caplog.text
+    assert done.ok == 2

@@ -6,6 +6,7 @@ files, so it is IDENTITY/PART_KEY there.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -37,6 +38,8 @@ from faceprep.sets.recordio.records import (
 )
 from faceprep.sets.recordio.survey import survey_entries
 from faceprep.sets.set_index import IndexWriter, SetIndex
+
+log = logging.getLogger("faceprep")
 
 _LARGEST = 64 << 10
 """Bytes to read at once of a record whose end is not known, or is further away."""
@@ -82,6 +85,8 @@ class RecSet(ImageSet):
     def build_index(cls, path: Path, index: IndexWriter) -> None:
         """Write the columns: keys and offsets from the .idx, identities from the records."""
         parts = find_parts(path)
+        if len(parts) == 1:
+            _hint_at_parts(parts[0].rec)
         starts: list[int] = []
         faults = missing_faults(_missing_between([paths.rec.name for paths in parts]))
         for paths in parts:
@@ -206,6 +211,21 @@ def find_parts(source: Path) -> list[RecPaths]:
         if numbered:
             return [rec_index.find_rec(source / name) for name in numbered]
     return [rec_index.find_rec(source)]
+
+
+def _hint_at_parts(rec: Path) -> None:
+    """Warn where a .rec is one of the parts of a set, which the name of their folder stands for."""
+    match = _PART.fullmatch(rec.name)
+    if match is None:
+        return
+    names = [name for name in storage.list_folder(rec.parent)[1] if _PART.fullmatch(name)]
+    parts = [name for name in names if name.startswith(f"{match['stem']}_")]
+    if len(parts) > 1:
+        log.warning(
+            "%s: one of %d parts, and only this one is read. Name their folder for all of them.",
+            rec,
+            len(parts),
+        )
 
 
 def _in_parts(names: Sequence[str]) -> list[str]:
