@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,7 @@ from faceprep.core.scratch import scratch_folder
 from faceprep.core.text import count_noun, join_lines
 from faceprep.core.types import OK
 from faceprep.core.urls import as_paths
-from faceprep.pages.left_out import warning_of_left_out
+from faceprep.pages.left_out import describe_left_out, warning_of_left_out
 from faceprep.pages.report.account import Account, Accountant, Extras, Progress
 from faceprep.pages.report.answer import ANSWER
 from faceprep.pages.report.card import card_path, refuse_own_card, write_card
@@ -45,6 +45,8 @@ class Reported:
     numbers_path: Path
     accounts: tuple[Account, ...]
     cards: tuple[Path, ...] = field(default=())
+    left_out: Collection[str] = ()
+    """Why images that cannot be read are not on the page."""
     failed: ClassVar[int] = 0
 
     @property
@@ -64,7 +66,7 @@ class Reported:
             "numbers": str(self.numbers_path),
             "sections": [section.name for section in self.sections],
             "cards": [str(path) for path in self.cards],
-        }
+        } | describe_left_out(self.left_out)
 
     def __str__(self) -> str:
         lines = []
@@ -136,7 +138,11 @@ class Report(Look):
         target = self._target(places)
         if self.card:
             self._check_cards([card_path(out) for out in places])
-        with scratch_folder() as scratch, warning_of_left_out(target), ExitStack() as stack:
+        with (
+            scratch_folder() as scratch,
+            warning_of_left_out(target) as left_out,
+            ExitStack() as stack,
+        ):
             readers = [
                 stack.enter_context(self._reader(out, runs, scratch / str(number)))
                 for number, (out, runs) in enumerate(zip(places, found, strict=True))
@@ -148,7 +154,7 @@ class Report(Look):
         for account in accounts:
             _write_tables(account, target, len(accounts) > 1)
         storage.write_file(target.with_suffix(".json"), _as_json(accounts))
-        return Reported(target, target.with_suffix(".json"), tuple(accounts), cards)
+        return Reported(target, target.with_suffix(".json"), tuple(accounts), cards, left_out)
 
     def _check_cards(self, paths: Sequence[Path]) -> None:
         """Refuse cards at the same path, and one in place of a person's file."""

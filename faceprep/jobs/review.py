@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from faceprep.core.options import Values, check_ranges, option
 from faceprep.core.scratch import scratch_folder
 from faceprep.core.text import count_noun, on_one_line
 from faceprep.core.types import OK, VERDICTS
+from faceprep.pages.left_out import describe_left_out
 from faceprep.pages.review.session import Session, open_session
 from faceprep.tables.plan import apply_command, refuse_output
 from faceprep.tables.verdicts import journal_of, read_verdicts
@@ -33,12 +34,14 @@ class Reviewed:
     note: str = ""
     page: str = ""
     """The static page that was written."""
+    left_out: Collection[str] = ()
+    """Why images that cannot be read are not on it."""
 
     def as_json(self) -> dict[str, Any]:
         n = sum(self.verdicts.values())
         counts = {"unit": "decision", "inputs": n, "ok": n, "by_status": {OK: n}}
         about = {"command": "review", "plan": self.plan, "decided": self.decided}
-        return counts | about | self.verdicts
+        return counts | about | self.verdicts | describe_left_out(self.left_out)
 
     def __str__(self) -> str:
         now = ", ".join(f"{n:,} {verdict}" for verdict, n in self.verdicts.items())
@@ -98,11 +101,12 @@ class Review(Service):
         taken = self.import_ is not None and self.import_.resolve() == journal_of(plan.resolve())
         with open_session(plan, journal=not taken) as session, scratch_folder() as scratch:
             note, page = self._import(session) if self.import_ else "", ""
+            left_out: Collection[str] = ()
             following = f"carry it out: {apply_command(plan)}"
             if self.static:
                 from faceprep.pages.review.static_site import import_command, write_static
 
-                n = write_static(session, self.static, scratch)
+                n, left_out = write_static(session, self.static, scratch)
                 following = f"import the verdicts that the page saves: {import_command(plan)}"
                 page = f"{self.static / 'index.html'} ({count_noun(n, 'picture')})"
             elif not self.import_:
@@ -113,7 +117,7 @@ class Review(Service):
         log.info("%s", following)
         counts = Counter(decision.verdict for decision in session.decisions)
         verdicts = {verdict: counts[verdict] for verdict in VERDICTS}
-        return Reviewed(str(plan), session.n_changed, verdicts, note, page)
+        return Reviewed(str(plan), session.n_changed, verdicts, note, page, left_out)
 
     def _import(self, session: Session) -> str:
         n, n_overruled = session.adopt(read_verdicts(self.import_ or "", cut=True))

@@ -86,6 +86,16 @@ def test_crops_are_taken_from_the_output_only(tmp_path: Path) -> None:
         assert not [alt for alt in Page(out / "report.html").pictures if alt.endswith("secret.png")]
 
 
+def test_the_answer_names_what_the_page_leaves_out(rec_set: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(Rec2Folder(), rec_set, out)
+    assert Report().look(out).as_json()["pictures_left_out"] == {"count": 0, "such_as": []}
+    for name in ("0/1.jpg", "0/2.jpg"):
+        (out / name).write_bytes(b"damaged")
+    found = Report().look(out).as_json()["pictures_left_out"]
+    assert found["count"] == 2 and found["such_as"][0].startswith("0/1.jpg: not an image")
+
+
 def test_no_run_is_one_line(tmp_path: Path) -> None:
     write_folder(tmp_path / "set", 1, 1)
     with pytest.raises(SourceError, match="nothing to report: no faceprep run is recorded here"):

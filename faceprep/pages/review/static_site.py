@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,10 @@ _MOST = 12
 _AHEAD = 200
 
 
-def write_static(session: Session, folder: Path, scratch: Path) -> int:
-    """Write the folder as a whole or not at all, and return the number of images in it.
+def write_static(session: Session, folder: Path, scratch: Path) -> tuple[int, Collection[str]]:
+    """Write the folder as a whole or not at all.
+
+    Return the number of images in it, and why others cannot be read.
 
     Sets that are not folders are indexed in `scratch`.
 
@@ -51,14 +53,14 @@ def write_static(session: Session, folder: Path, scratch: Path) -> int:
     temporary = folder.with_name(f".{folder.name}.tmp")
     storage.remove_tree(temporary)
     try:
-        with warning_of_left_out(folder):
+        with warning_of_left_out(folder) as left_out:
             n = _write(session, temporary, scratch)
         storage.move(temporary, folder)
     except BaseException:
         with suppress(OutputError):  # a thread may still write there; the next run removes it
             storage.remove_tree(temporary)
         raise
-    return n
+    return n, left_out
 
 
 def _write(session: Session, folder: Path, scratch: Path) -> int:
