@@ -103,10 +103,10 @@ def best_match(box: np.ndarray, faces: Faces) -> tuple[int, float]:
 
 def track(frames: Sequence[Pixels], faces: Sequence[Faces]) -> list[np.ndarray]:
     tracker, cuts, numbers = Tracker(), SceneCuts(), []
-    for pixels, each in zip(frames, faces, strict=True):
+    for number, (pixels, each) in enumerate(zip(frames, faces, strict=True)):
         if cuts.is_cut(make_thumb(pixels)):
             tracker.cut()
-        numbers.append(tracker.link(each))
+        numbers.append(tracker.link(each, number, None))
     return numbers
 
 

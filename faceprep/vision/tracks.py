@@ -1,7 +1,7 @@
 """Tracks of faces through the frames of a video, and the cuts between its scenes.
 
 A track ends rather than continue with another person: at a cut, after some frames without the
-face, and where two faces could both continue it.
+face, after about a second between sparse frames, and where two faces could both continue it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,12 @@ _N_RECENT = 5
 _MIN_IOU, _MAX_DISTANCE, _MAX_SCALE = 0.3, 0.3, 1.5
 _MARGIN = 0.2
 """Cost by which a link must be better than any other of its track and of its face."""
-_MAX_MISSES = 5
+_MAX_FRAMES = 6
+"""Frames of the video from a face to the next of its track: five may lie between, without it."""
+_MAX_SECONDS = 1.1
+"""The same between two frames in succession, if more lie between that were not looked at. Frames
+taken once a second are 1.001 s apart in NTSC video.
+"""
 _FOREVER = np.inf
 _TINY = 1e-9
 
@@ -65,18 +70,29 @@ class _Track:
     landmarks: Doubles
     motion: Doubles
     """(2,) pixels a frame."""
+    frame: int
+    time_s: float | None
     n_misses: int = 0
+
+    def reaches(self, frame: int, time_s: float | None) -> bool:
+        """Return whether a face in this frame may continue the track."""
+        if frame - self.frame <= _MAX_FRAMES:
+            return True
+        if self.n_misses or self.time_s is None or time_s is None:
+            return False
+        return time_s - self.time_s <= _MAX_SECONDS
 
     def predict(self) -> tuple[Doubles, Doubles]:
         """Return the box (4,) and the landmarks (5, 2) expected in this frame."""
         shift = self.motion * (self.n_misses + 1)
         return self.box + np.tile(shift, 2), self.landmarks + shift
 
-    def follow(self, box: Doubles, landmarks: Doubles) -> None:
+    def follow(self, box: Doubles, landmarks: Doubles, frame: int, time_s: float | None) -> None:
         """Continue the track with this face."""
         moved = landmarks.mean(axis=0) - self.landmarks.mean(axis=0)
         self.motion = (self.motion + moved / (self.n_misses + 1)) / 2
         self.box, self.landmarks, self.n_misses = box, landmarks, 0
+        self.frame, self.time_s = frame, time_s
 
 
 class Tracker:
@@ -90,8 +106,12 @@ class Tracker:
         """End all tracks: another scene begins."""
         self._tracks = []
 
-    def link(self, faces: Faces) -> Ints:
-        """Return the tracks (n,) of the faces of the next frame."""
+    def link(self, faces: Faces, frame: int, time_s: float | None) -> Ints:
+        """Return the tracks (n,) of the faces of the next frame that is looked at.
+
+        `frame` is its number in the video, and `time_s` its time, None where the file has no times.
+        """
+        self._tracks = [track for track in self._tracks if track.reaches(frame, time_s)]
         boxes, landmarks = faces.boxes.astype(np.float64), faces.landmarks.astype(np.float64)
         numbers = np.full(len(faces), -1, np.int64)
         costs = np.full((len(self._tracks), len(faces)), np.inf)
@@ -101,12 +121,12 @@ class Tracker:
         for place, face in clear_pairs(costs):
             track = self._tracks[place]
             track.n_misses -= 1
-            track.follow(boxes[face], landmarks[face])
+            track.follow(boxes[face], landmarks[face], frame, time_s)
             numbers[face] = track.number
-        self._tracks = [track for track in self._tracks if track.n_misses <= _MAX_MISSES]
         for face in np.flatnonzero(numbers < 0).tolist():
             numbers[face] = self._n
-            self._tracks.append(_Track(self._n, boxes[face], landmarks[face], np.zeros(2)))
+            begun = _Track(self._n, boxes[face], landmarks[face], np.zeros(2), frame, time_s)
+            self._tracks.append(begun)
             self._n += 1
         return numbers
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from faceprep.core.arrays import Ints
 from faceprep.core.faces import Faces, no_faces
 from faceprep.core.landmarks import ARCFACE_112
 from faceprep.vision.tracks import THUMB_SIZE, SceneCuts, Tracker, clear_pairs, make_thumb
@@ -17,49 +18,87 @@ def faces(*places: tuple[float, float, float]) -> Faces:
     return Faces(boxes, np.array(points), np.linspace(0.99, 0.9, len(places)))
 
 
+class EveryFrame(Tracker):
+    """A tracker that looks at every frame of a video of 25 frames a second."""
+
+    n_seen = 0
+
+    def link_next(self, found: Faces) -> Ints:
+        self.n_seen += 1
+        return self.link(found, self.n_seen, self.n_seen / 25)
+
+
 def test_two_people_keep_their_tracks_in_any_order() -> None:
-    rng, tracker = np.random.default_rng(1), Tracker()
+    rng, tracker = np.random.default_rng(1), EveryFrame()
     for number in range(60):
         both = [(10 + 3 * number, 20.0, 50.0), (300 - 2 * number, 120.0, 50 + number / 3)]
         shaken = faces(*[(x + rng.normal(), y + rng.normal(), side) for x, y, side in both])
         order = rng.permutation(2)
-        assert tracker.link(shaken.take(order)).tolist() == order.tolist()
+        assert tracker.link_next(shaken.take(order)).tolist() == order.tolist()
 
 
 def test_a_fast_face_is_predicted() -> None:
-    tracker = Tracker()
+    tracker = EveryFrame()
     speeds = np.minimum(np.arange(40) * 4, 40)
-    found = [tracker.link(faces((x, 0, 50)))[0] for x in np.cumsum(speeds)]
+    found = [tracker.link_next(faces((x, 0, 50)))[0] for x in np.cumsum(speeds)]
     assert set(found) == {0}
 
 
 @pytest.mark.parametrize(("n_missed", "track"), [(1, 0), (5, 0), (6, 1)])
 def test_a_face_that_was_lost(n_missed: int, track: int) -> None:
-    tracker = Tracker()
-    tracker.link(faces((0, 0, 50)))
+    tracker = EveryFrame()
+    tracker.link_next(faces((0, 0, 50)))
     for _ in range(n_missed):
-        assert not len(tracker.link(no_faces()))
-    assert tracker.link(faces((1, 0, 50))).tolist() == [track]
+        assert not len(tracker.link_next(no_faces()))
+    assert tracker.link_next(faces((1, 0, 50))).tolist() == [track]
+
+
+@pytest.mark.parametrize(
+    ("rate", "every", "n_missed", "track"),
+    [
+        (30, 10, 0, 0),
+        (30, 10, 1, 1),  # dense frames bridge five, not 19
+        (30, 2, 2, 0),
+        (30, 2, 3, 1),
+        (30000 / 1001, 30, 0, 0),
+        (10, 10, 1, 1),
+        (10, 20, 0, 1),  # anybody may have come within two seconds
+        (1, 1, 5, 0),
+        (None, 6, 0, 0),
+        (None, 7, 0, 1),
+    ],
+)
+def test_a_face_in_sparse_frames(rate: float | None, every: int, n_missed: int, track: int) -> None:
+    def link(found: Faces, place: int) -> list[int]:
+        number = place * every
+        time_s = None if rate is None else number / rate
+        return tracker.link(found, number, time_s).tolist()
+
+    tracker = Tracker()
+    link(faces((0, 0, 50)), 0)
+    for place in range(n_missed):
+        link(no_faces(), place + 1)
+    assert link(faces((1, 0, 50)), n_missed + 1) == [track]
 
 
 @pytest.mark.parametrize("other", [(60, 0, 50), (0, 0, 90), (25, 25, 50)])
 def test_another_face_is_another_track(other: tuple[float, float, float]) -> None:
-    tracker = Tracker()
-    tracker.link(faces((0, 0, 50)))
-    assert tracker.link(faces(other)).tolist() == [1]
+    tracker = EveryFrame()
+    tracker.link_next(faces((0, 0, 50)))
+    assert tracker.link_next(faces(other)).tolist() == [1]
 
 
 def test_a_doubtful_link_begins_new_tracks() -> None:
-    tracker = Tracker()
-    tracker.link(faces((0, 0, 50)))
-    assert tracker.link(faces((-4, 0, 50), (4, 0, 50))).tolist() == [1, 2]
+    tracker = EveryFrame()
+    tracker.link_next(faces((0, 0, 50)))
+    assert tracker.link_next(faces((-4, 0, 50), (4, 0, 50))).tolist() == [1, 2]
 
 
 def test_a_cut_ends_all_tracks() -> None:
-    tracker = Tracker()
-    tracker.link(faces((0, 0, 50), (100, 0, 50)))
+    tracker = EveryFrame()
+    tracker.link_next(faces((0, 0, 50), (100, 0, 50)))
     tracker.cut()
-    assert tracker.link(faces((0, 0, 50))).tolist() == [2]
+    assert tracker.link_next(faces((0, 0, 50))).tolist() == [2]
 
 
 def test_pairs_do_not_depend_on_the_order() -> None:
@@ -89,12 +128,14 @@ def test_cuts_between_scenes(light: float) -> None:
 @pytest.mark.parametrize("is_hidden", [True, False])
 def test_people_who_cross_are_never_one_track(speed: int, is_hidden: bool) -> None:
     """One walks in front of another, whose face is not found meanwhile, or is."""
-    tracker, people = Tracker(), dict[int, set[str]]()
+    tracker, people = EveryFrame(), dict[int, set[str]]()
     for x in range(0, 300, speed):
         walking, still = (x, 0.0, 50.0), (150.0, 3.0, 52.0)
         seen = {"walking": walking, "still": still}
         if is_hidden and abs(x - 150) < 25:
             del seen["still"]
-        for track, name in zip(tracker.link(faces(*seen.values())).tolist(), seen, strict=True):
+        for track, name in zip(
+            tracker.link_next(faces(*seen.values())).tolist(), seen, strict=True
+        ):
             people.setdefault(track, set()).add(name)
     assert max(map(len, people.values())) == 1

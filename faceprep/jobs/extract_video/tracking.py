@@ -74,9 +74,10 @@ class TrackWork:
             if cuts.is_cut(_read_thumb(seen.crops)):
                 tracker.cut()
             _skip_crops(seen)
-            tracks = tracker.link(_faces_of(seen.rows))
+            frame = seen.frame
+            tracks = tracker.link(_faces_of(seen.rows), frame.frame, frame.time_s)
             self._tracks.extend(tracks.tolist())
-            self._numbers.extend([seen.frame.frame] * len(tracks))
+            self._numbers.extend([frame.frame] * len(tracks))
             self._scores.extend(row.score for row in seen.rows)
             self._refined.extend(bool(row.refiner) for row in seen.rows)
             if len(tracks):

@@ -77,6 +77,27 @@ def test_the_best_track_not_the_best_face(tmp_path: Path) -> None:
     assert [width > 45 for width in widths] == [False] * 6 + [True] * 4
 
 
+@pytest.mark.parametrize(
+    ("seen", "fps", "tracks"),
+    [({0, 10, 20}, 30, [0, 0, 0]), ({0, 20}, 30, [0, 1]), ({0, 10, 20}, 6, [0, 1, 2])],
+)
+def test_sparse_frames_of_one_place(
+    tmp_path: Path, seen: set[int], fps: int, tracks: list[int]
+) -> None:
+    """Another person may have come where no face was found, or after more than a second."""
+
+    def pictures() -> Iterator[Pixels]:
+        for number, pixels in enumerate(draw("." * 30)):
+            if number in seen:
+                pixels[140:170, 10:40] = RED
+            yield pixels
+
+    style = VideoStyle(fps=fps)
+    (tmp_path / "v.mp4").write_bytes(encode_video(".mp4", pictures(), frame_times(30, style)))
+    extract(tmp_path / "v.mp4", tmp_path / "out", by_track=True, frames="every:10")
+    assert [row["track"] for row in rows(tmp_path / "out")] == tracks
+
+
 def test_the_marked_face_by_track(tmp_path: Path) -> None:
     video = film(tmp_path / "v.mov", "RRR")
     boxes = [(10, 140, 40, 170), face_box(1, SIZE, (SIDE, SIDE)), (0, 0, 0, 0)]
