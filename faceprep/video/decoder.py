@@ -16,6 +16,7 @@ from faceprep.core.errors import MissingExtra, SourceError
 from faceprep.core.paths import look_at
 from faceprep.video.ffv1 import are_slices_sound
 from faceprep.video.index import VideoIndex, packets_of
+from faceprep.video.restarts import StampJoiner, is_before_restart
 from faceprep.video.truncation import CONTAINERS, describe_cut, is_container
 
 _DEMUXERS = {
@@ -89,7 +90,7 @@ class OpenVideo:
 
         place = int(np.searchsorted(index.keyframes, number, "right")) - 1
         keyframe = int(index.keyframes[place]) if place >= 0 else 0
-        if keyframe > WORTH_SEEKING and index.has_stamps:
+        if keyframe > WORTH_SEEKING and index.can_seek:
             with contextlib.suppress(av.FFmpegError):
                 self.container.seek(int(index.stamps[keyframe]), stream=self.stream)
                 self._newest, self._n_sent = -1, 0
@@ -104,11 +105,14 @@ class OpenVideo:
             return index.number_of(self._newest, 0, 0) or 0
         return self._n_sent - 1
 
-    def pictures(self, keys_only: bool) -> Iterator[Any]:
+    def pictures(self, index: VideoIndex, keys_only: bool) -> Iterator[Any]:
         """Yield decoded pictures; None stands for one that could not be decoded."""
         context = self.stream.codec_context
-        for packet in packets_of(self.container, self.stream):
-            if packet.is_corrupt:  # the last packet of a truncated file has half a picture
+        joiner = StampJoiner(self.container, self.stream)
+        for place, packet in enumerate(packets_of(self.container, self.stream)):
+            joiner.move(packet)
+            is_doubted = is_before_restart(place, index.restarts)
+            if packet.is_corrupt and not is_doubted:  # half a picture at the end of a cut file
                 continue
             if packet.is_keyframe or not keys_only:
                 self._newest, self._n_sent = max(self._newest, packet.pts or 0), self._n_sent + 1
@@ -146,7 +150,7 @@ def decode_from(
     began_at = video.go_to(first, index)
     number, n_lost = -1, 0
     doubtful = -1  # the last frame so far that may build on a lost one
-    for picture in video.pictures(keys_only):
+    for picture in video.pictures(index, keys_only):
         if picture is None:
             doubtful, n_lost = max(doubtful, video.reach(index)), n_lost + 1
             continue

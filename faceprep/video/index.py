@@ -3,13 +3,13 @@
 Containers say how many frames they hold, but that is an estimate; packets are counted. A
 frame's number is the rank of its time among all frames. AVI has no such times, and some files
 give the times of decoding for those of display: there a frame's number is its place in the order
-in which the decoder returns it.
+in which the decoder returns it. Stamps that restart within a file are made to continue.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.items import note_progress
+from faceprep.video.restarts import StampJoiner
 
 _NO_TIME = -(1 << 63)
 _INTERLACED = (2, 3, 4, 5)
@@ -33,7 +34,8 @@ class VideoIndex:
     i has stamps[i]. `has_stamps` says whether they identify frames. `keyframes` (k,) are rising
     numbers. `n_claimed` is the number of packets that the container claims, 0 where it claims none.
     `n_whole` is the number of packets that are complete; the last is decoded at `last_decoded`. The
-    decoder holds back `delay` frames to reorder them.
+    decoder holds back `delay` frames to reorder them. `restarts` are the places of the packets
+    at which the stamps of the file restart. Then those here are not the ones to seek by.
     """
 
     stamps: npt.NDArray[np.int64]
@@ -44,6 +46,7 @@ class VideoIndex:
     n_whole: int
     last_decoded: int
     delay: int
+    restarts: Sequence[int] = ()
 
     def __len__(self) -> int:
         return len(self.stamps)
@@ -52,6 +55,11 @@ class VideoIndex:
     def times(self) -> npt.NDArray[np.float64]:
         """Return the seconds from the first frame."""
         return (self.stamps - self.stamps[:1]).astype(np.float64) * self.tick
+
+    @property
+    def can_seek(self) -> bool:
+        """Return whether the file can be entered at the stamp of a frame."""
+        return self.has_stamps and not self.restarts
 
     @property
     def has_lone_keyframes(self) -> bool:
@@ -91,8 +99,10 @@ def index_packets(container: Any, stream: Any) -> VideoIndex:
     """Index the packets of an open PyAV container. The index ends where reading fails."""
     stamps, decoding, is_key = array("q"), array("q"), array("b")
     n_whole, last_dts, is_reordered = 0, None, False
+    joiner = StampJoiner(container, stream)
     for packet in packets_of(container, stream):
         note_progress()
+        joiner.move(packet)
         n_whole += not packet.is_corrupt
         if is_shown(packet):
             stamp = _NO_TIME if packet.pts is None else packet.pts
@@ -124,6 +134,7 @@ def index_packets(container: Any, stream: Any) -> VideoIndex:
         n_whole,
         last_decoded,
         int(getattr(context, "reorder_depth", 2 * context.has_b_frames)),
+        joiner.restarts,
     )
 
 

@@ -21,7 +21,7 @@ from faceprep.video.sampling import FrameChoice
 _KEY_EVERY = 30
 """Frames from one key frame to the next, where only an estimate is needed."""
 _MICROSECONDS = 1e-6
-_LAYOUT = ("tick", "has_stamps", "n_claimed", "n_whole", "last_decoded", "delay")
+_LAYOUT = ("tick", "has_stamps", "n_claimed", "n_whole", "last_decoded", "delay", "restarts")
 
 
 class Outline(NamedTuple):
@@ -75,12 +75,12 @@ def cut_video(
     A piece begins at the first multiple of `segment` among the frames from there on.
 
     Pieces without a wanted frame are left out; one piece always stays. A video whose frames have no
-    time stamps is one piece, because a seek in it is not exact.
+    time stamps, or whose stamps restart, is one piece, because a seek in it is not exact.
     """
     n, times = len(index), index.times
     numbers = np.asarray(choice.numbers(times, index.keyframes), np.int64)
     whole = [Span(0, n, len(numbers))]
-    if not index.has_stamps or len(index.keyframes) < 2:  # noqa: PLR2004
+    if not index.can_seek or len(index.keyframes) < 2:  # noqa: PLR2004
         return whole
     key_times = times[index.keyframes]
     marks = np.arange(piece_s, times[-1] if n else 0.0, piece_s)

@@ -241,7 +241,7 @@ def _how_cut_off(path: str, index: VideoIndex) -> str:
 def _runs(wanted: Sequence[int], index: VideoIndex, keys_only: bool) -> Iterator[Sequence[int]]:
     """Split `wanted` where a seek is faster than decoding the gap."""
     is_dense = isinstance(wanted, range) and wanted.step <= WORTH_SEEKING
-    if is_dense or keys_only or not index.has_stamps or len(wanted) < 2:
+    if is_dense or keys_only or not index.can_seek or len(wanted) < 2:
         yield from [wanted] if wanted else []
         return
     numbers = np.asarray(wanted)

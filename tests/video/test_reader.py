@@ -26,6 +26,7 @@ from faceprep.synthetic.video import (
     write_video,
 )
 from faceprep.video import decoder as video_decode
+from faceprep.video.index import VideoIndex
 from faceprep.video.reader import Frame, VideoReader, find_videos, read_frames
 from faceprep.video.sampling import FrameChoice, parse_frames
 from tests.real import DATA, needs_data
@@ -145,8 +146,8 @@ def test_the_last_frame_wanted_is_the_last_decoded(
     decoded = []
     pictures = video_decode.OpenVideo.pictures
 
-    def counted(self: video_decode.OpenVideo, keys_only: bool) -> object:
-        for picture in pictures(self, keys_only):
+    def counted(self: video_decode.OpenVideo, index: VideoIndex, keys_only: bool) -> object:
+        for picture in pictures(self, index, keys_only):
             decoded.append(picture.pts)
             yield picture
 

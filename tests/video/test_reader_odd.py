@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from faceprep.core.arrays import Pixels
+from faceprep.video.pieces import cut_video, index_video, pack_index, unpack_index
 from faceprep.video.reader import VIDEO_SUFFIXES, VideoReader
-from faceprep.video.sampling import parse_frames
+from faceprep.video.sampling import ALL_FRAMES, parse_frames
 from tests import ffmpeg
 from tests.ffmpeg import HDR_TO_SDR, SOFT, needs_ffmpeg
 from tests.real import DATA, needs_data
@@ -91,6 +92,43 @@ def test_times_of_decoding_taken_for_those_of_display(tmp_path: Path) -> None:
     check_frames(tmp_path / "a.mp4", 30)
     numbers, pixels, _ = read(tmp_path / "a.mp4", "every:7")
     assert numbers == [0, 7, 14, 21, 28] and (pixels == read(tmp_path / "a.mp4")[1][::7]).all()
+
+
+MPEG2 = ("-c:v", "mpeg2video", "-q:v", "3", "-bf", "2")
+BACKWARDS = (*H264, "-bf", "3", "-vf", "reverse")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "form", "then"),
+    [
+        (".ts", (*H264, "-bf", "0"), BACKWARDS),
+        (".ts", BACKWARDS, (*H264, "-bf", "0")),
+        (".ts", MPEG2, MPEG2),
+        (".mpg", MPEG2, MPEG2),
+        (".vob", MPEG2, MPEG2),
+    ],
+)
+def test_parts_joined_by_cat(
+    tmp_path: Path, suffix: str, form: tuple[str, ...], then: tuple[str, ...]
+) -> None:
+    parts = [
+        ffmpeg.make(tmp_path / f"1{suffix}", *form),
+        ffmpeg.make(tmp_path / f"2{suffix}", *then),
+    ]
+    path = tmp_path / f"joined{suffix}"
+    path.write_bytes(b"".join(part.read_bytes() for part in [*parts, parts[0]]))
+    check_frames(path, 90)
+    pixels = read(path)[1]
+    for choice in ("every:7", "every:40", "uniform:5", "pair", "keyframes"):
+        numbers, chosen, _ = read(path, choice)
+        assert (chosen == pixels[numbers]).all()
+    index, cut_off = unpack_index(pack_index(*index_video(str(path))))
+    assert cut_video(index, ALL_FRAMES, 0.5) == [(0, 90, 90)]
+    assert (np.diff(index.times) > 0.9 / 30).all() and index.times[-1] < 89.1 / 30 + 0.2
+    with VideoReader(path, 2, (index, cut_off)) as video:
+        late = list(video.frames(parse_frames("all", start=1.5)))
+    assert [each.number for each in late] == list(range(late[0].number, 90))
+    assert 42 <= late[0].number <= 45 and (late[0].pixels == pixels[late[0].number]).all()
 
 
 # Colours
