@@ -31,9 +31,11 @@ class Outline(NamedTuple):
     seconds: float
 
     def count_wanted(self, choice: FrameChoice) -> int:
-        """Estimate the number of frames that `choice` takes; at least 1."""
+        """Estimate the number of frames that `choice` takes; 1 if the header gives no number."""
+        if not self.n_frames:
+            return 1
         times = np.linspace(0.0, self.seconds, self.n_frames, endpoint=False, dtype=np.float64)
-        return max(len(choice.numbers(times, range(0, self.n_frames, _KEY_EVERY))), 1)
+        return len(choice.numbers(times, range(0, self.n_frames, _KEY_EVERY)))
 
 
 class Span(NamedTuple):

@@ -68,4 +68,4 @@ def _examine(options: VideoOptions, piece_s: float, question: Question) -> Exami
     spans = cut_video(index, choice, piece_s, options.segment())
     storage.write_file(question.index_path, pack_index(index, cut_off), durable=False)
     turn = find_video_turn(options, path, (index, cut_off)) if len(spans) > 1 else None
-    return Examined(spans, max(sum(span.n_wanted for span in spans), 1), turn)
+    return Examined(spans, sum(span.n_wanted for span in spans), turn)

@@ -9,10 +9,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from faceprep import Inspect
+from faceprep import Inspect, Request, SerialRunner, run_job
+from faceprep.run.preview import preview_job
 from faceprep.synthetic.video import VideoStyle, face_box
 from faceprep.video.siw_boxes import face_lines
-from tests.videos import SIDE, SIZE, extract, failures, film, numbers, rows
+from tests.videos import SIDE, SIZE, PatchVideo, extract, failures, film, numbers, rows
 
 STATUSES = {"r": "ok", "b": "low_score", "y": "no_crop", ".": "no_face"}
 
@@ -69,6 +70,19 @@ def test_inspect_names_the_table(tmp_path: Path) -> None:
     found = Inspect().look(tmp_path / "out" / "frames.parquet")
     assert (found.kind, found.details["frames"], found.details["videos"]) == ("frames", 4, 1)
     assert found.details["by_status"] == {"ok": 2, "no_face": 2}
+
+
+@pytest.mark.parametrize("piece_s", [0.2, 60.0])
+def test_a_dry_run_counts_no_frame_where_none_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece_s: float
+) -> None:
+    monkeypatch.setattr(PatchVideo, "piece_s", piece_s)
+    film(tmp_path / "in" / "long.mp4", "r" * 60)
+    film(tmp_path / "in" / "short.mp4", "r" * 24)
+    job, request = PatchVideo(start=1.5), Request((tmp_path / "in",), tmp_path / "out")
+    dry = preview_job(job, request)
+    real = run_job(job, request, SerialRunner())
+    assert dry.inputs == real.inputs == 15
 
 
 # Pairs
