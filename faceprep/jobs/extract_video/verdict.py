@@ -155,12 +155,13 @@ def _pair_fault(choice: FrameChoice, facts: PieceFacts, frames: Sequence[Path]) 
     is_whole = n_ok == n_wanted and is_span and not choice.is_pair_of_faces
     if not choice.is_pair or n_ok >= _PAIR or is_whole:
         return ""
+    if n_wanted < _PAIR and n_ok == n_wanted:
+        n_frames = n_wanted if choice.is_pair_of_faces else facts.n_frames or 0
+        return f"too short for a pair: {count_noun(n_frames, 'frame')}"
     if choice.is_pair_of_faces:
         return (
             f"only {n_ok:,} of its {count_noun(n_wanted, 'frame')} has a face, but a pair needs two"
         )
-    if n_wanted < _PAIR and n_ok == n_wanted:
-        return f"too short for a pair: {count_noun(facts.n_frames or 0, 'frame')}"
     lost = islice(_lost_frames(frames), _PAIR)
     return "the pair is incomplete: " + ", ".join(lost)
 

@@ -127,6 +127,18 @@ def test_a_pair_of_faces_skips_frames_without_one(tmp_path: Path) -> None:
     assert failures(tmp_path / "out") == []
 
 
+@pytest.mark.parametrize(
+    ("letters", "reason"),
+    [
+        ("r", "too short for a pair: 1 frame"),
+        (".r", "only 1 of its 2 frames has a face, but a pair needs two"),
+    ],
+)
+def test_why_a_pair_of_faces_is_incomplete(tmp_path: Path, letters: str, reason: str) -> None:
+    extract(film(tmp_path / "v.mp4", letters), tmp_path / "out", frames="pair:faces")
+    assert reason in (tmp_path / "out" / "failures.csv").read_text()
+
+
 @pytest.mark.parametrize(("letters", "pair"), [("...r..", [3]), ("..r.rr", [2, 5])])
 def test_a_pair_of_few_faces(tmp_path: Path, letters: str, pair: list[int]) -> None:
     extract(film(tmp_path / "v.mp4", letters), tmp_path / "out", frames="pair:faces")
