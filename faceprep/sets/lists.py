@@ -34,7 +34,9 @@ _LONGEST_NUMBER = 64
 _NUMBER = re.compile(
     r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?|[-+]?(?:nan|inf)", re.IGNORECASE | re.ASCII
 )
-_INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+_INTEGER = re.compile(r"[-+]?[0-9]{1,62}", re.ASCII)
+_EXACT = 1 << 53
+"""From here on, floats no longer tell neighbouring whole numbers apart."""
 
 
 class ListedImage(NamedTuple):
@@ -223,12 +225,19 @@ def _read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
 
 
 def _number(text: str) -> int | float | None:
-    """Return the number that a label is; None for another text and for one that is too long."""
+    """Return the number that a label is; None for another text and for one that is too long.
+
+    A large whole number is exact, with or without a point: IDs of people may have 19 digits.
+    """
     if _INTEGER.fullmatch(text):
         return int(text)
-    if len(text) < _LONGEST_NUMBER and _NUMBER.fullmatch(text):
-        return float(text)
-    return None
+    if len(text) >= _LONGEST_NUMBER or not _NUMBER.fullmatch(text):
+        return None
+    number = float(text)
+    whole, _, rest = text.partition(".")
+    if abs(number) >= _EXACT and _INTEGER.fullmatch(whole) and not rest.strip("0"):
+        return int(whole)
+    return number
 
 
 def _bad_line(path: str | os.PathLike[str], line: int, expected: str, found: str) -> SourceError:

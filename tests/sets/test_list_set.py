@@ -189,6 +189,36 @@ def test_identities_have_the_names_of_their_classes(tmp_path: Path) -> None:
     assert [each.identity for each in samples(opened(path))] == ["1", "0"]
 
 
+LARGE = [2**53, 2**53 + 1, 1234567890123456781, 1234567890123456782, 2**63 - 2, 2**63 - 1]
+
+
+@pytest.mark.parametrize("form", [form for form in FORMATS if form != "npz of bytes"])
+def test_large_class_numbers_stay_apart(form: str, tmp_path: Path) -> None:
+    name, _, write = FORMATS[form]
+    names = [f"{number}.jpg" for number in range(len(LARGE))]
+    make(tmp_path, *names)
+    write(tmp_path / name, names, LARGE)
+    assert [each.identity for each in samples(opened(tmp_path / name))] == list(map(str, LARGE))
+    assert [each.identity for each in load_names(tmp_path / name)] == list(map(str, LARGE))
+
+
+def test_class_numbers_of_any_length_stay_apart(tmp_path: Path) -> None:
+    make(tmp_path, "0.jpg", "1.jpg", "2.jpg")
+    names = ["0.jpg", "1.jpg", "2.jpg"]
+    unsigned = [2**63 + number for number in range(3)]
+    np.savez(tmp_path / "a.npz", image_names=names, image_classes=np.array(unsigned, np.uint64))
+    assert [each.identity for each in samples(opened(tmp_path / "a.npz"))] == [*map(str, unsigned)]
+    long = [2**127 + number for number in range(3)]
+    for form in ("csv", "im2rec", "insightface", "txt"):
+        path, _, write = FORMATS[form]
+        write(tmp_path / path, names, long)
+        assert [each.identity for each in samples(opened(tmp_path / path))] == [*map(str, long)]
+    lines = (f"0\t{label}.000000\t{name}\n" for label, name in zip(LARGE, names, strict=False))
+    (tmp_path / "a.lst").write_text("".join(lines))
+    found = samples(opened(tmp_path / "a.lst"))
+    assert [each.identity for each in found] == [*map(str, LARGE[:3])]
+
+
 def test_a_class_map_that_excel_saved_is_read(tmp_path: Path) -> None:
     make(tmp_path, "1.jpg")
     write_excel(tmp_path / "a.csv", ["1.jpg", "1.jpg"], [0, 0])

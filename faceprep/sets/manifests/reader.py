@@ -81,7 +81,9 @@ def name_class(label: float, names: Mapping[float, str]) -> str:
     """
     if label in names:
         return names[label]
-    return _class_numbers[float(label)] or str(label)
+    if isinstance(label, int):
+        return str(label)  # exact, where a float is not
+    return _class_numbers[label] or str(label)
 
 
 def _read_npz(path: Path) -> Iterator[ListedImage]:
