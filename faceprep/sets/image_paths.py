@@ -22,8 +22,9 @@ from faceprep.sets.image_set import ImageSet
 PLAIN, ESCAPED = "plain", "escaped"
 FORM = "form"
 """The setting of a writer that has the form of its paths."""
+NO_IDENTITY = "."
+"""The folder of an image without an identity."""
 
-_NO_IDENTITY = "."
 _BLOCK = 1 << 16
 _SLASH, _PERCENT = "%2F", "%25"
 
@@ -36,7 +37,7 @@ def path_in_identity(key: str, identity: str, form: str = PLAIN) -> str:
     >>> [path_in_identity(key, "bob", ESCAPED) for key in ("a/1.jpg", "1.jpg", "bob/5%.jpg")]
     ['bob/a%2F1.jpg', 'bob/%2F1.jpg', 'bob/5%25.jpg']
     """
-    folder = identity or _NO_IDENTITY
+    folder = identity or NO_IDENTITY
     is_below = identity_of(key) == folder
     if is_below and form == PLAIN:
         return key
@@ -46,7 +47,7 @@ def path_in_identity(key: str, identity: str, form: str = PLAIN) -> str:
         name = key.strip("/").replace("/", "_")
     else:
         name = _escape(key)
-    return f"{folder}/{name}".removeprefix(f"{_NO_IDENTITY}/")
+    return f"{folder}/{name}".removeprefix(f"{NO_IDENTITY}/")
 
 
 def _escape(key: str) -> str:
@@ -90,7 +91,7 @@ class ImagePaths:
 
     def _are_all_below(self) -> bool:
         return all(
-            identity_of(key) == (identity or _NO_IDENTITY)
+            identity_of(key) == (identity or NO_IDENTITY)
             for start, stop in self._bounds()
             for key, identity in zip(
                 self._keys(start, stop), self._images.identities(start, stop), strict=True

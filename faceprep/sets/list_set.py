@@ -3,7 +3,7 @@
 A key is the name of an image as the list has it. Relative names lie below the list's folder, or
 below a given one. A name that leads outside that folder is refused, unless all names are absolute.
 The identity is the list's own, else the name of the class in a class map beside the list, else the
-number of the class; without classes it is the folder of the image.
+number of the class; the class -1 is none. Without classes it is the folder of the image.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import hashlib
 import math
 import os
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, ClassVar, NamedTuple
@@ -36,14 +36,13 @@ from faceprep.sets import kinds
 from faceprep.sets.distinct_keys import find_repeats
 from faceprep.sets.image_set import MAX_LABELS, UNREAD, ImageSet, Sample
 from faceprep.sets.lists import CSV_COLUMNS, ListedImage, read_csv_columns
-from faceprep.sets.manifests.reader import IDENTITIES, load_class_names, name_class, read_rows
+from faceprep.sets.manifests.class_names import ClassNames, ClassSurvey
+from faceprep.sets.manifests.reader import IDENTITIES, read_rows
 from faceprep.sets.set_index import RELATIVE_TO, IndexWriter, SetIndex
 
 OUTSIDE, REPEATED = "outside", "repeated"
 """Statuses: the name leads outside the set; the list has the name already."""
 _LABELS, _REPEATS, _SIZES = "labels", "repeats", "sizes"
-_NO_CLASS = -1
-"""The class of an image without an identity, where the list has a class map."""
 _ROWS = 1 << 13
 _ROOT, _ABSOLUTE, _BELOW = "root", "absolute", "below"
 
@@ -70,24 +69,18 @@ class _Survey(NamedTuple):
     place: _Place
     common: str
     """The folder that the absolute names share; empty for relative names."""
-    class_names: Mapping[float, str] | None
-    """The names in the class map beside the list; None without one that fits."""
+    classes: ClassNames
 
     def identity_of(self, row: ListedImage) -> str:
         """Return the identity of an image, empty where it has none."""
         if row.identity:
             return row.identity
         if row.label is not None:
-            return self._class_of(row.label)
+            return self.classes.name(row.label)
         path = self.place.find(row.name)
         name = os.path.relpath(path, self.common or self.place.root) if path else "."
         folder = identity_of(name)
         return "" if folder == "." else folder
-
-    def _class_of(self, label: float) -> str:
-        if not math.isfinite(label) or (label == _NO_CLASS and self.class_names is not None):
-            return ""
-        return name_class(label, self.class_names or {})
 
 
 class ListSet(ImageSet):
@@ -251,26 +244,16 @@ def _without(names: Iterable[str], *read: str) -> list[str]:
 
 def _survey(path: Path, root: str) -> _Survey:
     """Read the list once to see whether all its names are absolute and all its classes named."""
-    class_names: Mapping[float, str] | None = None
-    is_absolute, common, is_loaded = True, "", False
+    classes, is_absolute, common = ClassSurvey(path), True, ""
     for row in read_rows(path):
         is_absolute = is_absolute and row.name.startswith("/")
         if is_absolute and row.label is None:
             folder = os.path.dirname(os.path.normpath(row.name))
             common = os.path.commonpath([common or folder, folder])
-        if row.identity or row.label is None:
-            continue
-        if not is_loaded:
-            class_names, is_loaded = load_class_names(path), True
-        if class_names and not _is_class(row.label, class_names):
-            class_names = None
+        classes.add(row)
     if not is_absolute:
         common = ""
-    return _Survey(_Place(root, is_absolute), common, class_names)
-
-
-def _is_class(label: float, class_names: Mapping[float, str]) -> bool:
-    return label in class_names or label == _NO_CLASS or not math.isfinite(label)
+    return _Survey(_Place(root, is_absolute), common, classes.class_names())
 
 
 def _write_labels(

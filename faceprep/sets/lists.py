@@ -141,8 +141,6 @@ def _listed(
     number = int(row[label])
     if identity < 0:
         return ListedImage(row[name], number)
-    if number < 0 and not row[identity]:
-        return ListedImage(row[name], None)
     return ListedImage(row[name], number, row[identity])
 
 

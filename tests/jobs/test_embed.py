@@ -110,6 +110,24 @@ def test_a_manifest(crops: Path, tmp_path: Path, net: str, suffix: str, relative
     }
 
 
+def test_a_list_without_classes_has_the_identities_of_its_folders(
+    crops: Path, tmp_path: Path, net: str
+) -> None:
+    (tmp_path / "a.txt").write_text("".join(f"{crops / name}\n" for name in NAMES))
+    run(tmp_path / "a.txt", tmp_path / "out.npz", net)
+    found = load_embeddings(tmp_path / "out.npz")
+    assert found.identities == [name.split("/")[0] for name in NAMES]
+
+
+def test_the_class_minus_one_of_a_list_is_no_identity(
+    crops: Path, tmp_path: Path, net: str
+) -> None:
+    lines = (f"{crops / name} {number // 4 - 1}\n" for number, name in enumerate(NAMES))
+    (tmp_path / "a.txt").write_text("".join(lines))
+    run(tmp_path / "a.txt", tmp_path / "out.npz", net)
+    assert load_embeddings(tmp_path / "out.npz").identities == [*"....00001111"]
+
+
 def test_a_line_that_a_manifest_repeats_is_named(crops: Path, tmp_path: Path, net: str) -> None:
     paths = [str(crops / name) for name in (*NAMES[:5], NAMES[1], NAMES[1])]
     (tmp_path / "a.txt").write_text("".join(f"{path} 3\n" for path in paths))

@@ -189,6 +189,28 @@ def test_identities_have_the_names_of_their_classes(tmp_path: Path) -> None:
     assert [each.identity for each in samples(opened(path))] == ["1", "0"]
 
 
+@every_format
+def test_the_class_minus_one_is_no_identity(form: str, tmp_path: Path) -> None:
+    name, _, write = FORMATS[form]
+    names = ["a/1.jpg", "a/2.jpg", "b/3.jpg"]
+    make(tmp_path, *names)
+    write(tmp_path / name, names, [-1, -1, 3])
+    images = opened(tmp_path / name)
+    assert [(each.identity, each.labels) for each in samples(images)] == [
+        ("", (-1,)),
+        ("", (-1,)),
+        ("3", (3,)),
+    ]
+    assert not list(images.find_unusable(3))
+    assert [each.identity for each in load_names(tmp_path / name)] == [".", ".", "3"]
+
+
+def test_minus_one_is_a_value_among_fractions(tmp_path: Path) -> None:
+    make(tmp_path, "1.jpg", "2.jpg")
+    (tmp_path / "yaw.lst").write_text("0\t-1.0\t1.jpg\n1\t0.5\t2.jpg\n")
+    assert [each.identity for each in samples(opened(tmp_path / "yaw.lst"))] == ["-1", "0.5"]
+
+
 LARGE = [2**53, 2**53 + 1, 1234567890123456781, 1234567890123456782, 2**63 - 2, 2**63 - 1]
 
 

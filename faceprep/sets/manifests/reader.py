@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,19 +12,17 @@ import pyarrow as pa
 from faceprep.core.errors import SourceError
 from faceprep.core.io import npz, parquet
 from faceprep.core.io.npz import CLASSES, NAMES, NpzFile
-from faceprep.core.names import CLASSES_CSV
-from faceprep.core.paths import is_file
 from faceprep.core.text import parse_whole
-from faceprep.sets import class_map, lists, tfrecord, webdataset
+from faceprep.sets import lists, tfrecord, webdataset
 from faceprep.sets.distinct_keys import strip_suffix
+from faceprep.sets.image_paths import NO_IDENTITY
 from faceprep.sets.lists import ListedImage
+from faceprep.sets.manifests.class_names import ClassNames, ClassSurvey
 from faceprep.sets.parquet_columns import KEY, LABEL
-from faceprep.sets.recordio.records import IdentityNames
 
 _IMAGE = "image_raw"
 IDENTITIES, _IDENTITY = "identities", "identity"
 _ROWS = 1 << 14
-_SHARD = re.compile(r"-\d+-of-\d+$")
 _OWN_NAMES = {KEY: NAMES, LABEL: CLASSES}
 
 
@@ -39,51 +36,26 @@ class NamedImage(NamedTuple):
 def load_names(path: Path) -> list[NamedImage]:
     """Load the names of all images of a manifest, in its order. Raises SourceError.
 
-    Identities without a name have the name of their class in the class map beside the manifest,
-    or else its number.
+    An image without a class has the identity in the manifest, or none; a class without an identity
+    has the name in the class map beside the manifest, or else its number. The class -1 is a dot, as
+    an image without a folder has it.
     """
-    rows = list(read_rows(path))
-    names: Mapping[float, str] = {}
-    if not all(row.identity for row in rows):
-        names = load_class_names(path) or {}
-    if not all(row.label in names for row in rows):
-        names = {}
-    return [NamedImage(row.name, row.identity or name_class(row.label or 0, names)) for row in rows]
+    rows, survey = list(read_rows(path)), ClassSurvey(path)
+    for row in rows:
+        survey.add(row)
+    classes = survey.class_names()
+    return [NamedImage(row.name, _identity_of(row, classes)) for row in rows]
+
+
+def _identity_of(row: ListedImage, classes: ClassNames) -> str:
+    if row.identity or row.label is None:
+        return row.identity
+    return classes.name(row.label) or NO_IDENTITY
 
 
 def read_rows(path: Path) -> Iterator[ListedImage]:
     """Yield the images of a manifest in its order. Raises SourceError with the place."""
     return _READERS[path.suffix.lower()](path)
-
-
-def load_class_names(path: Path) -> dict[float, str] | None:
-    """Load the names of the classes of a manifest from NAME_classes.csv or classes.csv beside it.
-
-    NAME-00000-of-00008 is a shard of NAME. None where there is no map. Raises SourceError.
-    """
-    whole = _SHARD.sub("", path.stem)
-    names = (class_map.name_for(path), f"{whole}_{CLASSES_CSV}", CLASSES_CSV)
-    for name in dict.fromkeys(names):
-        table = path.parent / name
-        if is_file(table):
-            return {row.number: row.name for row in class_map.load(table)}
-    return None
-
-
-_class_numbers = IdentityNames()
-
-
-def name_class(label: float, names: Mapping[float, str]) -> str:
-    """Return the name of a class, or else its number as text.
-
-    >>> name_class(3, {3: "ann"}), name_class(3.0, {}), name_class(0.5, {})
-    ('ann', '3', '0.5')
-    """
-    if label in names:
-        return names[label]
-    if isinstance(label, int):
-        return str(label)  # exact, where a float is not
-    return _class_numbers[label] or str(label)
 
 
 def _read_npz(path: Path) -> Iterator[ListedImage]:

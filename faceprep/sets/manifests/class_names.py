@@ -1,0 +1,90 @@
+"""The names of the classes of a list: those of the class map beside it, or else the numbers."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from faceprep.core.names import CLASSES_CSV
+from faceprep.core.paths import is_file
+from faceprep.sets import class_map
+from faceprep.sets.lists import ListedImage
+from faceprep.sets.recordio.records import IdentityNames
+
+_NO_CLASS = -1
+"""The class of an image without an identity."""
+_SHARD = re.compile(r"-\d+-of-\d+$")
+_real_names = IdentityNames()
+
+
+class ClassNames(NamedTuple):
+    """The names of the classes of a list by number, empty where it has no map.
+
+    `are_values` says that its labels are values such as angles, since one of them is a fraction.
+    """
+
+    names: Mapping[float, str]
+    are_values: bool = False
+
+    def name(self, label: float) -> str:
+        """Return the name of a class; empty for -1 and for a label that is not finite.
+
+        >>> ClassNames({3: "ann"}).name(3), ClassNames({}).name(3.0), ClassNames({}).name(-1)
+        ('ann', '3', '')
+        >>> ClassNames({}, are_values=True).name(-1), ClassNames({}).name(0.5)
+        ('-1', '0.5')
+        """
+        if label == _NO_CLASS and not self.are_values:
+            return ""
+        if label in self.names:
+            return self.names[label]
+        if isinstance(label, int):
+            return str(label)  # exact, where a float is not
+        return _real_names[label]
+
+
+class ClassSurvey:
+    """A look at all images of the list at `path`, which shows how its classes are named.
+
+    The map is read when the first image needs it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._map: Mapping[float, str] | None = None
+        self._lacking: float | None = None
+        self._are_values = False
+
+    def add(self, row: ListedImage) -> None:
+        """Look at one image. Raises SourceError for a class map that cannot be read."""
+        label = row.label
+        if row.identity or label is None or label == _NO_CLASS or not math.isfinite(label):
+            return
+        if self._map is None:
+            self._map = _load_map(self._path)
+        self._are_values = self._are_values or label != int(label)
+        if self._lacking is None and label not in self._map:
+            self._lacking = label
+
+    def class_names(self) -> ClassNames:
+        """Return the names of the classes: those of a map that has all of them, or none."""
+        if self._map is None or self._lacking is not None:
+            return ClassNames({}, self._are_values)
+        return ClassNames(self._map, self._are_values)
+
+
+def _load_map(path: Path) -> Mapping[float, str]:
+    """Load NAME_classes.csv or classes.csv beside the list at `path`; empty where there is none.
+
+    NAME-00000-of-00008 is a shard of NAME. Raises SourceError.
+    """
+    whole = _SHARD.sub("", path.stem)
+    names = (class_map.name_for(path), f"{whole}_{CLASSES_CSV}", CLASSES_CSV)
+    for name in dict.fromkeys(names):
+        table = path.parent / name
+        if is_file(table):
+            return {row.number: row.name for row in class_map.load(table)}
+    return {}
