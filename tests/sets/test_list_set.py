@@ -185,8 +185,40 @@ def test_identities_have_the_names_of_their_classes(tmp_path: Path) -> None:
     assert [each.identity for each in samples(opened(path))] == ["bob", "ann"]
     (tmp_path / "train_classes.csv").write_bytes(b'class,name,images\n0,carl,1\n1,"d,e",1\n')
     assert [each.identity for each in samples(opened(path))] == ["d,e", "carl"]
-    (tmp_path / "train_classes.csv").write_bytes(b"class,name,images\n0,carl,1\n")
-    assert [each.identity for each in samples(opened(path))] == ["1", "0"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        ("0,ann,1\n", "lacks the class 1"),
+        ("", "lacks the class 0"),
+        ("0,ann,1\n1,bob,1\n1,carl,1\n", "has the class 1 twice"),
+    ],
+)
+def test_a_class_map_that_does_not_fit_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, rows: str, problem: str
+) -> None:
+    make(tmp_path, "1.jpg", "2.jpg", "3.jpg")
+    path = tmp_path / "train.txt"
+    write_txt(path, ["1.jpg", "2.jpg", "3.jpg"], [0, 1, -1])
+    class_map = tmp_path / "train_classes.csv"
+    class_map.write_text(f"class,name,images\n{rows}")
+    assert [each.identity for each in samples(opened(path))] == ["0", "1", ""]
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{class_map}: it {problem}, so its names are not used")
+    assert str(path) in warning
+    assert [each.identity for each in load_names(path)] == ["0", "1", "."]
+    assert caplog.messages == [warning] * 2
+
+
+def test_a_class_map_that_no_image_needs_is_not_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make(tmp_path, "1.jpg", "2.jpg")
+    (tmp_path / "classes.csv").write_text("damaged")
+    (tmp_path / "a.csv").write_text("image_names,image_classes,identity\n1.jpg,5,ann\n2.jpg,-1,\n")
+    assert [each.identity for each in samples(opened(tmp_path / "a.csv"))] == ["ann", ""]
+    assert not caplog.messages
 
 
 @every_format

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from faceprep.core.names import CLASSES_CSV
 from faceprep.core.paths import is_file
 from faceprep.sets import class_map
+from faceprep.sets.class_map import ClassRow
 from faceprep.sets.lists import ListedImage
 from faceprep.sets.recordio.records import IdentityNames
+
+log = logging.getLogger("faceprep")
 
 _NO_CLASS = -1
 """The class of an image without an identity."""
@@ -54,7 +58,7 @@ class ClassSurvey:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._map: Mapping[float, str] | None = None
+        self._map: _Map | None = None
         self._lacking: float | None = None
         self._are_values = False
 
@@ -66,25 +70,57 @@ class ClassSurvey:
         if self._map is None:
             self._map = _load_map(self._path)
         self._are_values = self._are_values or label != int(label)
-        if self._lacking is None and label not in self._map:
+        if self._lacking is None and label not in self._map.names:
             self._lacking = label
 
     def class_names(self) -> ClassNames:
-        """Return the names of the classes: those of a map that has all of them, or none."""
-        if self._map is None or self._lacking is not None:
+        """Return the names of the classes; warn of a map that does not fit the list."""
+        found = self._map
+        if found is None or found.path is None:
             return ClassNames({}, self._are_values)
-        return ClassNames(self._map, self._are_values)
+        problem = found.problem
+        if not problem and self._lacking is not None:
+            problem = f"lacks the class {self._lacking}"
+        if not problem:
+            return ClassNames(found.names, self._are_values)
+        log.warning(
+            "%s: it %s, so its names are not used, and the identities of %s are the class numbers. "
+            "Correct the map to use its names",
+            found.path,
+            problem,
+            self._path,
+        )
+        return ClassNames({}, self._are_values)
 
 
-def _load_map(path: Path) -> Mapping[float, str]:
-    """Load NAME_classes.csv or classes.csv beside the list at `path`; empty where there is none.
+class _Map(NamedTuple):
+    """The class map beside a list: its path, its names by number, and why it cannot be used."""
 
-    NAME-00000-of-00008 is a shard of NAME. Raises SourceError.
+    path: Path | None
+    names: Mapping[float, str]
+    problem: str = ""
+
+
+def _load_map(path: Path) -> _Map:
+    """Load NAME_classes.csv or classes.csv beside the list at `path`. Raises SourceError.
+
+    NAME-00000-of-00008 is a shard of NAME.
     """
     whole = _SHARD.sub("", path.stem)
     names = (class_map.name_for(path), f"{whole}_{CLASSES_CSV}", CLASSES_CSV)
     for name in dict.fromkeys(names):
         table = path.parent / name
         if is_file(table):
-            return {row.number: row.name for row in class_map.load(table)}
-    return {}
+            rows = class_map.load(table)
+            return _Map(table, {row.number: row.name for row in rows}, _find_repeat(rows))
+    return _Map(None, {})
+
+
+def _find_repeat(rows: Sequence[ClassRow]) -> str:
+    """Return that a number is there twice; empty where each is there once."""
+    seen: set[int] = set()
+    for row in rows:
+        if row.number in seen:
+            return f"has the class {row.number} twice"
+        seen.add(row.number)
+    return ""
