@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from faceprep.core import storage
+from faceprep.core import os_errors, storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.csv import CsvReader, csv_bytes
 from faceprep.core.names import CLASSES_CSV
@@ -45,16 +45,40 @@ def encode(names: Sequence[str], counts: Iterable[int]) -> bytes:
 
 
 def load(path: str | os.PathLike[str]) -> list[ClassRow]:
-    """Read the rows of a class map, by number. Raises SourceError."""
-    try:
-        with storage.open_source(path) as file:
-            header, *rows = CsvReader(file, path, errors="strict", from_excel=True)
+    """Read the rows of a class map in its order; empty ones are skipped.
+
+    Raises SourceError with the line.
+    """
+    with os_errors.guard("read", path, SourceError), storage.open_source(path) as file:
+        rows = CsvReader(file, path, errors="strict", from_excel=True)
+        header = next(rows, [])
         if header != _COLUMNS:
-            raise ValueError(f"found columns {', '.join(header)}")
-        return [ClassRow(int(number), name, int(images)) for number, name, images in rows]
-    except ValueError as error:
-        expected = f"columns {', '.join(_COLUMNS)}"
-        raise SourceError(f"not a class map: {error}", path=path, expected=expected) from error
+            found = ", ".join(header) or "nothing"
+            raise _not_a_map(path, 1, f"columns {', '.join(_COLUMNS)}", found)
+        return [_parse_row(path, rows.line, row) for row in rows if any(row)]
+
+
+def _parse_row(path: str | os.PathLike[str], line: int, row: Sequence[str]) -> ClassRow:
+    try:
+        number, name, images = row
+        parsed = ClassRow(int(number), name, int(images))
+    except ValueError:
+        parsed = None
+    if parsed is None or not parsed.name:
+        expected = "a class number, a name and a number of images"
+        raise _not_a_map(path, line, expected, repr(",".join(row)[:80]))
+    return parsed
+
+
+def _not_a_map(path: str | os.PathLike[str], line: int, expected: str, found: str) -> SourceError:
+    return SourceError(
+        "not a class map",
+        path=path,
+        where=f"line {line}",
+        expected=expected,
+        found=found,
+        remedy="Correct the line, or remove the map.",
+    )
 
 
 def has_classes(path: str | os.PathLike[str], names: Sequence[str]) -> bool:

@@ -90,12 +90,45 @@ def test_a_bad_lst_is_named(path: Path, line: bytes) -> None:
     assert "line 2" in contents.damage
 
 
-@given(names=st.lists(TEXT, max_size=5))
+@given(names=st.lists(TEXT.filter(bool), max_size=5))
 def test_class_maps_come_back(path: Path, names: list[str]) -> None:
     path.write_bytes(class_map.encode(names, range(len(names))))
     assert class_map.load(path) == [ClassRow(i, name, i) for i, name in enumerate(names)]
     assert class_map.has_classes(path, names)
     assert not class_map.has_classes(path, [*names, "x"])
+
+
+HEAD = b"class,name,images\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        HEAD + b"0,ann,4\n\n1,bob,4\n\n",
+        HEAD + b"0,ann,4\n,,\n1,bob,4\n,,\n",
+        b"class;name;images\r\n0;ann;4\r\n;;\r\n1;bob;4\r\n",
+    ],
+)
+def test_empty_rows_of_a_class_map_are_skipped(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    assert class_map.load(path) == [ClassRow(0, "ann", 4), ClassRow(1, "bob", 4)]
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "line 1: expected columns class, name, images, found nothing"),
+        (b"a,b\n", "line 1: expected columns class, name, images, found a, b"),
+        (HEAD + b"0,ann,4\n\n1,,4\n", "line 4: expected a class number, a name .*, found '1,,4'"),
+        (HEAD + b"0,ann\n", "line 2: expected a class number, .*found '0,ann'"),
+        (HEAD + b"x,ann,1\n", "line 2: expected a class number, .*found 'x,ann,1'"),
+        (HEAD + b"9" * 5000 + b",ann,1\n", "line 2: expected a class number"),
+    ],
+)
+def test_a_bad_class_map_is_named(path: Path, data: bytes, why: str) -> None:
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match=f"not a class map at {why}"):
+        class_map.load(path)
 
 
 @given(data=st.binary(max_size=60))
