@@ -34,7 +34,7 @@ from faceprep.core.text import name_all
 from faceprep.core.types import Outcome
 from faceprep.sets import kinds
 from faceprep.sets.distinct_keys import find_repeats
-from faceprep.sets.image_set import MAX_LABELS, UNREAD, ImageSet, Sample
+from faceprep.sets.image_set import LABELS_ARE_IDENTITIES, MAX_LABELS, UNREAD, ImageSet, Sample
 from faceprep.sets.lists import CSV_COLUMNS, ListedImage, read_csv_columns
 from faceprep.sets.manifests.class_names import ClassNames, ClassSurvey
 from faceprep.sets.manifests.reader import IDENTITIES, read_rows
@@ -125,6 +125,7 @@ class ListSet(ImageSet):
         index.add_column(_REPEATS).write(repeats.tobytes())
         index.facts |= {_ROOT: survey.place.root, _ABSOLUTE: survey.place.is_absolute, _BELOW: ""}
         index.facts |= {MAX_LABELS: most, UNREAD: cls.find_others(path)}
+        index.facts[LABELS_ARE_IDENTITIES] = not survey.classes.names
         if survey.place.is_absolute and ends:
             index.facts[_BELOW] = _common_folder(ends)
         state = storage.fingerprint_of(path)

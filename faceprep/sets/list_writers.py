@@ -17,10 +17,11 @@ from faceprep.core.io import npz
 from faceprep.core.types import Outcome, Sink
 from faceprep.sets import kinds, lists
 from faceprep.sets.folder import BAD_NAME
-from faceprep.sets.image_set import CheckedSample, Sample
+from faceprep.sets.image_set import LABELS_ARE_IDENTITIES, MAX_LABELS, CheckedSample, Sample
 from faceprep.sets.losses import can_write
 from faceprep.sets.set_writer import (
     Capabilities,
+    Classes,
     OutPart,
     SetNames,
     Settings,
@@ -32,6 +33,7 @@ from faceprep.sets.set_writer import (
 
 _ROWS = 1 << 12
 _ROOT, _RELATIVE_TO, _WIDTH, _HAS_CLASSES = "root", "relative_to", "width", "has_classes"
+_KEEPS_LABELS = "keeps_labels"
 
 _NAMES, _CLASSES = f".{npz.NAMES}", f".{npz.CLASSES}"
 
@@ -150,15 +152,47 @@ class CsvListWriter(_TextWriter):
 
 
 class LstWriter(_TextWriter):
-    """Writes the columns of im2rec: number, class, more labels, path."""
+    """Writes the columns of im2rec: number, label, more labels, path.
+
+    The label is the class. The first of several labels stays as it was, such as an age, and there
+    is no class map, unless the list that is read has one.
+    """
 
     kind: ClassVar[str] = kinds.LST
     can: ClassVar[Capabilities] = Capabilities(
         suffixes=True, many_labels=True, any_bytes=False, forbids=lists.NOT_IN_LST.search
     )
 
+    @classmethod
+    def choose_settings(cls, names: SetNames) -> Settings:
+        return {**super().choose_settings(names), _KEEPS_LABELS: _keeps_labels(names)}
+
+    def side_files(self, n_files: int) -> list[str]:
+        """Return the name of the class map, where the labels are its numbers."""
+        if self.settings.get(_KEEPS_LABELS):
+            return []
+        return super().side_files(n_files)
+
     def add(self, files: Sequence[BinaryIO], rows: Sequence[Row]) -> None:
-        files[0].write(b"".join(lists.lst_line(*row[:3], row.more) for row in rows))
+        files[0].write(
+            b"".join(
+                lists.lst_line(row.position, row.name, self._label(row), row.more) for row in rows
+            )
+        )
+
+    def _label(self, row: Row) -> int | str:
+        if self.settings[_KEEPS_LABELS] and row.identity:
+            return row.identity
+        return row.label
+
+
+def _keeps_labels(names: SetNames) -> bool:
+    """Return whether the identities are the first of several labels, and not class numbers."""
+    if names.facts.get(MAX_LABELS, 1) == 1 or not names.facts.get(LABELS_ARE_IDENTITIES):
+        return False
+    numbers = Classes.of(names.identities).numbers
+    are_readable = all(lists.parse_label(name) is not None for name in numbers)
+    return are_readable and any(name != str(number) for name, number in numbers.items())
 
 
 class TxtListWriter(_TextWriter):

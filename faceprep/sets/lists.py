@@ -79,7 +79,7 @@ def lst_lines(names: Iterable[str], classes: Iterable[int], start: int = 0) -> b
     return b"".join(lst_line(number, name, label) for number, (name, label) in rows)
 
 
-def lst_line(number: int, name: str, label: int, more: Iterable[float] = ()) -> bytes:
+def lst_line(number: int, name: str, label: int | str, more: Iterable[float] = ()) -> bytes:
     """Encode a line of an im2rec list; `more` are the labels after the first.
 
     >>> lst_line(3, "a b/1.jpg", 7, [0.5, 2.0])
@@ -157,14 +157,14 @@ def _parse_lst(columns: Sequence[str]) -> ListedImage | None:
     """Return the image of a line of an .lst file of either kind, None where it is of neither."""
     if len(columns) < 3:
         return None
-    label, name, others = _number(columns[1]), columns[-1], columns[2:-1]
+    label, name, others = parse_label(columns[1]), columns[-1], columns[2:-1]
     if label is None:
-        label, name, others = _number(columns[2]), columns[1], columns[3:]
+        label, name, others = parse_label(columns[2]), columns[1], columns[3:]
     if label is None:
         return None
     if not others:
         return ListedImage(name, label)
-    more = [number for number in map(_number, others) if number is not None]
+    more = [number for number in map(parse_label, others) if number is not None]
     if len(more) < len(others):
         return None
     return ListedImage(name, label, more=tuple(map(float, more)))
@@ -197,7 +197,7 @@ def split_label(line: str) -> tuple[str, int | float | None]:
     (('a b/1.jpg', 7), ('a b/1.jpg', None), ('7', None))
     """
     words = line.rsplit(maxsplit=1)
-    label = _number(words[1]) if len(words) == 2 else None
+    label = parse_label(words[1]) if len(words) == 2 else None
     if label is None:
         return line, None
     return words[0], label
@@ -222,10 +222,13 @@ def _read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
                 yield number, text
 
 
-def _number(text: str) -> int | float | None:
+def parse_label(text: str) -> int | float | None:
     """Return the number that a label is; None for another text and for one that is too long.
 
     A large whole number is exact, with or without a point: IDs of people may have 19 digits.
+
+    >>> parse_label("12345678901234567890"), parse_label("0.5"), parse_label("x")
+    (12345678901234567890, 0.5, None)
     """
     if _INTEGER.fullmatch(text):
         return int(text)

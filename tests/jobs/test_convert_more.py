@@ -257,6 +257,43 @@ def test_names_that_break_lines_are_named_first(target: str, tmp_path: Path) -> 
     assert [each.key for each in samples(tmp_path / target)] == [f"{tmp_path}/in/a/1.jpg"]
 
 
+@pytest.mark.parametrize(
+    ("first", "beside"),
+    [
+        (("30", "45", "30"), False),
+        (("-1", "1", "1"), False),
+        (("-1.5", "0.25", "3"), False),
+        (("1234567890123456781", "1234567890123456782", "0"), False),
+        (("1", "0", "2"), True),
+    ],
+)
+def test_the_first_of_several_labels_of_a_list_stays(
+    tmp_path: Path, first: tuple[str, ...], beside: bool
+) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.jpg").write_bytes(FACE)
+    rows = "".join(f"{i}\t{first[i]}\t0.5\t{tmp_path}/{'abc'[i]}.jpg\n" for i in range(3))
+    (tmp_path / "in.lst").write_text(rows)
+    convert(tmp_path / "in.lst", tmp_path / "out.lst")
+    assert (tmp_path / "out.lst").read_text() == rows
+    assert (tmp_path / "out_classes.csv").exists() == beside
+    assert [(each.identity, each.labels) for each in samples(tmp_path / "out.lst")] == [
+        (each.identity, each.labels) for each in samples(tmp_path / "in.lst")
+    ]
+
+
+def test_several_labels_of_named_classes_keep_the_names(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.jpg").write_bytes(FACE)
+    (tmp_path / "in.lst").write_text("0\t0\t0.5\ta.jpg\n1\t1\t0.5\tb.jpg\n")
+    (tmp_path / "in_classes.csv").write_text("class,name,images\n0,007,1\n1,100,1\n")
+    convert(tmp_path / "in.lst", tmp_path / "out.lst")
+    assert [(each.identity, each.labels) for each in samples(tmp_path / "out.lst")] == [
+        ("007", (0, 0.5)),
+        ("100", (1, 0.5)),
+    ]
+
+
 # .tar
 
 
