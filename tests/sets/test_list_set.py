@@ -394,6 +394,24 @@ def test_names_that_are_not_utf8_are_those_of_the_file_system(tmp_path: Path) ->
     assert (found.data, os.fsencode(found.key)) == (b"data", b"\xff.jpg")
 
 
+@pytest.mark.parametrize(
+    ("names", "classes", "why"),
+    [
+        (["a", "b"], ["x", "y"], r"expected numbers of shape \(2,\).*found text of shape \(2,\)"),
+        (["a", "b"], [[0, 1], [1, 0]], r"expected numbers .*found int64 of shape \(2, 2\)"),
+        (["a", "b"], [True, False], r"expected numbers .*found bool of shape \(2,\)"),
+        ([["a", "b"]], [[0, 1]], r"expected text \(n,\), found <U1 of shape \(1, 2\)"),
+        ([1, 2], [0, 1], r"image_names are not names: expected text \(n,\)"),
+    ],
+)
+def test_bad_arrays_are_named(
+    tmp_path: Path, names: list[str], classes: list[int], why: str
+) -> None:
+    write_npz(tmp_path / "a.npz", names, classes)
+    with pytest.raises(SourceError, match=why):
+        opened(tmp_path / "a.npz")
+
+
 def test_bad_rows_of_a_parquet_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     for names, classes, why in (

@@ -69,16 +69,18 @@ def _read_npz(path: Path) -> Iterator[ListedImage]:
 def _load_identities(path: Path, file: NpzFile) -> list[str]:
     """Load the names of the classes where every class has one, else none; check the shapes."""
     shape, dtype = file.header(NAMES)
+    if len(shape) != 1 or dtype.kind not in "US":
+        npz.decode_names(path, np.broadcast_to(np.empty((), dtype), shape))
     of_classes, kind = file.header(CLASSES)
-    if len(shape) != 1 or of_classes != shape or kind.kind not in "iuf":
+    if of_classes != shape or kind.kind not in "iuf":
+        values = "text" if kind.kind in "US" else str(kind)
         raise SourceError(
-            "its arrays differ in length",
+            f"{CLASSES} are not a number for each name",
             path=path,
-            expected="a class for each name",
-            found=f"names of shape {shape}, {kind} of shape {of_classes}",
+            expected=f"numbers of shape {shape}, as the names have it",
+            found=f"{values} of shape {of_classes}",
+            remedy=f"Number the classes; their names by number may be in {IDENTITIES}.",
         )
-    if dtype.kind not in "US":
-        npz.decode_names(path, np.empty(0, dtype))
     if IDENTITIES not in file.keys:
         return []
     texts = npz.decode_names(path, file.load(IDENTITIES), IDENTITIES)
