@@ -25,6 +25,7 @@ from faceprep.core import storage
 from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError
 from faceprep.core.io.image_bytes import UNREADABLE, check_file_size, read_image_bytes
+from faceprep.core.io.image_header import is_image_name
 from faceprep.core.io.npz import CLASSES, NAMES, NpzFile
 from faceprep.core.io.parquet import open_parquet
 from faceprep.core.names import identity_of
@@ -35,7 +36,7 @@ from faceprep.core.types import Outcome
 from faceprep.sets import kinds
 from faceprep.sets.distinct_keys import find_repeats
 from faceprep.sets.image_set import LABELS_ARE_IDENTITIES, MAX_LABELS, UNREAD, ImageSet, Sample
-from faceprep.sets.lists import CSV_COLUMNS, ListedImage, read_csv_columns
+from faceprep.sets.lists import CSV_COLUMNS, ListedImage, read_csv_columns, split_label
 from faceprep.sets.manifests.class_names import ClassNames, ClassSurvey
 from faceprep.sets.manifests.reader import IDENTITIES, read_rows
 from faceprep.sets.set_index import RELATIVE_TO, IndexWriter, SetIndex
@@ -116,6 +117,7 @@ class ListSet(ImageSet):
             index.add(names, identities, places)
             ends += (min(names), max(names))
             sizes = [_size_of(path) for path in found]
+            cls.check_names(path, names, sizes, survey.place)
             file_sizes.write(np.array(sizes, "<i8").tobytes())
             states = "".join(map("{}\0{}\n".format, names, sizes))
             digest.update(states.encode("utf-8", "surrogateescape"))
@@ -135,6 +137,12 @@ class ListSet(ImageSet):
     def find_others(cls, path: Path) -> str:
         """Name what the list holds besides names, classes and identities; empty for nothing."""
         return ""
+
+    @classmethod
+    def check_names(
+        cls, path: Path, names: Sequence[str], sizes: Sequence[int], place: _Place
+    ) -> None:
+        """Raise SourceError where names show, by their file sizes, that the list was misread."""
 
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
         return map_reads(self._read_one, positions, self._place.root)
@@ -237,6 +245,25 @@ class TxtListSet(ListSet):
     """A .txt of paths, with or without labels."""
 
     kind: ClassVar[str] = kinds.TXT_LIST
+
+    @classmethod
+    def check_names(
+        cls, path: Path, names: Sequence[str], sizes: Sequence[int], place: _Place
+    ) -> None:
+        """Refuse a line with two labels: without the first, its name is that of a file."""
+        for name, size in zip(names, sizes, strict=True):
+            if size != -errno.ENOENT:
+                continue
+            image, label = split_label(name)
+            if label is not None and is_image_name(image) and _size_of(place.find(image)) >= 0:
+                raise SourceError(
+                    "a line with two labels",
+                    path=path,
+                    where=f"the line that starts with {name!r}",
+                    expected="path label, or a path alone",
+                    found=f"no file of that name, and the file {image!r}",
+                    remedy="Leave one label in each line; an .lst may have several.",
+                )
 
 
 def _without(names: Iterable[str], *read: str) -> list[str]:

@@ -394,6 +394,15 @@ def test_names_that_are_not_utf8_are_those_of_the_file_system(tmp_path: Path) ->
     assert (found.data, os.fsencode(found.key)) == (b"data", b"\xff.jpg")
 
 
+def test_a_txt_with_two_labels_is_named(tmp_path: Path) -> None:
+    make(tmp_path, "a.jpg", "b.jpg", "b.jpg 1")
+    (tmp_path / "a.txt").write_text("b.jpg 1 0\na.jpg 1 0.5\n")
+    with pytest.raises(SourceError, match=r"two labels at the line .*'a.jpg 1': expected path lab"):
+        opened(tmp_path / "a.txt")
+    (tmp_path / "a.txt").write_text("b.jpg 1 0\nc.jpg 1 0\nd.jpg 5\n")
+    assert list(outcomes(opened(tmp_path / "a.txt"))) == ["c.jpg 1", "d.jpg"]
+
+
 @pytest.mark.parametrize(
     ("names", "classes", "why"),
     [
