@@ -11,23 +11,29 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from faceprep.core.errors import SourceError
+from faceprep.core.os_errors import is_fault
 from faceprep.core.paths import is_file
 from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome
+from faceprep.sets import class_map
+from faceprep.sets.file_family import output_of
 from faceprep.sets.image_set import CLASS_NAMES, ImageSet, Sample
-from faceprep.sets.manifests.reader import load_class_names, name_class
+from faceprep.sets.manifests.class_names import ClassNames
 from faceprep.sets.set_writer import Classes
 
 log = logging.getLogger("faceprep")
 
 _N_DRAWN = 16
+_NUMBERS = ClassNames({})
+"""The names of classes that have none: their numbers."""
 
 
 def find_stated_classes(images: ImageSet) -> Sequence[str]:
     """Return the names of the classes by number, as the set states them.
 
-    Empty where it states none, or where they are not those of its images. Raises SourceError for a
-    damaged class map.
+    Empty where it states none, or where they are not those of its images. Raises SourceError if the
+    disk fails.
     """
     names: Sequence[str] = images.index.facts.get(CLASS_NAMES) or _names_beside(Path(images.path))
     known = set(names)
@@ -37,9 +43,21 @@ def find_stated_classes(images: ImageSet) -> Sequence[str]:
 
 
 def _names_beside(path: Path) -> Sequence[str]:
-    """Return the names in the class map beside a file; empty without one, or with a gap in it."""
-    found = (load_class_names(path) if is_file(path) else None) or {}
-    return [found[number] for number in range(len(found)) if number in found]
+    """Return the names in the class map NAME_classes.csv beside a file; empty without one.
+
+    A file of that name that is no class map, or has a gap, states nothing.
+    """
+    table = path.with_name(class_map.name_for(Path(output_of(path.name))))
+    if not (is_file(path) and is_file(table)):
+        return []
+    try:
+        rows = class_map.load(table)
+    except SourceError as error:
+        if is_fault(error):
+            raise
+        return []
+    is_whole = [row.number for row in rows] == list(range(len(rows)))
+    return [row.name for row in rows] if is_whole else []
 
 
 def _are_stated(classes: Classes, images: ImageSet) -> bool:
@@ -69,7 +87,7 @@ class NumberCheck:
     def _look_at(self, sample: Sample) -> None:
         stated, number = sample.labels[0], self._classes.number(sample.identity)
         # a number that is the name of the identity is kept by it
-        if number in (stated, -1) or name_class(stated, {}) == sample.identity:
+        if number in (stated, -1) or _NUMBERS.name(stated) == sample.identity:
             return
         self.n += 1
         self.first = self.first or f"{sample.key} ({stated:g} there, {number} here)"

@@ -106,6 +106,16 @@ def family_of(name: str) -> Family | None:
     return Family(match["name"], match["n"], match["suffix"].lower())
 
 
+def output_of(name: str) -> str:
+    """Return the name of the output that a file was written for as one of several, or as the only.
+
+    >>> output_of("a-00001-of-00008.tar"), output_of("a.tar")
+    ('a.tar', 'a.tar')
+    """
+    family = family_of(name)
+    return f"{family.name}{family.suffix}" if family else name
+
+
 def _missing_of(family: Family, members: Sequence[str]) -> list[str]:
     """Return the names of the files of a family that are not among its `members`."""
     texts = [match["number"] for match in map(_MEMBER.fullmatch, members) if match]

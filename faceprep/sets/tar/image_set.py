@@ -28,7 +28,7 @@ from faceprep.core.paths import is_folder
 from faceprep.core.storage import ByteSource
 from faceprep.core.types import Outcome
 from faceprep.sets.class_map import name_for
-from faceprep.sets.file_family import Parts, family_of, find_parts, missing_faults
+from faceprep.sets.file_family import Parts, find_parts, missing_faults, output_of
 from faceprep.sets.image_set import FAULTS, FILES, MAX_LABELS, ImageSet, Sample
 from faceprep.sets.members import SkippedFiles
 from faceprep.sets.open_files import OpenFiles
@@ -306,8 +306,4 @@ def find_shards(source: Path) -> Parts:
 
 def _map_names(names: Iterable[str]) -> set[str]:
     """Return the names of the class maps that `manifest` and `convert` write beside shards."""
-    families = {name: family_of(name) for name in names}
-    outputs = {
-        f"{family.name}{family.suffix}" if family else name for name, family in families.items()
-    }
-    return {name_for(Path(output)) for output in outputs}
+    return {name_for(Path(output)) for output in set(map(output_of, names))}
