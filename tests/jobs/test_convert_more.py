@@ -17,6 +17,7 @@ from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.types import Outcome, Request, Summary
 from faceprep.jobs.apply import Apply
 from faceprep.jobs.convert import Convert
+from faceprep.jobs.inspect.job import Inspect
 from faceprep.jobs.make_bin import MakeBin
 from faceprep.jobs.score import Score
 from faceprep.run.engine import run_job
@@ -114,6 +115,9 @@ def test_shuffled_sets_have_a_header_and_no_identity_records(rec_set: Path, tmp_
     keys = [int(line.split()[0]) for line in (tmp_path / "a.idx").read_text().splitlines()]
     assert keys[0] == 0 and sorted(keys) == list(range(31))
     assert len(samples(tmp_path / "a.rec")) == 30
+    found = Inspect().look(tmp_path / "a.rec")
+    assert found.failed == 0 and found.details["range_records"] == 0
+    assert found.details["header"] == {"images": 30, "identity_records": found.identities}
 
 
 @needs_data

@@ -1,8 +1,11 @@
 """The records beside the images of an InsightFace set: header and identity records.
 
 arcface_torch reads the record with the key 0. With two labels it is a header, which says that the
-images have the keys from 1 up to the first label. Keras_insightface counts the identity records
-behind the images. Both are written where the keys of the images are 1 to n.
+images have the keys from 1 up to the first label. Keras_insightface takes the second label less the
+first for the number of classes. The header is written where the keys of the images are 1 to n, and
+it announces the identities even where their images do not follow one another. Identity records
+cannot describe such images, so there are none then: a trainer that needs them stops, instead of
+training on nothing.
 """
 
 from __future__ import annotations
@@ -49,9 +52,10 @@ def make_header_records(
             lowest = min(lowest, int(rows["key"].min()))
             highest = max(highest, int(rows["key"].max()))
     n, starts = runs.n, runs.starts()
-    if not n or (lowest, highest) != (1, n) or n + len(starts) >= EXACT_FLOATS:
+    n_announced = len(starts) or runs.n_labels()
+    if not n or (lowest, highest) != (1, n) or n + n_announced >= EXACT_FLOATS:
         return None
-    header = frame_image([n + 1, n + 1 + len(starts)], b"", HEADER_KEY)
+    header = frame_image([n + 1, n + 1 + n_announced], b"", HEADER_KEY)
     ranges = pairwise([*starts, n + 1])
     records = [(key, frame_image(each, b"", key)) for key, each in enumerate(ranges, n + 1)]
     return HeaderRecords((HEADER_KEY, header), records)
@@ -64,10 +68,12 @@ class _Runs:
         self._most, self.n = most, 0
         self._are_whole = True
         self._starts, self._labels = array("q"), array("f")
+        self._distinct: set[float] = set()
 
     def add(self, rows: npt.NDArray[Any], last_key: int) -> None:
         """Add the next rows; `last_key` is the largest key before them."""
         labels = rows["label"]
+        self._distinct.update(np.unique(labels[np.isfinite(labels)]).tolist())
         self._are_whole &= bool((np.diff(rows["key"], prepend=last_key) > 0).all())
         first = self._labels[-1] if self._labels else np.nan
         changes = np.flatnonzero(np.diff(labels, prepend=np.float32(first)) != 0)
@@ -82,3 +88,7 @@ class _Runs:
         if not self._are_whole or len(np.unique(self._labels)) < len(self._labels):
             return []
         return self._starts.tolist()
+
+    def n_labels(self) -> int:
+        """Return the number of labels, however their images lie."""
+        return len(self._distinct)

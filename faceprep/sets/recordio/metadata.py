@@ -70,22 +70,23 @@ class Metadata(NamedTuple):
     def contradictions(self, n_images: int, n_identities: int | None = None) -> list[str]:
         """Compare the header with `n_images` image records and the identity records found.
 
-        A set may have a header and no identity records. Then the header is compared with the
-        `n_identities` of the images, if they are given.
+        A set whose images are shuffled has a header and no identity records. What the header then
+        announces is compared with the `n_identities` of the images, if they are given. It may also
+        announce none.
         """
         if self.header is None:
             return []
-        slack = rounding(max(self.header))
-        n_found = self.n_identity_records
-        if not n_found and n_identities is not None:
-            n_found = n_identities
+        slack, (images, identities) = rounding(max(self.header)), self.stated()
         lines = []
-        for what, stated, found, most in (
-            ("images", self.stated()[0], n_images, slack),
-            ("identity records", self.stated()[1], n_found, 2 * slack),
-        ):
-            if abs(stated - found) > most:
-                lines.append(f"the header announces {stated:,} {what}, the set has {found:,}")
+        if abs(images - n_images) > slack:
+            lines.append(f"the header announces {images:,} images, the set has {n_images:,}")
+        if n_found := self.n_identity_records:
+            what = f"identity records, the set has {n_found:,}"
+        else:
+            n_found = identities if n_identities is None or not identities else n_identities
+            what = f"identities, the images have {n_found:,}"
+        if abs(identities - n_found) > 2 * slack:
+            lines.append(f"the header announces {identities:,} {what}")
         return lines
 
 

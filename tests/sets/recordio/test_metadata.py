@@ -109,7 +109,9 @@ def test_damaged_identity_records_move_no_boundary(
 def test_a_header_without_identity_records_states_identities() -> None:
     found = Metadata((13.0, 19.0), 0, 0)
     assert found.contradictions(12, n_identities=6) == []
-    assert "6 identity records, the set has 5" in found.contradictions(12, n_identities=5)[0]
+    assert "6 identities, the images have 5" in found.contradictions(12, n_identities=5)[0]
+    assert found.contradictions(12) == []
+    assert Metadata((13.0, 13.0), 0, 0).contradictions(12, n_identities=6) == []
 
 
 def test_one_image(tmp_path: Path) -> None:
