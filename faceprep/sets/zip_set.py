@@ -38,6 +38,7 @@ from faceprep.sets.zip_directory import (
 _LARGEST_IMAGE = 1 << 30
 _MOST_EXPANSION = 1100
 """Deflate expands 1,032 times at most."""
+_LINK = "expected an image, found a link; unpack the file and read the folder"
 
 
 class ZipSet(ImageSet):
@@ -76,6 +77,8 @@ class ZipSet(ImageSet):
         try:
             member = read_record(source, at, self._shift)
             problem = _find_problem(member, source.size)
+            if member.is_link:
+                problem = _LINK
             data = problem or read_content(source, member)
         except SourceError as error:
             return Outcome(key, UNREADABLE, f"{place}: {error.problem}")
@@ -146,8 +149,6 @@ def _find_images(source: ByteSource, directory: Directory, skipped: SkippedFiles
             skipped.add("hidden files", member.name)
         elif not is_image_name(path):
             skipped.add("not images", member.name)
-        elif member.is_link:
-            skipped.add("links", member.name)
         else:
             problem = _find_problem(member, source.size)
             if problem:

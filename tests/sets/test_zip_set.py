@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import stat
 import tempfile
 import zipfile
 from pathlib import Path
@@ -158,6 +159,18 @@ def test_a_damaged_member_costs_one_image(path: Path) -> None:
     assert isinstance(lost, Outcome)
     assert "checksum" in lost.reason
     assert isinstance(sound, Sample)
+
+
+def test_a_link_is_a_named_failure(path: Path) -> None:
+    link = zipfile.ZipInfo("b/1.jpg")
+    link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/1.jpg", b"1")
+        archive.writestr(link, "../a/1.jpg")
+    sample, failed = read(path)
+    assert rows([sample]) == [("a/1.jpg", "a", b"1")]
+    assert isinstance(failed, Outcome) and (failed.key, failed.status) == ("b/1.jpg", "unreadable")
+    assert "expected an image, found a link" in failed.reason
 
 
 def test_two_members_of_one_name(path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,7 +1,8 @@
 """WebDataset shards as a set: one .tar, a folder of them, or NAME-00000-of-00008.tar and so on.
 
 The place of an image is (number of the shard << 44 | offset, number of the image << 44 | length):
-the bytes of its sample, and which of the images in them it is. A length of 0 marks damage.
+the bytes of its sample, and which of the images in them it is. A length of 0 marks damage, or an
+image that is a link.
 
 A key that occurs several times in a shard gets the position of the image as a suffix, after as many
 underscores as keep it apart from all keys. Where shards repeat one another's keys, each key has the
@@ -36,7 +37,7 @@ from faceprep.sets.read_ahead import announce_reads
 from faceprep.sets.set_index import IndexWriter, SetIndex
 from faceprep.sets.tar.contents import SampleFiles, read_files, read_labels
 from faceprep.sets.tar.repeated import KeySums, read_repeated
-from faceprep.sets.tar.samples import Entries, Entry, SampleGrouper
+from faceprep.sets.tar.samples import NO_BYTES, Entries, Entry, SampleGrouper
 from faceprep.sets.tar.scan import CUT, Gap, TarScan
 
 SHIFT = 44
@@ -48,6 +49,12 @@ _AHEAD = 256 << 10  # stays in the processor's cache
 _GAP = 4 << 10
 SUFFIX = ".tar"
 _HAS_OTHERS = "has_others"
+_NO_SAMPLE = {
+    0: "damaged: no sound header, or cut off",
+    NO_BYTES: "expected an image, found a link or a special file, whose bytes are elsewhere; "
+    "unpack the file with tar and read the folder",
+}
+"""Why there are no bytes, by the number of the image."""
 
 log = logging.getLogger("faceprep")
 
@@ -145,7 +152,7 @@ class TarSet(ImageSet):
         number, length = second >> SHIFT, second & _BELOW
         place = f"{self._names[shard]} at offset {offset}"
         if not length:
-            return Outcome(key, UNREADABLE, f"{place}: damaged: no sound header, or cut off")
+            return Outcome(key, UNREADABLE, f"{place}: {_NO_SAMPLE[number]}")
         if length > _LARGEST_SAMPLE:
             reason = f"its sample takes {length:,} bytes; at most {_LARGEST_SAMPLE:,} are read"
             return Outcome(key, UNREADABLE, f"{place}: {reason}")
@@ -216,6 +223,9 @@ class _ShardIndexer:
                         samples.entries.add(self._damage(found))
                 else:
                     samples.add(found)
+                for member in scan.bodiless:
+                    samples.add_bodiless(member)
+                scan.bodiless.clear()
                 if len(samples.entries) > _BATCH:
                     self._write(samples)
             self._write(samples)

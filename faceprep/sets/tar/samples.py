@@ -17,7 +17,7 @@ from faceprep.sets.members import SkippedFiles, read_path
 from faceprep.sets.tar.contents import read_labels
 from faceprep.sets.tar.names import LARGEST_CLASS, class_name, is_image, split_name
 from faceprep.sets.tar.plain_samples import LEAST, PlainSamples, find_plain_samples
-from faceprep.sets.tar.scan import Members
+from faceprep.sets.tar.scan import Bodiless, Members
 from faceprep.sets.webdataset import path_of
 
 _MOST_MEMBERS = 4096
@@ -27,6 +27,8 @@ _NO_KEY = "\0"
 _JSON = "json"
 _MOST_JSON = 1 << 20
 _LABELS = ("cls", _JSON)
+NO_BYTES = 1
+"""The `number` of an entry without bytes whose image is a link or a special file."""
 
 Member = tuple[str, int, int, int]
 """Name, where it begins, where its content begins, size."""
@@ -121,6 +123,10 @@ class SampleGrouper:
             self._note_json(members.part(plain.first, plain.last))
         self.entries.add_plain(plain)
         self._add_each(members.part(plain.last, len(members.starts)))
+
+    def add_bodiless(self, member: Bodiless) -> None:
+        """Enter an image that is a link or a special file: it has a name and no bytes."""
+        self._enter(split_name(member.name)[0], {}, member.start, member.start, NO_BYTES)
 
     def _note_extensions(self, extensions: Iterable[str]) -> None:
         others = (name for name in extensions if name not in _LABELS and not is_image(name))

@@ -31,6 +31,7 @@ from faceprep.sets.tar.headers import (
     read_name_fields,
     read_size,
 )
+from faceprep.sets.tar.names import is_image, split_name
 from faceprep.sets.tar.plain_headers import LEAST, PlainHeaders, rows_of
 
 _SIZE, _SIZE_END = SIZE.start, SIZE.stop
@@ -80,6 +81,13 @@ class Members(NamedTuple):
         )
 
 
+class Bodiless(NamedTuple):
+    """A member with the name of an image whose bytes are not in the file as they are: a link."""
+
+    name: str
+    start: int
+
+
 class Gap(NamedTuple):
     """An end mark, or damage with its reason."""
 
@@ -126,6 +134,8 @@ class TarScan:
         self._source, self._at, self._n_together = source, 0, n_together
         self._extension = Extension()
         self.skipped = SkippedFiles()
+        self.bodiless: list[Bodiless] = []
+        """Images that are links or special files, so far; the caller removes them."""
         self.n_joined = 0
         """Number of tar files that follow the first end mark."""
 
@@ -199,11 +209,11 @@ class TarScan:
         else:
             if extension.size >= 0:
                 size = extension.size
-            if kind not in REGULAR or extension.is_sparse:
+            if kind in FOLDER:
                 walk.others[index] = ""
-                if kind not in FOLDER:
-                    walk.others[index] = _LINKS
-            elif extension.start >= 0:
+            elif kind not in REGULAR or extension.is_sparse:
+                walk.others[index] = _LINKS
+            if extension.start >= 0:
                 walk.starts[index] = extension.start
                 if extension.name:
                     walk.names[index] = extension.name
@@ -223,7 +233,8 @@ class TarScan:
         kept[silent] = kept[list(walk.others)] = kept[n:] = False
         for index, reason in walk.others.items():
             if reason and index < n:
-                self.skipped.add(reason, read_name(rows[index].tobytes()))
+                name = walk.names.get(index) or read_name(rows[index].tobytes())
+                self._note_other(name, int(starts[index]), reason)
         places = np.cumsum(kept) - 1
         with_prefix = np.flatnonzero((rows[:, PREFIX.start] > 0) & kept[:n]).tolist()
         longer = {int(places[index]): read_name(rows[index].tobytes()) for index in with_prefix}
@@ -231,6 +242,13 @@ class TarScan:
         fields = read_name_fields(rows[kept[:n]])
         columns = starts[kept], contents[kept], sizes[kept]
         return Members(fields, longer, *columns, block, self._at)
+
+    def _note_other(self, name: str, start: int, reason: str) -> None:
+        """Note a member that is neither a regular file nor a folder."""
+        if is_image(split_name(name)[1]):
+            self.bodiless.append(Bodiless(name, start))
+        else:
+            self.skipped.add(reason, name)
 
     def _skip_zeros(self) -> bool:
         """Skip an end mark and what fills the file; return whether the file ends there."""

@@ -178,18 +178,31 @@ def test_what_is_skipped_is_named(folder: Path, caplog: pytest.LogCaptureFixture
 
 
 def test_links_and_folders(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    links = [
+        ("./a/2.jpg", tarfile.LNKTYPE),
+        (f"b/{'long' * 30}.jpg", tarfile.SYMTYPE),
+        ("c/3.jpg", tarfile.FIFOTYPE),
+        ("a/1.cls", tarfile.SYMTYPE),
+    ]
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, kind in (("./a", tarfile.DIRTYPE), ("./a/2.jpg", tarfile.LNKTYPE)):
-            entry = tarfile.TarInfo(name)
-            entry.type, entry.linkname = kind, "./a/1.jpg"
-            archive.addfile(entry)
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as archive:
         entry = tarfile.TarInfo("./a/1.jpg")
         entry.size = 1
         archive.addfile(entry, io.BytesIO(b"1"))
+        for name, kind in (("./a", tarfile.DIRTYPE), *links):
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname = kind, "./a/1.jpg"
+            archive.addfile(entry)
     with caplog.at_level(logging.WARNING, "faceprep"):
-        assert rows(read_bytes(buffer.getvalue(), folder)) == [("a/1", "a", b"1", ())]
-    assert "1 skipped, links or special files: ./a/2.jpg" in caplog.text
+        found = read_bytes(buffer.getvalue(), folder)
+    images = [each for each in found if isinstance(each, Sample)]
+    assert rows(list(images)) == [("a/1", "a", b"1", ())]
+    failed = [each for each in found if isinstance(each, Outcome)]
+    assert [each.key for each in failed] == ["a/2", f"b/{'long' * 30}", "c/3"]
+    assert all(
+        "expected an image, found a link or a special file" in each.reason for each in failed
+    )
+    assert "1 skipped, links or special files: a/1.cls" in caplog.text
 
 
 def test_joined_files_are_both_read(folder: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -23,7 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def scan(path: Path, n_together: int) -> tuple[Found, list[str], int]:
-    """Return the members and gaps, the skipped files, and the number of joined files."""
+    """Return the members, links and gaps, the skipped files, and the number of joined files."""
     found: Found = []
     with ByteSource(path) as source:
         reader = TarScan(source, n_together)
@@ -33,6 +33,7 @@ def scan(path: Path, n_together: int) -> tuple[Found, list[str], int]:
                 continue
             columns = (each.starts, each.contents, each.sizes)
             found += zip(each.names, *(part.tolist() for part in columns), strict=True)
+        found += reader.bodiless
     return found, reader.skipped.lines(), reader.n_joined
 
 
