@@ -139,14 +139,15 @@ class Convert(NamingOptions, Job):
             if choices[_TWO_PASSES]:
                 spills = _write_ranks(order, n_bytes, scratch)
         parts = _cut_parts(writer, n, n_files)
-        bounds = [(part.start, part.stop) for part in parts]
+        bounds, output = [(part.start, part.stop) for part in parts], str(request.output)
         shards = [
-            replace(shard, payload=(str(request.output), part, spills))
+            replace(shard, payload=(output, part, spills))
             for shard, part in zip(cut_at(bounds, images.path), parts, strict=True)
         ]
         stages = [Stage(_WRITE, shards)]
         if spills:
-            stages.insert(0, Stage(_SPILL, spills.shards(images.path)))
+            first = [replace(each, payload=(output,)) for each in spills.shards(images.path)]
+            stages.insert(0, Stage(_SPILL, first))
             n_bytes *= 2
         files, n_outputs = None, n
         if self.writes_file(request.output):
@@ -222,17 +223,20 @@ class Convert(NamingOptions, Job):
         return n_files
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        writer = load_writer(Path(shard.payload[0]), sink.scratch / _WRITER)
         with open_set(sink.scratch) as images:
+            images.keeps_labels = writer.kind == images.kind
             if shard.stage == _SPILL:
                 ranks = _positions(sink.scratch / _RANKS, shard.start, shard.stop)
                 samples = images.read(range(shard.start, shard.stop))
                 write_spill(samples, np.asarray(ranks, np.int64), sink)
             else:
-                yield from self._write(images, shard, sink)
+                yield from self._write(images, writer, shard, sink)
 
-    def _write(self, images: ImageSet, shard: Shard, sink: Sink) -> Iterator[Outcome]:
-        output, part, spills = shard.payload
-        writer = load_writer(Path(output), sink.scratch / _WRITER)
+    def _write(
+        self, images: ImageSet, writer: SetWriter, shard: Shard, sink: Sink
+    ) -> Iterator[Outcome]:
+        _, part, spills = shard.payload
         lost: dict[str, int] = {}
         positions = _positions(sink.scratch / _ORDER, shard.start, shard.stop)
         numbers = images.index.identity_of[np.asarray(positions, np.int64)].tolist()

@@ -84,6 +84,10 @@ class ImageSet(ABC):
 
     def __init__(self, path: str, index: SetIndex) -> None:
         self.path, self.index = path, index
+        self.keeps_labels = False
+        """Whether the reader keeps labels as they are, so that one that is no number is no fault.
+        Only another container of the same kind can.
+        """
 
     @classmethod
     def is_kind(cls, path: Path) -> bool:

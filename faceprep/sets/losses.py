@@ -31,7 +31,7 @@ def find_losses(names: SetNames, writer: type[SetWriter]) -> list[str]:
     """Name what a container cannot hold of this set; empty where it can hold all of it."""
     can, is_other_kind = writer.can, names.kind != writer.kind
     losses = _find_lost_names(names, writer, is_other_kind)
-    if names.n_unnamed and not can.unnamed:
+    if is_other_kind and names.n_unnamed and not can.unnamed:
         losses.append("images without an identity")
     return losses + find_lost_contents(names, writer)
 

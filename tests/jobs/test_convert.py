@@ -242,7 +242,9 @@ def test_a_shuffle_in_two_passes_writes_the_same_bytes(
     one = convert(source, direct / target, **options)
     two = convert(source, spilled / target, memory=1, **options)
     assert (one.inputs, one.failed, one.by_status) == (two.inputs, two.failed, two.by_status)
-    assert one.by_status == {"bad_label": 1, "ok": 293, "undecodable": 6}
+    n_bad = int(target != "out.rec")  # a .rec keeps the NaN
+    expected = {"bad_label": n_bad, "ok": 294 - n_bad, "undecodable": 6}
+    assert one.by_status == {status: n for status, n in expected.items() if n}
     first, second = (
         {path.name: path.read_bytes() for path in folder.glob("out*")}
         for folder in (direct, spilled)

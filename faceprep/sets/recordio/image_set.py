@@ -55,7 +55,10 @@ HEADER = "rec/header"
 
 
 class _Block(NamedTuple):
-    """Columns of some images: names, keys, identities, offsets, ends, and numbers of files (n,)."""
+    """Columns of some images: names, keys, identities, offsets, ends, and numbers of files (n,).
+
+    `keeps_labels` is that of the set.
+    """
 
     names: list[str]
     keys: list[str]
@@ -63,6 +66,7 @@ class _Block(NamedTuple):
     offsets: list[int]
     ends: list[int]
     parts: Ints
+    keeps_labels: bool
 
     def place(self, row: int) -> str:
         """Return the words that say where the record of one of them is."""
@@ -122,7 +126,8 @@ class RecSet(ImageSet):
             f"{identity}/{name}" if identity else name
             for identity, name in zip(identities, names, strict=True)
         ]
-        return _Block(names, keys, identities, offsets, self._ends(rows).tolist(), parts)
+        ends = self._ends(rows).tolist()
+        return _Block(names, keys, identities, offsets, ends, parts, self.keeps_labels)
 
     def _parts_of(self, rows: Ints) -> Ints:
         """Return the numbers of the files of the images `rows`."""
@@ -183,7 +188,7 @@ def _make_sample(
     key, place, identity = block.keys[row], block.place(row), block.identities[row]
     if not image:
         return undecodable(key, "no bytes at all", place)
-    if not identity:
+    if not identity and not block.keeps_labels:
         reason = f"{place}: expected a finite label, found {labels[0]}"
         return Outcome(key, "bad_label", reason)
     return Sample(key, identity, image, labels, place, {HEADER: header})
