@@ -37,11 +37,18 @@ def find_value(data: Buffer, start: int, stop: int) -> Range | None:
 
     Raises Malformed.
     """
+    return next(iter(find_values(data, start, stop)), None)
+
+
+def find_values(data: Buffer, start: int, stop: int) -> list[Range]:
+    """Find all values of the Feature data[start:stop]; none if it is not a list of bytes.
+
+    Raises Malformed.
+    """
+    found: list[Range] = []
     for list_start, list_stop in _find(data, start, stop, _FIRST_OF_BYTES):
-        values = _find(data, list_start, list_stop, _FIRST_OF_BYTES)
-        if values:
-            return values[0]
-    return None
+        found += _find(data, list_start, list_stop, _FIRST_OF_BYTES)
+    return found
 
 
 def _read_entry(data: Buffer, start: int, stop: int) -> tuple[bytes, Range]:

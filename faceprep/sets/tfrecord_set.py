@@ -20,7 +20,7 @@ from faceprep.core.text import name_all
 from faceprep.core.types import Outcome
 from faceprep.sets import tfrecord
 from faceprep.sets.distinct_keys import FACT, KeyCheck, join_key, keep_key, read_key, read_keys
-from faceprep.sets.example_fields import Range, find_features, find_value
+from faceprep.sets.example_fields import Range, find_features, find_value, find_values
 from faceprep.sets.file_family import (
     empty_faults,
     find_files,
@@ -130,18 +130,22 @@ class TfrecordSet(ImageSet):
             data = tfrecord.read_data(source, offset, length)
             features = find_features(data, 0, length)
             image = _first(features, _IMAGE)
-            span = find_value(data, *image) if image else None
+            spans = find_values(data, *image) if image else []
             labels, _ = self._facts.read_label(data, features)
         except SourceError as error:
             return Outcome(key, _BAD_RECORD, str(error))
         except Malformed as problem:
             return Outcome(key, _BAD_RECORD, f"{place}: not a tf.train.Example: {problem}")
-        if span is None or span[0] == span[1]:
+        if len(spans) > 1:
+            reason = f"expected one image, found {len(spans)}; write a record for each"
+            return Outcome(key, _BAD_RECORD, f"{place}: {reason}")
+        image_bytes = data[slice(*spans[0])] if spans else b""
+        if not image_bytes:
             return Outcome(key, UNDECODABLE, f"{place}: no bytes where an image was expected")
         identity = self.identity(position)
         if labels and not math.isfinite(labels[0]):
             return Outcome(key, "bad_label", f"{place}: expected a finite label, found {labels[0]}")
-        return Sample(key, identity, data[slice(*span)], labels, place)
+        return Sample(key, identity, image_bytes, labels, place)
 
     def close(self) -> None:
         self._files.close()

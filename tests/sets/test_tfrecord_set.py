@@ -15,6 +15,7 @@ from faceprep.core.types import Outcome
 from faceprep.sets import tfrecord
 from faceprep.sets.containers import index_set, kind_of
 from faceprep.sets.image_set import Sample
+from faceprep.sets.protobuf import varint
 from faceprep.sets.tfrecord_set import TfrecordSet, encode_sample
 from tests.set_reading import read_rows, read_set, row_of, sample_lists
 from tests.warm_python import WarmPython
@@ -233,6 +234,28 @@ def test_records_that_hold_no_image_are_outcomes(path: Path) -> None:
         "bad_record",
         "bad_record",
     ]
+
+
+def encode_field(number: int, *values: bytes) -> bytes:
+    """Encode fields of bytes of a protobuf message."""
+    tag = bytes([number << 3 | 2])
+    return b"".join(tag + varint(len(value)) + value for value in values)
+
+
+def encode_images(name: bytes, *images: bytes) -> bytes:
+    """Encode a record with one feature, a list of bytes."""
+    feature = encode_field(1, encode_field(1, *images))
+    entry = encode_field(1, name) + encode_field(2, feature)
+    return tfrecord.frame(encode_field(1, encode_field(1, entry)))
+
+
+@pytest.mark.parametrize("name", [b"image_raw", b"image/encoded"])
+def test_a_record_of_several_images_is_named(path: Path, name: bytes) -> None:
+    path.write_bytes(encode_images(name, b"one") + encode_images(name, b"two", b"three"))
+    sample, failed = read_set(path)
+    assert isinstance(sample, Sample) and bytes(sample.data) == b"one"
+    assert isinstance(failed, Outcome) and failed.status == "bad_record"
+    assert "expected one image, found 2; write a record for each" in failed.reason
 
 
 @given(data=st.binary(max_size=80))
