@@ -76,7 +76,9 @@ class RunOptions(WorkOptions):
         values=Values("I/N"),
     )
     limit: int | None = option(None, "Process only the first N inputs.", values=Values(least=1))
-    overwrite: bool = option(False, "Start again: remove the output of the earlier run.")
+    overwrite: bool = option(
+        False, "Start again: remove the output of the earlier run, or replace the file DST."
+    )
 
     def share(self) -> Share | None:
         """Return the share that --shard names. Raises OptionError."""

@@ -92,5 +92,7 @@ def _refuse_other_file(out: Path, model: bytes) -> None:
         return
     if storage.size_of(out) != len(model) or storage.read_bytes(out) != model:
         raise OutputError(
-            "exists already", path=out, remedy="Choose another output, or use --overwrite."
+            "exists already",
+            path=out,
+            remedy="Choose another output, or use --overwrite to replace it.",
         )

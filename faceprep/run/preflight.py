@@ -297,7 +297,7 @@ def _refuse_to_write_over(
             raise OutputError(
                 "exists already",
                 path=root / name,
-                remedy="Choose another output, or use --overwrite.",
+                remedy="Choose another output, or use --overwrite to replace it.",
             )
 
 

@@ -183,7 +183,7 @@ def _bring_state(place: _Place, job: Job, request: Request, store: StorePlaces) 
                 raise OutputError(
                     "exists already",
                     path=place.url + ending,
-                    remedy="Choose another output, or use --overwrite.",
+                    remedy="Choose another output, or use --overwrite to replace it.",
                 )
 
 

@@ -313,7 +313,9 @@ def test_overwrite_takes_no_folder_that_is_not_ours(request_: Request) -> None:
 def test_file_that_exists_is_refused(request_: Request, tmp_path: Path) -> None:
     request = replace(request_, output=tmp_path / "lines.bin")
     request.output.write_text("mine")
-    with pytest.raises(OutputError, match=r"lines\.bin: exists already\. .* use --overwrite"):
+    with pytest.raises(
+        OutputError, match=r"lines\.bin: exists already\. .* use --overwrite to replace it\."
+    ):
         run_job(JoinedLines(), request, SERIAL)
     assert sorted(os.listdir(tmp_path)) == ["lines.bin", "source.txt"]
     assert run_job(JoinedLines(), replace(request, overwrite=True), SERIAL).ok == 12
