@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -271,14 +272,22 @@ class Convert(NamingOptions, Job):
         for name, of_file in parts.items():
             if not of_file[0][1].is_whole:
                 writer.join(name, of_file, sink)
-        if writer.class_map in (work.files or ()) and not self._shares_map(writer):
-            sink.write(writer.class_map, self._class_map(writer, shards, sink))
+        if self.writes_file(request.output) and writer.can.identities:
+            counts, lost = self._count_images(shards, sink)
+            classes = writer.classes.names
+            class_map.warn_of_empty([name for name in classes if 0 < counts[name] == lost[name]])
+            if writer.class_map in (work.files or ()) and not self._shares_map(writer):
+                left = [counts[name] - lost[name] for name in classes]
+                sink.write(writer.class_map, class_map.encode(classes, left))
         if writer.class_map in writer.side_files(1):
             paths = [sink.part_path(shard.id, _NUMBERS) for shard in shards]
             found = [storage.read_bytes(path) for path in paths if is_file(path)]
             warn_of_changes(found, shards[0].source, request.output)
 
-    def _class_map(self, writer: SetWriter, shards: Sequence[Shard], sink: Sink) -> bytes:
+    def _count_images(
+        self, shards: Sequence[Shard], sink: Sink
+    ) -> tuple[Counter[str], Counter[str]]:
+        """Count the images of each identity that were to be written, and the lost ones of them."""
         with open_set(sink.scratch) as images:
             names = images.index.identities[:]
             counts = np.zeros(len(names), np.int64)
@@ -286,14 +295,8 @@ class Convert(NamingOptions, Job):
                 positions = np.asarray(_positions(sink.scratch / _ORDER, start, stop), np.int64)
                 taken = images.index.identity_of[positions]
                 counts += np.bincount(taken[taken >= 0], minlength=len(names))
-        by_name = dict(zip(names, counts.tolist(), strict=True))
-        for shard in shards:
-            for name, n_lost in json.loads(
-                storage.read_bytes(sink.part_path(shard.id, _LOST))
-            ).items():
-                by_name[name] -= n_lost
-        classes = writer.classes.names
-        return class_map.encode(classes, [by_name.get(name, 0) for name in classes])
+        lost = class_map.count_lost(sink.part_path(shard.id, _LOST) for shard in shards)
+        return Counter(dict(zip(names, counts.tolist(), strict=True))), lost
 
 
 def _find_writer(output: Path) -> type[SetWriter]:

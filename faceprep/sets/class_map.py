@@ -5,7 +5,10 @@ Its counts are those of the manifest beside it. Another manifest may keep its nu
 
 from __future__ import annotations
 
+import json
+import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +17,12 @@ from faceprep.core import os_errors, storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.csv import CsvReader, csv_bytes
 from faceprep.core.names import CLASSES_CSV
+from faceprep.core.text import count_noun
 
 _COLUMNS = ["class", "name", "images"]
+UNUSED = "their class numbers stay unused"
+
+log = logging.getLogger("faceprep")
 
 
 def name_for(output: Path) -> str:
@@ -42,6 +49,21 @@ def encode(names: Sequence[str], counts: Iterable[int]) -> bytes:
     b'class,name,images\\n0,ann,3\\n1,bob,1\\n'
     """
     return csv_bytes(_COLUMNS, zip(range(len(names)), names, counts, strict=True))
+
+
+def count_lost(paths: Iterable[Path]) -> Counter[str]:
+    """Add up the images of each class that could not be written, as shards left them at `paths`."""
+    lost: Counter[str] = Counter()
+    for path in paths:
+        lost.update(json.loads(storage.read_bytes(path)))
+    return lost
+
+
+def warn_of_empty(names: Sequence[str], effect: str = UNUSED) -> None:
+    """Warn of classes whose images are all bad, if there are any, and of the effect."""
+    if names:
+        n = count_noun(len(names), "class", "classes")
+        log.warning("%s without a sound image, such as %s: %s", n, names[0], effect)
 
 
 def load(path: str | os.PathLike[str]) -> list[ClassRow]:

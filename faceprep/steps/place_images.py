@@ -391,8 +391,9 @@ def _join_container(
     if not parts[0][1].is_whole:
         writer.join(Path(target.output).name, parts, sink)
     counts = Counter(identity_of(row.into) for row in rows if row.into)
-    for shard in shards:
-        counts.subtract(json.loads(storage.read_bytes(sink.part_path(shard.id, _LOST))))
+    lost = class_map.count_lost(sink.part_path(shard.id, _LOST) for shard in shards)
     names = writer.classes.names
+    class_map.warn_of_empty([name for name in names if 0 < counts[name] == lost[name]])
+    counts.subtract(lost)
     if may_write_map(Path(target.output), names):
         sink.write(writer.class_map, class_map.encode(names, [counts[name] for name in names]))

@@ -29,6 +29,7 @@ from faceprep.sets.image_set import Sample
 from faceprep.synthetic import encode_face
 from faceprep.tables.embeddings import load_embeddings
 from faceprep.tables.plan import read_plan
+from tests.applying import save_plan
 from tests.color_people import color_embedders
 from tests.merging import source
 
@@ -156,6 +157,26 @@ def test_a_rec_with_gaps_in_its_labels_is_warned_of(
     shutil.rmtree(folder / "1")
     run(Convert(), folder, tmp_path / "gap.rec")
     assert "the labels of 2 identities go up to 2" in caplog.text
+
+
+@pytest.mark.parametrize("name", KINDS + ["out.csv"])
+def test_a_class_without_a_sound_image_is_warned_of(
+    name: str, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    warning = "1 class without a sound image, such as 1: their class numbers stay unused"
+    run_job(Convert(), Request((folder,), tmp_path / f"few{name}", limit=1), SerialRunner())
+    assert "without a sound image" not in caplog.text
+    for path in (folder / "1").iterdir():
+        path.write_bytes(b"not an image")
+    run(Convert(), folder, tmp_path / name)
+    assert warning in caplog.text
+    caplog.clear()
+    run(Convert(), folder, tmp_path / "as_folder")
+    assert "without a sound image" not in caplog.text
+    if name in KINDS:
+        plan = save_plan(tmp_path / "plan.jsonl", folder, [])
+        run(Apply(), plan, tmp_path / f"applied{name}")
+        assert warning in caplog.text
 
 
 def test_names_that_a_container_cannot_hold(tmp_path: Path) -> None:

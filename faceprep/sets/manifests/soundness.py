@@ -144,13 +144,8 @@ def warn_of_empty(rows: Sequence[ClassRow], kept: Sequence[ClassRow], lost: Coun
     empty = [row for row in rows if row.images and row.images == lost[row.number]]
     left_out = [row.name for row in empty if row.number not in has_number]
     unused = [row.name for row in empty if row.number in has_number]
-    for names, effect in (
-        (left_out, "left out, and the others are numbered without a gap"),
-        (unused, "their class numbers stay unused"),
-    ):
-        if names:
-            n = count_noun(len(names), "class", "classes")
-            log.warning("%s without a sound image, such as %s: %s", n, names[0], effect)
+    class_map.warn_of_empty(left_out, "left out, and the others are numbered without a gap")
+    class_map.warn_of_empty(unused)
 
 
 def nothing_sound(plan: FilePlan) -> SourceError:
