@@ -24,6 +24,7 @@ from faceprep.core import os_errors, storage
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.io.contents import Contents, count
 from faceprep.core.storage import ByteSource
+from faceprep.sets.compression import refuse_compressed
 from faceprep.sets.protobuf import Malformed, read_fields, read_numbers, varint
 
 Key = TypeVar("Key")
@@ -295,6 +296,8 @@ def _truncated(path: str | os.PathLike[str], offset: int, expected: int, found: 
 def _compare(path: str | os.PathLike[str], offset: int, what: str, data: bytes, found: int) -> None:
     expected = masked_crc32c(data)
     if expected != found:
+        if offset == 0:
+            refuse_compressed(path, data)
         raise SourceError(
             f"the checksum of {what} is wrong",
             path=path,

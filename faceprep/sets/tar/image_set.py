@@ -29,6 +29,7 @@ from faceprep.core.paths import is_folder
 from faceprep.core.storage import ByteSource
 from faceprep.core.types import Outcome
 from faceprep.sets.class_map import name_for
+from faceprep.sets.compression import refuse_compressed
 from faceprep.sets.file_family import Parts, find_parts, missing_faults, output_of
 from faceprep.sets.image_set import FAULTS, FILES, MAX_LABELS, ImageSet, Sample
 from faceprep.sets.members import SkippedFiles
@@ -232,10 +233,11 @@ class _ShardIndexer:
         self.max_labels, self.has_others = samples.max_labels, samples.has_others
         if damage and damage[0].offset == 0 and len(self._index) - n_before == len(damage):
             _refuse(self._path, damage[0].reason)
+        for gap in damage:
+            log.warning("%s: offset %d: %s", self._path, gap.offset, gap.reason)
         self._warn(scan, samples)
 
     def _damage(self, gap: Gap) -> Entry:
-        log.warning("%s: offset %d: %s", self._path, gap.offset, gap.reason)
         return Entry(f"{self._path.stem}_at_{gap.offset}", "", gap.offset, gap.offset)
 
     def _write(self, samples: SampleGrouper) -> None:
@@ -277,11 +279,12 @@ def _check_size(source: ByteSource) -> None:
 
 def _refuse(path: Path, reason: str) -> None:
     """Raise SourceError for a file without any whole member."""
+    start = storage.read_bytes(path, 8)
+    refuse_compressed(path, start)
     if reason.startswith(CUT):
         raise SourceError(
             "the tar file is cut off", path=path, where="offset 0", remedy="Copy the file again."
         )
-    start = storage.read_bytes(path, 8)
     raise SourceError(
         "not a tar file",
         path=path,

@@ -1,0 +1,42 @@
+"""A set that was compressed as a whole is refused in one line, which says how to unpack it."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from faceprep.core.errors import SourceError
+from tests.set_reading import read_set
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tfrecord", ".rec", ".zip"])
+@pytest.mark.parametrize(
+    ("compress", "name", "program"),
+    [
+        (gzip.compress, "gzip", "gunzip"),
+        (bz2.compress, "bzip2", "bunzip2"),
+        (lzma.compress, "xz", "unxz"),
+    ],
+)
+def test_a_compressed_set_is_named_as_such(
+    suffix: str,
+    compress: Callable[[bytes], bytes],
+    name: str,
+    program: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(compress(bytes(range(256)) * 20))
+    with pytest.raises(SourceError) as refused:
+        read_set(path)
+    assert str(refused.value) == (
+        f"{path}: the file is compressed with {name}. "
+        f"Unpack it first: {program} < a{suffix} > NEW{suffix}."
+    )
+    assert not caplog.records
