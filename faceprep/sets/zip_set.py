@@ -1,12 +1,14 @@
 """A .zip of a folder of identities, read in place.
 
 Keys, identities and their order are those of the folder that the file would unpack to. One leading
-folder that holds everything is left out, unless the images lie in it directly. The place of an
-image is (offset of its record in the directory, offset of the member).
+folder that holds everything is left out, unless the images lie in it directly. Backslashes are
+taken for slashes where no image has a slash in its name. The place of an image is (offset of its
+record in the directory, offset of the member).
 """
 
 from __future__ import annotations
 
+import logging
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -38,7 +40,11 @@ from faceprep.sets.zip_directory import (
 _LARGEST_IMAGE = 1 << 30
 _MOST_EXPANSION = 1100
 """Deflate expands 1,032 times at most."""
+_BACKSLASH = "\\"
 _LINK = "expected an image, found a link; unpack the file and read the folder"
+
+
+log = logging.getLogger("faceprep")
 
 
 class ZipSet(ImageSet):
@@ -55,12 +61,18 @@ class ZipSet(ImageSet):
     @classmethod
     def build_index(cls, path: Path, index: IndexWriter) -> None:
         """Write the columns, identities in class order and images in the order of their names."""
-        skipped = SkippedFiles()
         with naming(path), ByteSource(path) as source:
             directory = find_directory(source)
-            images = _find_images(source, directory, skipped)
-            images.write(source, index, skipped)
-        skipped.warn(path)
+            images = _find_images(source, directory)
+            if images.have_backslashes_alone():
+                log.warning(
+                    "%s: the names have backslashes and no slashes, as programs of Windows write "
+                    "them; each backslash ends the name of a folder",
+                    path,
+                )
+                images = _find_images(source, directory, _BACKSLASH)
+            images.write(source, index)
+        images.skipped.warn(path)
         index.facts = {"shift": directory.shift}
         index.fingerprint = storage.fingerprint_of(path)
 
@@ -95,19 +107,33 @@ class ZipSet(ImageSet):
 
 
 class _Images:
-    """The images of a directory: offsets of their records, and numbers of their folders."""
+    """The images of a directory: offsets of their records, and numbers of their folders.
 
-    def __init__(self, shift: int) -> None:
-        self._shift = shift
+    `separator` ends the name of a folder.
+    """
+
+    def __init__(self, shift: int, separator: str) -> None:
+        self._shift, self._separator = shift, separator
+        self._n_backslashes = 0
+        self.skipped = SkippedFiles()
         self._records, self._folder_of = array("q"), array("i")
         self._folders: dict[str, int] = {}
 
+    def name_of(self, member: ZipMember) -> str:
+        """Return the name of a member, with slashes."""
+        return member.name.replace(self._separator, "/")
+
+    def have_backslashes_alone(self) -> bool:
+        """Return whether names of images have backslashes and no slashes."""
+        return self._n_backslashes > 0 and list(self._folders) == [""]
+
     def add(self, member: ZipMember, path: str) -> None:
+        self._n_backslashes += _BACKSLASH in path
         folder = path.rpartition("/")[0]
         self._records.append(member.at)
         self._folder_of.append(self._folders.setdefault(folder, len(self._folders)))
 
-    def write(self, source: ByteSource, index: IndexWriter, skipped: SkippedFiles) -> None:
+    def write(self, source: ByteSource, index: IndexWriter) -> None:
         """Write the index, one folder after another."""
         n_cut = _count_leading(list(self._folders))
         by_identity = {folder[n_cut:]: number for folder, number in self._folders.items()}
@@ -119,36 +145,36 @@ class _Images:
             number = by_identity[identity]
             offsets = records[edges[number] : edges[number + 1]].tolist()
             members = (read_record(source, offset, self._shift) for offset in offsets)
-            _write_folder(identity, members, index, skipped)
+            self._write_folder(identity, members, index)
+
+    def _write_folder(
+        self, identity: str, members: Iterator[ZipMember], index: IndexWriter
+    ) -> None:
+        """Write the images of one folder; of two members with one name, the later counts."""
+        found: dict[str, tuple[int, int]] = {}
+        for member in members:
+            name = self.name_of(member).rpartition("/")[2]
+            if name in found:
+                self.skipped.add("replaced by a later member of the same name", member.name)
+            found[name] = member.at, member.start
+        prefix = f"{identity}/".removeprefix("/")
+        names = sort_files(found)
+        numbers = index.number_identities([identity]) * len(names)
+        index.add([prefix + name for name in names], numbers, [found[name] for name in names])
 
 
-def _write_folder(
-    identity: str, members: Iterator[ZipMember], index: IndexWriter, skipped: SkippedFiles
-) -> None:
-    """Write the images of one folder; of two members with one name, the later counts."""
-    found: dict[str, tuple[int, int]] = {}
-    for member in members:
-        name = member.name.rpartition("/")[2]
-        if name in found:
-            skipped.add("replaced by a later member of the same name", member.name)
-        found[name] = member.at, member.start
-    prefix = f"{identity}/".removeprefix("/")
-    names = sort_files(found)
-    numbers = index.number_identities([identity]) * len(names)
-    index.add([prefix + name for name in names], numbers, [found[name] for name in names])
-
-
-def _find_images(source: ByteSource, directory: Directory, skipped: SkippedFiles) -> _Images:
+def _find_images(source: ByteSource, directory: Directory, separator: str = "/") -> _Images:
     """Read the directory and check it. Raises SourceError."""
-    images = _Images(directory.shift)
+    images = _Images(directory.shift, separator)
     for member in read_directory(source, directory):
-        path = read_path(member.name)
-        if member.name.endswith("/"):
+        name = images.name_of(member)
+        path = read_path(name)
+        if name.endswith("/"):
             continue
         if any(part.startswith(".") for part in path.split("/")):
-            skipped.add("hidden files", member.name)
+            images.skipped.add("hidden files", member.name)
         elif not is_image_name(path):
-            skipped.add("not images", member.name)
+            images.skipped.add("not images", member.name)
         else:
             problem = _find_problem(member, source.size)
             if problem:

@@ -161,6 +161,29 @@ def test_a_damaged_member_costs_one_image(path: Path) -> None:
     assert isinstance(sound, Sample)
 
 
+@pytest.mark.parametrize("system", [0, 3])
+def test_backslashes_are_separators_where_no_name_has_a_slash(
+    system: int, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def pack_names(*names: str) -> None:
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in names:
+                member = zipfile.ZipInfo(name)
+                member.create_system = system
+                archive.writestr(member, name.encode())
+
+    pack_names("a\\1.jpg", "b\\1.jpg", "b\\x.txt", "b\\.2.jpg")
+    assert [row[:2] for row in rows(read(path))] == [("a/1.jpg", "a"), ("b/1.jpg", "b")]
+    assert ("the names have backslashes and no slashes" in caplog.text) == (system == 3)
+    assert caplog.text.count("1 skipped, hidden files") == 1
+    if system == 3:  # a name of Linux may have a backslash
+        pack_names("a/1\\2.jpg")
+        assert [row[0] for row in rows(read(path))] == ["a/1\\2.jpg"]
+        pack_names("a\\..\\..\\1.jpg")
+        with pytest.raises(SourceError, match="leads out of the set"):
+            read(path)
+
+
 def test_a_link_is_a_named_failure(path: Path) -> None:
     link = zipfile.ZipInfo("b/1.jpg")
     link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
