@@ -203,10 +203,13 @@ def _open(path: str) -> Any:
         if not stat.S_ISREG(look_at(path).mode):
             raise SourceError("not a file", path=path)
         file = storage.open_for_library(path)
-        try:
-            return av.open(file, options=dict(_DEMUXERS), metadata_errors="replace")
-        except av.FFmpegError as error:
-            raise _refusal(path, error.strerror, error) from error
+        while True:
+            try:
+                return av.open(file, options=dict(_DEMUXERS), metadata_errors="replace")
+            except InterruptedError:  # by a signal: Python opens again, FFmpeg does not
+                continue
+            except av.FFmpegError as error:
+                raise _refusal(path, error.strerror, error) from error
 
 
 def _has_checksums(path: str) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,13 +16,16 @@ import numpy as np
 import pytest
 
 from faceprep import SerialRunner
+from faceprep.core import os_errors
 from faceprep.core.errors import MissingExtra, OptionError, OutputError, SourceError
+from faceprep.jobs.extract_video import siw_crops
 from faceprep.jobs.extract_video.videos import name_folders
 from faceprep.synthetic.video import VideoStyle, face_box, frame_times
 from faceprep.video.reader import Frame, VideoReader
 from faceprep.video.sampling import ALL_FRAMES, FrameChoice
-from faceprep.video.siw_boxes import face_lines, stem_of
+from faceprep.video.siw_boxes import FaceBoxes, face_lines, stem_of
 from faceprep.vision.codec import decode
+from tests.fakes import results
 from tests.real import ROOT
 from tests.videos import BLUE, RED, SIDE, SIZE, PatchVideo, extract, failures, film, numbers, rows
 
@@ -268,6 +273,30 @@ def test_the_boxes_of_a_face_file(tmp_path: Path) -> None:
     told = (tmp_path / "out_original" / "face_files.csv").read_text().splitlines()
     assert {len(row) for row in csv.reader(told)} == {3}, "three columns as in the header"
     assert told[0] == "face_file,status,reason" and told[1].startswith("v.face#4,bad_face_row,")
+
+
+def test_boxes_that_the_disk_did_not_give_are_named_and_cut_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They fail in the piece alone: the stage that joins the pieces reads them."""
+    video = film(tmp_path / "v.mov", "rrrr")
+    boxes = [np.array(face_box(i, SIZE, (SIDE, SIDE)), float) for i in range(4)]
+    (tmp_path / "v.face").write_bytes(face_lines(boxes))
+    extract(video, tmp_path / "whole")
+    real, reads = siw_crops.read_face_boxes, []
+
+    def read_badly(path: str, fill: str) -> FaceBoxes:
+        reads.append(path)
+        with os_errors.guard("read", path, SourceError):
+            if len(reads) == 1:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(path, fill)
+
+    monkeypatch.setattr(siw_crops, "read_face_boxes", read_badly)
+    assert extract(video, tmp_path / "out").by_status == {"bad_face_file": 1, "ok": 4}
+    assert failures(tmp_path / "out") == [("v.face", "bad_face_file")]
+    assert extract(video, tmp_path / "out").by_status == {"ok": 4}
+    assert results(tmp_path / "out_original") == results(tmp_path / "whole_original")
 
 
 def test_a_face_file_names_the_folder_of_its_video(tmp_path: Path) -> None:

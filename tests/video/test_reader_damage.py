@@ -4,8 +4,11 @@ said.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from hypothesis import strategies as st
 from faceprep.core.errors import SourceError
 from faceprep.synthetic.video import VideoStyle, read_number, write_video
 from faceprep.video.reader import DamagedVideo, Frame, VideoReader, open_video, read_frames
+from faceprep.video.sampling import ALL_FRAMES
 from faceprep.video.truncation import describe_cut, is_container
 
 av = pytest.importorskip("av")
@@ -259,3 +263,21 @@ def test_no_bytes_upset_it(
     path = tmp_path_factory.getbasetemp() / "bytes"
     path.write_bytes(head + data)
     assert isinstance(describe_cut(path), str)
+
+
+def test_a_video_is_opened_again_after_a_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "v.mp4").write_bytes(WHOLE[".mp4"])
+    real, tries = av.open, list[int]()
+
+    def interrupted(*given: Any, **options: Any) -> Any:
+        tries.append(len(tries))
+        if len(tries) % 2:
+            raise av.error.InterruptedError(errno.EINTR, os.strerror(errno.EINTR))
+        return real(*given, **options)
+
+    monkeypatch.setattr(av, "open", interrupted)
+    with VideoReader(tmp_path / "v.mp4") as video:
+        assert len(list(video.frames(ALL_FRAMES))) == N
+    assert len(tries) > 1

@@ -148,6 +148,9 @@ class _PieceWork:
         if fault := items.take(self._video.path):
             facts.error, facts.status = fault.reason, fault.status
             return
+        if self._cutter.originals and (refusal := self._cutter.originals.refusal()):
+            passing_faults.note_loss(refusal.key)
+            facts.notes.append(list(refusal))
         try:
             known = known_index(self._piece, scratch)
             path = f"{self._root}/{self._video.path}"

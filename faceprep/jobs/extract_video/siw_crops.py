@@ -61,13 +61,20 @@ class OriginalCrops:
             return Outcome(f"{self.path}#{number}", BAD_ROW, found, ROW)
         return crop_box(pixels, box, self.margin, self.is_clipped)
 
+    def refusal(self) -> Outcome | None:
+        """Return why there are no boxes; None where there are."""
+        if self.boxes is not None:
+            return None
+        return Outcome(self.path, "bad_face_file", self.refused, FACE_FILE)
+
     def notes(self, n_frames: int | None = None) -> Iterator[Outcome]:
         """Yield remarks on the file, for a video of `n_frames`.
 
         None where the number is not known.
         """
+        if refusal := self.refusal():
+            yield refusal
         if self.boxes is None:
-            yield Outcome(self.path, "bad_face_file", self.refused, FACE_FILE)
             return
         for repair in self.boxes.repairs:
             yield Outcome(f"{self.path}#{repair.row}", REPAIRED, str(repair), ROW)
