@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 CLASSES_CSV = "classes.csv"
 """Name of the class map of a folder, and how that of another output ends."""
+VAL_END = "_val"
+"""What `manifest` adds to the name of its output for the validation images."""
 _LONGEST = 255
 """Digits of a number at most: no name of a file is longer."""
 

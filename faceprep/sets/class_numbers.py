@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from faceprep.core.errors import SourceError
+from faceprep.core.names import VAL_END
 from faceprep.core.os_errors import is_fault
 from faceprep.core.paths import is_file
 from faceprep.core.text import count_noun
@@ -45,11 +46,17 @@ def find_stated_classes(images: ImageSet) -> Sequence[str]:
 def _names_beside(path: Path) -> Sequence[str]:
     """Return the names in the class map NAME_classes.csv beside a file; empty without one.
 
-    A file of that name that is no class map, or has a gap, states nothing.
+    That of a validation set NAME_val is the map of NAME.
     """
-    table = path.with_name(class_map.name_for(Path(output_of(path.name))))
-    if not (is_file(path) and is_file(table)):
-        return []
+    output = Path(output_of(path.name))
+    outputs = [output, output.with_stem(output.stem.removesuffix(VAL_END))]
+    tables = [path.with_name(class_map.name_for(each)) for each in outputs]
+    found = [table for table in tables if is_file(path) and is_file(table)]
+    return _load_names(found[0]) if found else []
+
+
+def _load_names(table: Path) -> Sequence[str]:
+    """Return the names in a class map; empty for one with a gap, and for another kind of file."""
     try:
         rows = class_map.load(table)
     except SourceError as error:

@@ -69,6 +69,17 @@ def test_the_numbers_of_a_class_map_stay(
     assert "another class number" not in caplog.text
 
 
+def test_a_validation_set_keeps_the_numbers_of_its_training_set(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifest(folder, tmp_path / "a.tar", val_fraction=0.2)
+    with caplog.at_level(logging.WARNING, "faceprep"):
+        output = convert(tmp_path / "a_val.tar", tmp_path / "b.tar")
+    assert numbers(output) == numbers(tmp_path / "a_val.tar")
+    assert [row[:2] for row in rows(output)] == [(0, "0"), (1, "1"), (2, "2")]
+    assert "another class number" not in caplog.text
+
+
 def test_the_classes_of_hugging_face_keep_their_order(tmp_path: Path) -> None:
     source = tmp_path / "hf.parquet"
     features = (

@@ -10,6 +10,7 @@ import numpy as np
 
 from faceprep.core.arrays import Ints
 from faceprep.core.errors import OptionError
+from faceprep.core.names import VAL_END
 from faceprep.core.shards import cut_at, cut_evenly, even_bounds, whole_stage
 from faceprep.core.types import Outcome, Shard
 from faceprep.sets.listing import Listing
@@ -115,5 +116,5 @@ def cut(cutter: Cutter, output: Path, chosen: Selection, n_files: int) -> None:
         )
     cutter.add_split(TRAINING, output, chosen.train, n_files)
     if chosen.val.size:
-        val = output.with_name(f"{output.stem}_val{output.suffix}")
+        val = output.with_name(f"{output.stem}{VAL_END}{output.suffix}")
         cutter.add_split(VALIDATION, val, chosen.val, min(n_files, chosen.val.size))
