@@ -8,7 +8,6 @@ import os
 import random
 import shutil
 import signal
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -142,7 +141,7 @@ def _happen(poison: str) -> None:
             remedy="Look elsewhere.",
         )
     if poison == "exit":
-        sys.exit(7)
+        os._exit(7)
     os.kill(os.getpid(), signal.SIGKILL if poison == "kill" else signal.SIGSEGV)
 
 
