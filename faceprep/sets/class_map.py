@@ -16,8 +16,10 @@ from typing import NamedTuple
 from faceprep.core import os_errors, storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.csv import CsvReader, csv_bytes
-from faceprep.core.names import CLASSES_CSV
+from faceprep.core.names import CLASSES_CSV, VAL_END
+from faceprep.core.paths import is_file
 from faceprep.core.text import count_noun
+from faceprep.sets.file_family import output_of
 
 _COLUMNS = ["class", "name", "images"]
 UNUSED = "their class numbers stay unused"
@@ -32,6 +34,19 @@ def name_for(output: Path) -> str:
     'train_classes.csv'
     """
     return f"{output.stem}_{CLASSES_CSV}"
+
+
+def find_beside(path: Path) -> Path | None:
+    """Find the class map of the set in a file: NAME_classes.csv or classes.csv beside it.
+
+    A shard NAME-00000-of-00008 and a validation set NAME_val have the map of NAME. None without
+    one. Raises SourceError if the disk fails.
+    """
+    output = Path(output_of(path.name))
+    train = output.with_stem(output.stem.removesuffix(VAL_END))
+    names = (name_for(path), name_for(output), name_for(train), CLASSES_CSV)
+    tables = map(path.with_name, dict.fromkeys(names))
+    return next(filter(is_file, tables), None)
 
 
 class ClassRow(NamedTuple):

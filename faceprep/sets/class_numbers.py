@@ -12,13 +12,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from faceprep.core.errors import SourceError
-from faceprep.core.names import VAL_END
 from faceprep.core.os_errors import is_fault
 from faceprep.core.paths import is_file
 from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome
 from faceprep.sets import class_map
-from faceprep.sets.file_family import output_of
 from faceprep.sets.image_set import CLASS_NAMES, ImageSet, Sample
 from faceprep.sets.manifests.class_names import ClassNames
 from faceprep.sets.set_writer import Classes
@@ -44,19 +42,13 @@ def find_stated_classes(images: ImageSet) -> Sequence[str]:
 
 
 def _names_beside(path: Path) -> Sequence[str]:
-    """Return the names in the class map NAME_classes.csv beside a file; empty without one.
+    """Return the names in the class map beside a file, by number.
 
-    That of a validation set NAME_val is the map of NAME.
+    Empty without a map, and for one that is damaged or has a gap.
     """
-    output = Path(output_of(path.name))
-    outputs = [output, output.with_stem(output.stem.removesuffix(VAL_END))]
-    tables = [path.with_name(class_map.name_for(each)) for each in outputs]
-    found = [table for table in tables if is_file(path) and is_file(table)]
-    return _load_names(found[0]) if found else []
-
-
-def _load_names(table: Path) -> Sequence[str]:
-    """Return the names in a class map; empty for one with a gap, and for another kind of file."""
+    table = class_map.find_beside(path) if is_file(path) else None
+    if table is None:
+        return []
     try:
         rows = class_map.load(table)
     except SourceError as error:

@@ -85,8 +85,8 @@ class ImageSet(ABC):
     def __init__(self, path: str, index: SetIndex) -> None:
         self.path, self.index = path, index
         self.keeps_labels = False
-        """Whether the reader keeps labels as they are, so that one that is no number is no fault.
-        Only another container of the same kind can.
+        """Whether labels go into the same kind of container, which keeps even NaN as it is.
+        Elsewhere, an image with such a label is a failure.
         """
 
     @classmethod

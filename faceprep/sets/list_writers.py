@@ -154,8 +154,8 @@ class CsvListWriter(_TextWriter):
 class LstWriter(_TextWriter):
     """Writes the columns of im2rec: number, label, more labels, path.
 
-    The label is the class. The first of several labels stays as it was, such as an age, and there
-    is no class map, unless the list that is read has one.
+    The label is the class. Where images have several labels, the first stays as it is, such as an
+    age, and no class map is written. A source with a class map is numbered by classes instead.
     """
 
     kind: ClassVar[str] = kinds.LST

@@ -33,7 +33,7 @@ def is_animation(suffix: str, data: Buffer) -> bool:
 def has_sixteen_bits(suffix: str, data: Buffer) -> bool:
     """Return whether a sound image of the format `suffix` holds 16 bits a channel for OpenCV.
 
-    Of a TIFF whose 0 is white, or whose channels are apart, OpenCV reads 8 bits only.
+    OpenCV reads only 8 bits of a TIFF that stores white as 0, or each channel by itself.
     """
     if suffix == ".png":
         return bool(data[24] == 16)

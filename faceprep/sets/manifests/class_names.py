@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from faceprep.core.names import CLASSES_CSV
-from faceprep.core.paths import is_file
 from faceprep.sets import class_map
 from faceprep.sets.class_map import ClassRow
 from faceprep.sets.lists import ListedImage
@@ -20,7 +17,6 @@ log = logging.getLogger("faceprep")
 
 _NO_CLASS = -1
 """The class of an image without an identity."""
-_SHARD = re.compile(r"-\d+-of-\d+$")
 _real_names = IdentityNames()
 
 
@@ -85,7 +81,7 @@ class ClassSurvey:
             return ClassNames(found.names, self._are_values)
         log.warning(
             "%s: it %s, so its names are not used, and the identities of %s are the class numbers. "
-            "Correct the map to use its names",
+            "Correct the map to use its names.",
             found.path,
             problem,
             self._path,
@@ -102,18 +98,12 @@ class _Map(NamedTuple):
 
 
 def _load_map(path: Path) -> _Map:
-    """Load NAME_classes.csv or classes.csv beside the list at `path`. Raises SourceError.
-
-    NAME-00000-of-00008 is a shard of NAME.
-    """
-    whole = _SHARD.sub("", path.stem)
-    names = (class_map.name_for(path), f"{whole}_{CLASSES_CSV}", CLASSES_CSV)
-    for name in dict.fromkeys(names):
-        table = path.parent / name
-        if is_file(table):
-            rows = class_map.load(table)
-            return _Map(table, {row.number: row.name for row in rows}, _find_repeat(rows))
-    return _Map(None, {})
+    """Load the class map beside the list at `path`. Raises SourceError."""
+    table = class_map.find_beside(path)
+    if table is None:
+        return _Map(None, {})
+    rows = class_map.load(table)
+    return _Map(table, {row.number: row.name for row in rows}, _find_repeat(rows))
 
 
 def _find_repeat(rows: Sequence[ClassRow]) -> str:
