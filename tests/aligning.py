@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,6 @@ def align(
     source: Path, output: Path, job: Align, runner: Runner = SERIAL, **asked: object
 ) -> Summary:
     return run_job(job, Request((source,), output, **asked), runner)  # type: ignore[arg-type]
-
-
-def failures(output: Path) -> list[list[str]]:
-    if not (output / "failures.csv").exists():
-        return []
-    with open(output / "failures.csv", newline="") as file:
-        return list(csv.reader(file))[1:]
 
 
 @pytest.fixture

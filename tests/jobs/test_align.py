@@ -21,9 +21,10 @@ from faceprep.tables.faces import FaceRow, load_faces
 from faceprep.vision.align import crop
 from faceprep.vision.codec import decode
 from faceprep.vision.templates import crop_transforms, load_template
-from tests.aligning import SERIAL, align, extracted, failures, rows_at, table_at
+from tests.aligning import SERIAL, align, extracted, rows_at, table_at
 from tests.fakes import expect_same_after_kills, results, tree
 from tests.flat_faces import Flat, flat_detectors, save
+from tests.flat_photos import failures
 from tests.real import DATA, ROOT, needs_data
 
 __all__ = ["extracted", "flat_detectors"]
