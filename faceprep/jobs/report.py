@@ -202,7 +202,7 @@ class Report(Look):
 
 def _find(out: Path) -> list[Run]:
     """Return the runs that made an output. Raises SourceError where there is no output."""
-    found = find_runs(out) or find_runs(out.with_name(_SHARD.sub("", out.name)))
+    found = find_runs(out) or find_runs(out.parent / _SHARD.sub("", out.name))
     if not out.exists() and not found:
         raise missing_source(out)
     return found

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from faceprep.core import locks
-from faceprep.core.errors import FaceprepError, Interrupted
+from faceprep.core.errors import FaceprepError, Interrupted, OutputError
 from faceprep.core.job import Job
 from faceprep.core.os_errors import name_faults
 from faceprep.core.paths import full_path
@@ -98,8 +98,17 @@ def places_of(job: Job, request: Request) -> Places:
 
 
 def folders_of(job: Job, request: Request) -> list[Path]:
-    """Return the folders that the run fills; none where the output is one file."""
+    """Return the folders that the run fills; none where the output is one file.
+
+    Raises OutputError for the root of the file system, which has no name to go by.
+    """
     if job.writes_file(request.output):
         return []
     output = Path(full_path(request.output))
+    if not output.name:
+        raise OutputError(
+            "the root of the file system cannot be an output",
+            path=request.output,
+            remedy="Name a folder in it.",
+        )
     return [output.with_name(output.name + ending) for ending in ("", *job.siblings)]

@@ -96,10 +96,14 @@ def test_the_answer_names_what_the_page_leaves_out(rec_set: Path, tmp_path: Path
     assert found["count"] == 2 and found["such_as"][0].startswith("0/1.jpg: not an image")
 
 
-def test_no_run_is_one_line(tmp_path: Path) -> None:
+def test_no_run_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_folder(tmp_path / "set", 1, 1)
     with pytest.raises(SourceError, match="nothing to report: no faceprep run is recorded here"):
         Report().look(tmp_path / "set")
+    monkeypatch.chdir(tmp_path / "set")
+    for place in ("/", "."):
+        with pytest.raises(SourceError, match="nothing to report"):
+            Report().look(place)
     with pytest.raises(SourceError, match="no such file or folder"):
         Report().look(tmp_path / "none")
     with pytest.raises(OptionError, match="--output is an HTML file"):

@@ -12,6 +12,7 @@ import pytest
 from faceprep import Request, SerialRunner, run_job
 from faceprep.core import locks
 from faceprep.core.errors import OutputError, SourceError
+from faceprep.run.preview import preview_job
 from tests.fakes import JoinedLines, Lines, tree, write_lines
 
 SERIAL = SerialRunner()
@@ -49,6 +50,14 @@ def test_a_folder_named_like_a_file_of_images_is_refused(tmp_path: Path, name: s
     assert not output.exists()
     output.mkdir()  # a person wants it so, or an earlier version made it
     assert run_job(Lines(), Request((source,), output), SERIAL).failed == 0
+
+
+@pytest.mark.parametrize("only_looks", [False, True])
+def test_the_root_of_the_file_system_is_no_output(tmp_path: Path, only_looks: bool) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    start = preview_job if only_looks else run_job
+    with pytest.raises(OutputError, match="the root of the file system cannot be an output"):
+        start(Lines(), Request((tmp_path / "a.txt",), Path("/")), SERIAL)
 
 
 def test_missing_source(tmp_path: Path) -> None:
