@@ -46,7 +46,7 @@ from faceprep.tables.plan import read_plan
 from tests.bins import write_bin
 from tests.color_people import color_embedders
 from tests.jobs.test_any_set import images_of, run
-from tests.sets.test_list_set import write_csv, write_lst, write_npz, write_parquet
+from tests.listed import write_csv, write_lst, write_npz, write_parquet
 
 __all__ = ["color_embedders"]  # a fixture
 N_PEOPLE, N_EACH = 3, 4
