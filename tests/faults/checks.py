@@ -24,6 +24,7 @@ _LONGEST = 400
 class Reference:
     """An undisturbed run: the visible files before and after it, and what it said."""
 
+    inputs: Tree
     before: Tree
     after: Tree
     run: Run
@@ -105,15 +106,8 @@ def check_read(
 
     The run ends as if there was none, stops with the error, or names the item that it has cost.
     """
-    before, after = reference.before, reference.after
-    lost = [name for name in before if name.startswith("in/") and name not in now]
-    changed = [name for name in lost if name in after]
-    changed += [
-        name
-        for name in now
-        if name.startswith("in/") and now[name] not in (before.get(name, ""), after.get(name, ""))
-    ]
-    if changed:
+    after = reference.after
+    if changed := _changed_inputs(reference, now):
         yield f"the input has changed: {changed[:4]}"
     if "Traceback" in run.err:
         yield f"a traceback: {_short(run.err)}"
@@ -131,6 +125,18 @@ def check_read(
         yield from _check_named(point, run, work)
     else:
         yield f"exit status {run.status}: {_short(run.err or run.out)}"
+
+
+def _changed_inputs(reference: Reference, now: Tree) -> list[str]:
+    """Name inputs that are lost or neither old nor new, and what no calm run leaves beside them."""
+    inputs, after = reference.inputs, reference.after
+    known = {*inputs, *reference.before, *after}
+    changed = [name for name in inputs if name in after and name not in now]
+    for name in filter(now.__contains__, inputs):
+        if now[name] not in (inputs[name], after.get(name, "")):
+            changed.append(name)
+    changed += [name for name in now if name not in known]
+    return [name for name in changed if name.startswith("in/")]
 
 
 def _check_named(point: Point, run: Run, work: Path) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from tests.faults.points import READ_FAULTS, Point, plan_points, plan_read_point
 FACEPREP = "faceprep.cli:main"
 _COUNT = Strike(Kind.COUNT)
 _SCENE = "scene"
+_PAGE = "out/page"
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,8 @@ class Trial:
         self.findings: list[Finding] = []
         if scene in SCENES[1:]:
             harness.set_scene(case, scene)
+        harness.place_inputs(case)
+        self._inputs = visible_tree(harness.work)
         self._reference = self._look(learn=True)
         operations = harness.injector.operations()
         self.points = plan_read_points(operations) if scene else plan_points(operations, runner)
@@ -122,7 +126,8 @@ class Trial:
         self._place()
         before = visible_tree(self._harness.work)
         run = self._harness.start(self._case, self._runner, domain=self._domain, learn=learn)
-        return Reference(before, visible_tree(self._harness.work), run, self._case.repeats)
+        after = visible_tree(self._harness.work)
+        return Reference(self._inputs, before, after, run, self._case.repeats)
 
     def _check_reference(self, is_seen: bool) -> None:
         """Record what is wrong with a command that fails undisturbed or is not the same twice."""
@@ -155,6 +160,8 @@ class Trial:
         else:
             found = check_first(point, self._reference, run, between)
         problems = list(found)
+        if run.status == 0 and not self._case.repeats:
+            shutil.rmtree(self._harness.work / _PAGE, ignore_errors=True)  # as the refusal asks
         again = self._harness.start(self._case, self._runner, domain=self._domain)
         now = visible_tree(self._harness.work)
         problems += check_second(self._reference, again, between, now)
