@@ -167,7 +167,7 @@ def read_key(index: SetIndex, position: int) -> str:
     kind = index.facts[FACT]
     if kind == NUMBERS:
         return read_keys(index, position, position + 1)[0]
-    name = index.keys[position]
+    name = index.keys.read_one(position)
     if kind == STEMS:
         return strip_suffix(name)
     return name

@@ -124,7 +124,7 @@ class ImageSet(ABC):
         number = self.index.identity_of.item(position)
         if number < 0:
             return ""
-        return self.index.identities[number]
+        return self.index.identities.read_one(number)
 
     def identities(self, start: int, stop: int) -> list[str]:
         """Return the identities of the images [start, stop), empty for none."""
