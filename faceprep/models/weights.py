@@ -68,8 +68,16 @@ def find_model(
         raise SourceError("models are not read from object stores", path=path, remedy=remedy)
     if not is_there(path):
         refuse_foreign_name(source)
+        if path.exists():
+            raise SourceError("not a model", path=path, expected=expected, found=_kind_of(path))
         raise SourceError("no such file", path=path, expected=expected)
     return path
+
+
+def _kind_of(path: Path) -> str:
+    if path.is_dir():
+        return "a folder"
+    return "a file" if path.is_file() else "neither a file nor a folder"
 
 
 def retinaface_onnx() -> bytes:

@@ -5,6 +5,7 @@ line where it cannot.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,11 @@ def test_bad_metadata_and_sizes_are_named(tmp_path: Path) -> None:
         embedded(tmp_path / "net.onnx", std=(0.0,))
     with pytest.raises(SourceError, match=r"no.onnx: no such file"):
         embedded(tmp_path / "no.onnx")
+    os.mkfifo(tmp_path / "pipe.onnx")
+    (tmp_path / "folder.onnx").mkdir()
+    for name, found in (("pipe", "neither a file nor a folder"), ("folder", "a folder")):
+        with pytest.raises(SourceError, match=f"not a model: expected .*, found {found}"):
+            embedded(tmp_path / f"{name}.onnx")
 
 
 def test_a_gpu_that_is_not_there_is_reported(tmp_path: Path) -> None:
