@@ -69,11 +69,34 @@ def write_two_labels(path: Path) -> Path:
     return path
 
 
+def write_ids(path: Path, *ids: int) -> Path:
+    """Write a .rec of faces with the keys 1, 2 and so on, and these ids in their headers."""
+    content, lines = b"", ""
+    for key, own_id in enumerate(ids, 1):
+        lines += f"{key}\t{len(content)}\n"
+        content += frame_image([key], FACES[key - 1], own_id)
+    path.write_bytes(content)
+    path.with_suffix(".idx").write_text(lines)
+    return path
+
+
 def refuse(source: Path, target: Path) -> str:
     with pytest.raises(SourceError) as refused:
         run(Convert(), source, target)
     assert not target.exists()
     return str(refused.value)
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tfrecord", ".parquet", ""])
+def test_ids_of_records_other_than_their_keys_are_named(tmp_path: Path, suffix: str) -> None:
+    source = write_ids(tmp_path / "in.rec", 1, 2, 700)
+    said = refuse(source, tmp_path / f"out{suffix}")
+    assert " the ids of its records, which differ from their keys. Write .rec, or" in said
+    for ids in ((1, 2, 3), (0, 0, 0), (0, 2, 0)):
+        folder = tmp_path / "".join(map(str, ids))
+        folder.mkdir()
+        same = write_ids(folder / "in.rec", *ids)
+        assert run(Convert(), same, folder / f"out{suffix}").ok == 3
 
 
 @pytest.mark.parametrize("suffix", HOLDERS)

@@ -19,6 +19,7 @@ from faceprep.core import storage
 from faceprep.core.arrays import Floats, Ints
 from faceprep.core.io.image_bytes import undecodable
 from faceprep.core.paths import is_folder
+from faceprep.core.text import list_words
 from faceprep.core.types import Outcome
 from faceprep.sets.file_family import missing_faults, pack_place
 from faceprep.sets.image_set import FAULTS, FILES, MAX_LABELS, ImageSet, Sample
@@ -27,7 +28,7 @@ from faceprep.sets.read_ahead import announce_reads
 from faceprep.sets.recordio import index as rec_index
 from faceprep.sets.recordio.coverage import Unindexed
 from faceprep.sets.recordio.index import RecPaths
-from faceprep.sets.recordio.labels import read_labels
+from faceprep.sets.recordio.labels import Extent, read_labels
 from faceprep.sets.recordio.records import (
     Damage,
     IdentityNames,
@@ -48,8 +49,8 @@ _MOST_A_PART = 100
 """By how much the numbers of parts may exceed their count."""
 HAS_HEADER = "has_header"
 """The fact that says whether the records have InsightFace's header before them."""
-_HAS_ID2 = "has_id2"
-"""The fact that says whether the header of a record has a second id."""
+_EXTENT = "extent"
+"""The fact that says what the headers of the records hold: the values of `Extent`."""
 HEADER = "rec/header"
 """The name in `Sample.extra` of what only a .rec can hold: the bytes of the record's header."""
 
@@ -102,7 +103,13 @@ class RecSet(ImageSet):
 
     @property
     def own(self) -> str:
-        return "the second ids of its records" if self.index.facts.get(_HAS_ID2) else ""
+        extent = Extent(*self.index.facts[_EXTENT])
+        losses = list[str]()
+        if extent.has_id:
+            losses.append("the ids of its records, which differ from their keys")
+        if extent.has_id2:
+            losses.append("the second ids of its records")
+        return list_words(losses) if losses else ""
 
     def keys(self, start: int, stop: int) -> list[str]:
         return self._block(np.arange(start, stop)).keys
@@ -274,14 +281,14 @@ def _index_part(paths: RecPaths, index: IndexWriter) -> list[Outcome]:
     rec_index.write_index(paths, scratch)
     mapped: Ints = np.asarray(np.memmap(scratch, "<i8", "r")).reshape(-1, 2)
     found = survey_entries(paths, mapped)
-    most, has_id2 = index.facts.get(MAX_LABELS, 1), index.facts.get(_HAS_ID2, False)
+    extent = Extent(*index.facts.get(_EXTENT, ()))
     found.warn(paths.rec)
     left_out = Unindexed(paths)
     for entries, labels in read_labels(paths.rec, mapped, found.metadata, left_out):
         kept = labels.is_image
         index.add(None, _number_identities(labels.first[kept], index), entries[kept])
-        most, has_id2 = max(most, labels.most), has_id2 or labels.has_id2
-    index.facts |= {MAX_LABELS: most, _HAS_ID2: has_id2}
+        extent = extent.join(labels.extent)
+    index.facts |= {MAX_LABELS: extent.n_labels, _EXTENT: extent}
     storage.remove_file(scratch)
     index.facts[HAS_HEADER] = found.metadata.header is not None
     return [*found.faults, *left_out.faults()]

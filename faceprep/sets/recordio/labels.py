@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from faceprep.core.arrays import Bools, Floats, Ints
 from faceprep.core.errors import SourceError
@@ -27,21 +28,39 @@ _HEAD = PART_HEAD.size + HEADER.size + 4
 _KIND = 29
 _LENGTH = (1 << _KIND) - 1
 _FLAG, _LABEL, _LABELS = 2, 3, (PART_HEAD.size + HEADER.size) // 4
-_ID2 = 6
+_ID, _ID2 = 4, 6
 """Fields of a record, counted in words of 32 bits."""
 
 
-class Labels(NamedTuple):
-    """The first labels (n,) of records, NaN for a damaged one, and the most labels of one.
+class Extent(NamedTuple):
+    """What the headers of images hold besides the first label: the most labels of one, and ids.
 
-    The mask (n,) tells images, lost ones too, from metadata. `has_id2` says that an image has a
+    `has_id` says that an image has an id other than its key and 0, and `has_id2` that one has a
     second id other than 0.
+    """
+
+    n_labels: int = 1
+    has_id: bool = False
+    has_id2: bool = False
+
+    def join(self, other: Extent) -> Extent:
+        """Return the extent of both."""
+        return Extent(
+            max(self.n_labels, other.n_labels),
+            self.has_id or other.has_id,
+            self.has_id2 or other.has_id2,
+        )
+
+
+class Labels(NamedTuple):
+    """The first labels (n,) of records, NaN for a damaged one, and the extent of their headers.
+
+    The mask (n,) tells images, lost ones too, from metadata.
     """
 
     first: Floats
     is_image: Bools
-    most: int = 1
-    has_id2: bool = False
+    extent: Extent = Extent()
 
 
 def read_labels(
@@ -62,16 +81,16 @@ def read_labels(
             return
         order = np.argsort(entries[:, 1], kind="stable")
         first, is_image = np.empty(len(order), np.float32), np.empty(len(order), np.bool_)
-        most, has_id2 = 1, False
+        extent = Extent()
         for start in bounds:
             rows = order[start : start + n_at_once]
             following = entries[order[start + 1 : start + n_at_once + 1], 1]
             found = reader.read(entries[rows], following)
             first[rows], is_image[rows] = found.first, found.is_image
-            most, has_id2 = max(most, found.most), has_id2 or found.has_id2
+            extent = extent.join(found.extent)
     for start in bounds:
         block = slice(start, start + n_at_once)
-        yield np.asarray(entries[block]), Labels(first[block], is_image[block], most, has_id2)
+        yield np.asarray(entries[block]), Labels(first[block], is_image[block], extent)
 
 
 class _LabelReader:
@@ -99,32 +118,33 @@ class _LabelReader:
         first, is_image = np.full(n, np.nan, np.float32), np.ones(n, np.bool_)
         lengths = np.zeros(n, np.int64)
         is_read = np.zeros(n, np.bool_)
-        most, has_id2, start = 1, False, 0
+        extent, start = Extent(), 0
         while start < n:
             stop = int(np.searchsorted(offsets, offsets[start] + (_WINDOW - _HEAD), "right"))
             if stop - start >= _FEWEST:
                 here = slice(start, stop)
-                flags, has_any = self._read_heads(offsets[here], first[here], lengths[here])
-                is_read[start:stop] = flags >= 0
-                most, has_id2 = max(most, int(flags.max())), has_id2 or has_any
+                columns = (offsets[here], entries[here, 0], first[here], lengths[here])
+                is_read[here], found_here = self._read_heads(*columns)
+                extent = extent.join(found_here)
             start = stop
         lengths[is_read] = PART_HEAD.size + (lengths[is_read] + 3 & ~3)
-        plain = Labels(first, is_image, most, has_id2)
+        plain = Labels(first, is_image, extent)
         found = self._read_each(np.flatnonzero(~is_read), entries, plain, lengths)
         ends = (offsets + lengths)[: len(following)]
         early = np.flatnonzero((ends < following) & (lengths[: len(following)] > 0))
-        columns = (offsets[early], lengths[early], following[early])
-        self._left_out.add_between(self._records, *(column.tolist() for column in columns))
+        gaps = (offsets[early], lengths[early], following[early])
+        self._left_out.add_between(self._records, *(column.tolist() for column in gaps))
         return found
 
-    def _read_heads(self, offsets: Ints, labels: Floats, lengths: Ints) -> tuple[Ints, bool]:
+    def _read_heads(
+        self, offsets: Ints, keys: Ints, labels: Floats, lengths: Ints
+    ) -> tuple[Bools, Extent]:
         """Read the headers of records that are close together into `labels` (n,).
 
-        Note the lengths of the payloads of plain records in `lengths` (n,). Return the numbers of
-        their labels (n,), 0 for one by itself, and -1 for a record that is not plain; and whether
-        one has a second id.
+        Note the lengths of the payloads of plain records in `lengths` (n,). Return which records
+        are plain (n,), and the extent of their headers.
         """
-        not_plain = np.full(len(offsets), -1, np.int64), False
+        not_plain = np.zeros(len(offsets), np.bool_), Extent()
         base = int(offsets[0])
         if base < 0:
             return not_plain
@@ -145,12 +165,14 @@ class _LabelReader:
         found = np.where(flags > 0, words[at + _LABELS], words[at + _LABEL]).view("<f4")
         labels[is_plain] = found[is_plain]
         np.copyto(lengths, parts, where=is_plain)
-        has_id2 = bool((words[at + _ID2] | words[at + _ID2 + 1])[is_plain].any())
-        return np.where(is_plain, flags, -1), has_id2
+        ids, second_ids = _read_ids(words, at + _ID), _read_ids(words, at + _ID2)
+        has_id = is_plain & (ids != 0) & (ids != keys.astype("u8"))
+        most = int(flags.max(initial=1, where=is_plain))
+        return is_plain, Extent(most, bool(has_id.any()), bool(second_ids[is_plain].any()))
 
     def _read_each(self, rows: Ints, entries: Ints, labels: Labels, lengths: Ints) -> Labels:
         """Read the records of these rows one by one, with their lengths; return all labels."""
-        most, has_id2 = labels.most, labels.has_id2
+        extent = labels.extent
         keys, offsets = entries[rows].T.tolist() if len(rows) else ([], [])
         records = self._records.read_images(offsets)
         for row, key, record in zip(rows.tolist(), keys, records, strict=True):
@@ -160,5 +182,12 @@ class _LabelReader:
                 if not record.image:
                     labels.is_image[row] = not self._metadata.describes(key, record)
                 if labels.is_image[row]:
-                    most, has_id2 = max(most, record.flag), has_id2 or record.id2 > 0
-        return labels._replace(most=most, has_id2=has_id2)
+                    has_id = record.id not in (0, key)
+                    extent = extent.join(Extent(record.flag, has_id, record.id2 > 0))
+        return labels._replace(extent=extent)
+
+
+def _read_ids(words: npt.NDArray[np.uint32], at: Ints) -> npt.NDArray[np.uint64]:
+    """Return the ids of 64 bits at the places `at` (n,), which count words of 32 bits."""
+    ids: npt.NDArray[np.uint64] = words[at].astype("u8") | words[at + 1].astype("u8") << 32
+    return ids

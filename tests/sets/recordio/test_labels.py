@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,14 @@ from hypothesis import strategies as st
 from faceprep.sets.recordio.coverage import Unindexed
 from faceprep.sets.recordio.framing import frame_image
 from faceprep.sets.recordio.index import RecPaths
-from faceprep.sets.recordio.labels import read_labels
+from faceprep.sets.recordio.labels import Extent, read_labels
 from faceprep.sets.recordio.metadata import Metadata
 from faceprep.sets.recordio.records import MAGIC_BYTES, ImageRecord, RecordFile
 
 IMAGES = (b"", b"abc", b"jpeg" * 9, b"1234" + MAGIC_BYTES + b"x", bytes(70_000))
 LABELS = st.lists(st.floats(width=32), min_size=1, max_size=4)
-ID2 = slice(24, 32)
+ID, ID2 = slice(16, 24), slice(24, 32)
+SECOND_IDS = st.sampled_from([0, 0, 0, 1, 1 << 63])
 METADATA = Metadata((5.0, 8.0), 5, 3)
 
 
@@ -29,7 +31,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @given(
     records=st.lists(
-        st.tuples(LABELS, st.integers(0, len(IMAGES) - 1), st.sampled_from([0, 0, 0, 1, 1 << 63])),
+        st.tuples(
+            LABELS,
+            st.integers(0, len(IMAGES) - 1),
+            st.sampled_from([None, None, None, 0, 1, 1 << 32]),
+            SECOND_IDS,
+        ),
         min_size=1,
         max_size=12,
     ),
@@ -40,16 +47,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_labels_of_many_records(
     folder: Path,
-    records: list[tuple[list[float], int, int]],
+    records: list[tuple[list[float], int, int | None, int]],
     damage: list[tuple[float, bytes]],
     strays: list[int],
     n_at_once: int,
     data: st.DataObject,
 ) -> None:
     content, offsets = bytearray(), list[int]()
-    for key, (labels, image, id2) in enumerate(records):
+    for key, (labels, image, own_id, id2) in enumerate(records):
         offsets.append(len(content))
         framed = bytearray(frame_image(labels, IMAGES[image], key))
+        if own_id is not None:
+            framed[ID] = own_id.to_bytes(8, "little")
         framed[ID2] = id2.to_bytes(8, "little")
         content += framed
     for where, wrong in damage:
@@ -65,7 +74,7 @@ def test_labels_of_many_records(
     assert np.concatenate([rows for rows, _ in found]).tolist() == table.tolist()
     first = np.concatenate([labels.first for _, labels in found])
     is_image = np.concatenate([labels.is_image for _, labels in found]).tolist()
-    most, has_id2 = 1, False
+    extent = Extent()
     with RecordFile(path) as file:
         for i, (key, offset) in enumerate(entries):
             (record,) = file.read_images([offset])
@@ -73,9 +82,9 @@ def test_labels_of_many_records(
             if isinstance(record, ImageRecord):
                 label = np.float32(record.labels[0])
                 expected = bool(record.image) or not METADATA.describes(key, record)
-                most = max(most, record.flag if expected else 1)
-                has_id2 |= expected and record.id2 > 0
+                if expected:
+                    has_id = record.id not in (0, key)
+                    extent = extent.join(Extent(record.flag, has_id, record.id2 > 0))
             assert np.array_equal(first[i], label, equal_nan=True)
             assert is_image[i] == expected
-    assert max(labels.most for _, labels in found) == most
-    assert any(labels.has_id2 for _, labels in found) == has_id2
+    assert reduce(Extent.join, (labels.extent for _, labels in found)) == extent
