@@ -38,7 +38,6 @@ from faceprep.sets.folder import FolderSet
 from faceprep.steps.list_options import folder_of_names, folder_of_origin
 from faceprep.steps.listed_set import find_paths, list_source
 from faceprep.steps.place_images import (
-    ORIGIN,
     PLACE,
     PlacingOptions,
     check_fingerprint,
@@ -49,6 +48,7 @@ from faceprep.steps.place_images import (
     place_shards,
     write_rows,
 )
+from faceprep.steps.placed_samples import ORIGIN
 from faceprep.steps.resolve_plan import resolve
 from faceprep.steps.undo_plan import evidence_of
 from faceprep.tables.embeddings import is_embeddings
@@ -121,7 +121,10 @@ class Apply(PlacingOptions, Job):
             raise SourceError("no images in the set that the plan is about", path=source)
         listed.save(scratch)
         write_rows(
-            destinations, shards, lambda name: storage.AtomicFile(_rows_path(scratch, name), False)
+            destinations,
+            shards,
+            scratch,
+            lambda name: storage.AtomicFile(_rows_path(scratch, name), False),
         )
         digest = hashlib.sha256(storage.read_bytes(plan)).hexdigest()[:32]
         is_copied = self.mode == COPY

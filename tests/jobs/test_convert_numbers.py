@@ -1,4 +1,4 @@
-"""convert keeps the class numbers that a set states, or warns that they change."""
+"""convert and plans keep the class numbers that a set states, or warn that they change."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from faceprep.core.types import Request
+from faceprep.core.types import Decision, Request
+from faceprep.jobs.apply import Apply
 from faceprep.jobs.convert import Convert
+from faceprep.jobs.dedupe.job import Dedupe
 from faceprep.jobs.manifest import Manifest
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
@@ -18,6 +20,7 @@ from faceprep.sets import class_map
 from faceprep.sets.containers import index_set
 from faceprep.sets.image_set import Sample
 from faceprep.synthetic import encode_face, write_folder
+from faceprep.tables.plan import write_plan
 
 FACE = encode_face(1, 1)
 
@@ -107,6 +110,53 @@ def test_a_label_that_is_not_the_identity_is_warned_of(
     assert len(rows(output)) == 3
     assert "2 images got another class number than in" in caplog.text
     assert "(1 there, 2 here)" in caplog.text
+
+
+@pytest.fixture
+def fixed(folder: Path, tmp_path: Path) -> Path:
+    """Write a .tar of three identities whose classes are numbered from behind, after zed."""
+    classes = tmp_path / "fixed.csv"
+    classes.write_text("class,name,images\n0,zed,4\n1,2,4\n2,1,4\n3,0,0\n")
+    return manifest(folder, tmp_path / "a.tar", classes=classes)
+
+
+def apply(source: Path, output: Path, *decisions: Decision) -> Path:
+    plan = output.with_suffix(".jsonl")
+    with plan.open("wb") as file:
+        write_plan(file, {"command": "test", "source": str(source)}, decisions)
+    return carry_out(plan, output)
+
+
+def carry_out(plan: Path, output: Path) -> Path:
+    run_job(Apply(), Request((plan,), output), SerialRunner())
+    return output
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".parquet", ".tfrecord"])
+def test_a_plan_keeps_the_stated_numbers(
+    suffix: str, fixed: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    deduped = tmp_path / f"b{suffix}"
+    run_job(Dedupe(exact_only=True), Request((fixed,), deduped), SerialRunner())
+    with caplog.at_level(logging.WARNING, "faceprep"):
+        merged = apply(fixed, tmp_path / f"c{suffix}", Decision("merge", "1", "2"))
+    assert set(numbers(deduped).values()) == {1, 2, 3}
+    assert sorted(numbers(merged).values()) == [1, 1, 1, 1, 3, 3]
+    assert rows(merged) == [(0, "zed", 0), (1, "2", 4), (2, "1", 0), (3, "0", 2)]
+    said = [record.getMessage() for record in caplog.records if "class" in record.getMessage()]
+    assert said == ["1 class without a sound image, such as 1: their class numbers stay unused"]
+    back = carry_out(tmp_path / "c.undo.jsonl", tmp_path / f"d{suffix}")
+    assert numbers(back) == numbers(fixed)
+
+
+def test_a_plan_warns_of_numbers_that_cannot_stay(
+    fixed: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "faceprep"):
+        output = apply(fixed, tmp_path / "b.tar", Decision("move", "2/0", "new"))
+    assert rows(output) == [(0, "0", 2), (1, "1", 2), (2, "2", 1), (3, "new", 1)]
+    assert f"{output}: 5 images got another class number than in {fixed}, such as" in caplog.text
+    assert "faceprep manifest sets other numbers, by --label-rule or --classes." in caplog.text
 
 
 def test_a_map_of_other_numbers_is_not_used(tmp_path: Path, folder: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from faceprep.core.errors import SourceError
 from faceprep.steps import place_images as application
-from faceprep.steps.place_images import Target, place_shards
+from faceprep.steps.place_images import place_shards
+from faceprep.steps.placed_samples import Target
 from faceprep.steps.undo_plan import evidence_of
 
 
