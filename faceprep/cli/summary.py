@@ -50,12 +50,18 @@ def describe_summary(summary: Summary, job: Job) -> str:
 def describe_preview(summary: Summary) -> str:
     """Describe what a run would do."""
     details = summary.details
+    left_out = details.get("left_out", {})
+    inputs = _count_inputs(summary)
+    if left_out:
+        inputs = f"{summary.inputs - sum(left_out.values()):,} of {inputs}"
     line = (
-        f"dry run: {_count_inputs(summary)} in {count_noun(details['shards'], 'shard')}, about "
+        f"dry run: {inputs} in {count_noun(details['shards'], 'shard')}, about "
         f"{count_noun(details['planned_files'], 'file')} and "
         f"{format_bytes(details['planned_bytes'])} for {summary.output}; nothing was written"
     )
     lines = [line]
+    if left_out:
+        lines.append(f"left out: {_list_counts(left_out)}")
     if skipped := details.get("skipped"):
         lines.append(f"skipped files: {_list_counts(skipped)}")
     return join_lines(lines)

@@ -200,6 +200,8 @@ class Work:
     """Entries of the shards that are not inputs, such as the identity records of a .rec."""
     skipped: Mapping[str, int] = field(default_factory=dict)
     """Files of the source that the job does not take, counted by suffix."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Inputs that the plan leaves out, counted by their status."""
     choices: Mapping[str, Any] = field(default_factory=dict)
     """Choices that depend on the machine or the moment; a later start gets them in its request."""
     made_from: Sequence[Path] = ()

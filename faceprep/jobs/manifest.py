@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -172,10 +173,13 @@ class Manifest(NamingOptions, Job):
         files = [*layout.files]
         if may_write_map(output, chosen.names, may_drop=drops):
             files.append(layout.class_map)
-        n_files, n_bytes = len(cutter.shards) + len(files), _count_bytes(listing, layout, sizes)
+        n_bytes = _count_bytes(listing, layout, sizes)
+        left_out = Counter(refused.status for refused in listing.refused.values())
         for file in filter(None, (self.embeddings, self.classes)):
             fingerprint += f", {storage.fingerprint_of(file)}"
-        return Work(stages, fingerprint, files=files, n_files=n_files, n_bytes=n_bytes)
+        return Work(
+            stages, fingerprint, files=files, n_files=len(files), n_bytes=n_bytes, left_out=left_out
+        )
 
     def _select(self, listing: Listing, labelled: _Labelled, source: Path) -> Selection:
         """Choose the images of the manifest, and divide them into training and validation."""
@@ -361,14 +365,16 @@ def _nothing_left(source: Path, listing: Listing) -> SourceError:
 
 def _count_bytes(listing: Listing, layout: Layout, sizes: Ints | None) -> int:
     """Return about how many bytes the output takes; `sizes` are those of the image files."""
-    n_bytes = len(listing) * (4 * layout.width + 64 + 8 * layout.dim)
+    taken = listing.accepted()
+    n = int(taken.sum())
+    n_bytes = n * (4 * layout.width + 64 + 8 * layout.dim)
     if not layout.with_images:
         return n_bytes
     if sizes is not None:
-        n_image_bytes = int(sizes[: len(listing)].clip(min=0).sum())
+        n_image_bytes = int(sizes[: len(listing)][taken].sum())
     elif is_file(layout.source):
-        n_image_bytes = storage.size_of(layout.source) or 0
+        n_image_bytes = (storage.size_of(layout.source) or 0) * n // len(listing)
     else:
-        n_image_bytes = len(listing) * _TYPICAL
+        n_image_bytes = n * _TYPICAL
     has_parts = not all(plan.has_one_part for plan in layout.files.values())
     return n_bytes + n_image_bytes * (1 + has_parts)

@@ -37,7 +37,8 @@ def preview_job(job: Job, request: Request, runner: Runner | None = None) -> Sum
     """Plan the run that `run_job` would carry out, and check that it may begin.
 
     The summary counts the planned inputs, none of them ok. Its details have the planned number of
-    shards, files and bytes; files and bytes are estimates. `runner` examines the inputs.
+    shards, files and bytes; files and bytes are estimates. They also count the inputs that the plan
+    leaves out. `runner` examines the inputs.
 
     Raises FaceprepError where the run itself would be refused before its first shard.
     """
@@ -77,7 +78,7 @@ def preview_job(job: Job, request: Request, runner: Runner | None = None) -> Sum
 def _summarize(job: Job, planned: planning.Planned) -> Summary:
     """Return the summary of a plan, without its time and its place."""
     tally, work = Tally(lost=planned.lost), planned.work
-    figures = {
+    figures: dict[str, Any] = {
         "failures": None,
         "done_before": 0,
         "dry_run": True,
@@ -85,6 +86,8 @@ def _summarize(job: Job, planned: planning.Planned) -> Summary:
         "planned_files": max(work.n_files, len(work.files or ())),
         "planned_bytes": work.n_bytes,
     }
+    if work.left_out:
+        figures["left_out"] = dict(work.left_out)
     return Summary(
         command=job.command,
         unit=work.counted_unit or work.unit,

@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 
+from faceprep.cli.summary import describe_preview
 from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.types import Request
+from faceprep.jobs.manifest import Manifest
+from faceprep.run.preview import preview_job
 from faceprep.sets import class_map
 from tests.manifests import failures, make, rows, run
 
@@ -54,6 +58,32 @@ def test_groups_stay_on_one_side(tmp_path: Path, caplog: pytest.LogCaptureFixtur
             f"--split-by {split_by} does not keep people together: the images of a person can be "
             "in both sets. See --group-by"
         )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"min_images": 3},
+        {"max_images": 2},
+        {"identities": 2},
+        {"val_fraction": 0.5},
+        {"val_fraction": 0.5, "min_images": 3, "max_images": 3},
+    ],
+    ids=str,
+)
+def test_a_dry_run_states_what_the_run_writes(options: dict[str, Any], tmp_path: Path) -> None:
+    names = [f"{name}/{i}.jpg" for n, name in enumerate("abcd", 2) for i in range(n)]
+    source, output = make(tmp_path / "in", *names), tmp_path / "out" / "a.csv"
+    output.parent.mkdir()
+    preview = preview_job(Manifest(seed=1, **options), Request(source, output))
+    summary = run(source, output, **options)
+    left_out = preview.details.get("left_out", {})
+    assert preview.inputs == summary.inputs == 14
+    assert left_out == {name: n for name, n in summary.by_status.items() if name != "ok"}
+    assert preview.details["planned_files"] == summary.outputs
+    said, n = describe_preview(preview), summary.ok
+    assert said.startswith(f"dry run: {n} of 14 images in " if n < 14 else "dry run: 14 images in ")
+    assert ("\nleft out: " in said) == (n < 14)
 
 
 def test_classes_keep_their_numbers(tmp_path: Path) -> None:
