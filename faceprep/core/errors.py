@@ -87,6 +87,10 @@ class OutputError(FaceprepError):
     """An output that cannot be written: no space, no permission, or already there."""
 
 
+class MadeMeanwhile(OutputError):
+    """An output that was to be new, and that another run has made since."""
+
+
 class BadName(OutputError):
     """An output whose name the file system or the object store does not take."""
 

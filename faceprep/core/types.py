@@ -233,6 +233,13 @@ class Sink(Protocol):
         """
         ...
 
+    def write_new(self, name: str, data: Buffer) -> None:
+        """Stage one file of the output that is not there yet.
+
+        A shard ends in MadeMeanwhile if another run makes the file before the shard is complete.
+        """
+        ...
+
     def write_many(self, names: Sequence[str], contents: Sequence[Buffer]) -> None:
         """Stage several files at less cost per file."""
         ...

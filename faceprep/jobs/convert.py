@@ -37,7 +37,7 @@ from faceprep.sets.containers import (
 )
 from faceprep.sets.image_set import ImageSet, Sample
 from faceprep.sets.losses import find_losses
-from faceprep.sets.map_owner import may_write_map
+from faceprep.sets.map_owner import may_write_map, write_map
 from faceprep.sets.sample_spill import read_spilled, reads_fast, write_spill
 from faceprep.sets.set_writer import OutPart, SetNames, SetWriter
 from faceprep.steps.list_options import NamingOptions
@@ -153,7 +153,7 @@ class Convert(NamingOptions, Job):
         files, n_outputs = None, n
         if self.writes_file(request.output):
             side_files = writer.side_files(n_files)
-            if self._shares_map(writer):
+            if not may_write_map(writer.output, writer.classes.names):
                 side_files = [name for name in side_files if name != writer.class_map]
             files = [*writer.files(n_files), *side_files]
             n_outputs = len(files)
@@ -161,10 +161,6 @@ class Convert(NamingOptions, Job):
         return Work(
             stages, fingerprint, files=files, n_files=n_outputs, n_bytes=n_bytes, choices=choices
         )
-
-    def _shares_map(self, writer: SetWriter) -> bool:
-        """Return whether another output has the map. Raises OutputError if it has other classes."""
-        return not may_write_map(writer.output, writer.classes.names)
 
     def _write_order(self, n: int, group: int, scratch: Path) -> Ints | None:
         """Write the order of a shuffle, the positions (n,) of the images; none without a seed."""
@@ -276,9 +272,8 @@ class Convert(NamingOptions, Job):
             counts, lost = self._count_images(shards, sink)
             classes = writer.classes.names
             class_map.warn_of_empty([name for name in classes if 0 < counts[name] == lost[name]])
-            if writer.class_map in (work.files or ()) and not self._shares_map(writer):
-                left = [counts[name] - lost[name] for name in classes]
-                sink.write(writer.class_map, class_map.encode(classes, left))
+            left = [counts[name] - lost[name] for name in classes]
+            write_map(sink, request.output, classes, left, work.files)
         if writer.class_map in writer.side_files(1):
             paths = [sink.part_path(shard.id, _NUMBERS) for shard in shards]
             found = [storage.read_bytes(path) for path in paths if is_file(path)]

@@ -42,7 +42,7 @@ from faceprep.sets.manifests.soundness import (
     write_soundly,
 )
 from faceprep.sets.manifests.writers import FORMATS, Format, format_of
-from faceprep.sets.map_owner import may_write_map
+from faceprep.sets.map_owner import may_write_map, write_map
 from faceprep.sets.split import Selection, Split
 from faceprep.steps.list_options import NamingOptions
 
@@ -336,9 +336,8 @@ class Manifest(NamingOptions, Job):
         kept = load_kept(layout, sink)
         warn_of_empty(rows, kept, lost)
         names = [row.name for row in kept]
-        if may_write_map(request.output, names) and layout.class_map in (work.files or ()):
-            counts = [row.images - lost[row.number] for row in kept]
-            sink.write(layout.class_map, class_map.encode(names, counts))
+        counts = [row.images - lost[row.number] for row in kept]
+        write_map(sink, request.output, names, counts, work.files)
 
 
 def _save(scratch: Path, layout: Layout, table: EmbeddingTable | None, chosen: Selection) -> None:

@@ -10,7 +10,13 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from faceprep.core.errors import FaceprepError, OutputError, RefusedByData, TooManyFailures
+from faceprep.core.errors import (
+    FaceprepError,
+    MadeMeanwhile,
+    OutputError,
+    RefusedByData,
+    TooManyFailures,
+)
 from faceprep.core.examination import use_workers
 from faceprep.core.text import count_noun
 from faceprep.core.types import OK, CarryOut, Request, Runner, ShardReport, Stage, Summary
@@ -154,13 +160,19 @@ class Drive:
                 "again to try them again.",
             )
         if not n_crashed and not self._state.finish_report:
-            sink = ShardSink(self._places, FINISH)
             try:
-                self._job.finish(self._state.work, self._request, sink)
-                self._state.finish_report = sink.commit([])
-            except BaseException:
-                sink.discard()
-                raise
+                self._state.finish_report = self._join()
+            except MadeMeanwhile:  # the job decides again, now that the file is there
+                self._state.finish_report = self._join()
+
+    def _join(self) -> ShardReport:
+        sink = ShardSink(self._places, FINISH)
+        try:
+            self._job.finish(self._state.work, self._request, sink)
+            return sink.commit([])
+        except BaseException:
+            sink.discard()
+            raise
 
     # After
 

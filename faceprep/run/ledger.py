@@ -68,6 +68,10 @@ class ShardSink:
     def _write_beside(self, name: str, data: Buffer, beside: str = "") -> None:
         self._staging.write(f"{self._places.home}{beside}/{name}", data)
 
+    def write_new(self, name: str, data: Buffer) -> None:
+        self.write(name, data)
+        self._staging.claim_last()
+
     def _write_many_at_home(self, names: Sequence[str], contents: Sequence[Buffer]) -> None:
         self._staging.write_many([f"{self._places.home}/{name}" for name in names], contents)
 

@@ -26,7 +26,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from faceprep.core.errors import OutputError
+from faceprep.core.errors import MadeMeanwhile, OutputError
 from faceprep.core.os_errors import as_error, guard
 from faceprep.core.output_tree import check_distinct, check_names, open_folder
 from faceprep.core.paths import exists, is_folder
@@ -37,6 +37,7 @@ from faceprep.core.storage import (
     move,
     read_bytes,
     read_dated,
+    remove_file,
     remove_tree,
     size_of,
     write_file,
@@ -86,6 +87,8 @@ class Staging:
         self._folder: str | None = None
         self._folder_fd = -1
         self._files: dict[int, StagedFile] = {}
+        self._claims: list[str] = []
+        self._taken: list[str] = []
 
     def write(self, name: str, data: Buffer, time: int | None = None) -> None:
         """Stage a small file. `data` must not change until the commit.
@@ -179,21 +182,49 @@ class Staging:
         self.sizes.append(0)
         return cast(BinaryIO, file)
 
+    def claim_last(self) -> None:
+        """Let the commit refuse to replace a file that has the name of the last staged one."""
+        self._claims.append(self.names[-1])
+
     def commit(self, lines: Sequence[Any], target: Path) -> bool:
         """Put the ledger page at `target` and name all files, unless an attempt has done it before.
 
         The page begins with [names, sizes]; one JSON value on a line follows for each of `lines`.
-        Returns False, and leaves no trace of this attempt, where another one was first.
+        Returns False, and leaves no trace of this attempt, where another one was first. Raises
+        MadeMeanwhile for a claimed name that has a file.
         """
         for number, file in self._files.items():
             file.close()
             with guard("look at", self.names[number]):
                 self.sizes[number] = os.stat(file.path).st_size
         check_distinct(self.names)
+        for name in self._claims:
+            self._take(name)
         text = "".join(json.dumps(line) + "\n" for line in ([self.names, self.sizes], *lines))
         write_file(f"{self._state}/{_PAGE}", text.encode(), durable=False)
         self._leave()
         return _finish(self._root, self._state, self._tops, self._numbers, target)
+
+    def _take(self, name: str) -> None:
+        """Link a staged file to its name, so that no other run can take it.
+
+        A file system without hard links replaces what is there, as it does for other files.
+        """
+        folder, _, base = name.rpartition("/")
+        here = f"{self._place(folder)}/d{self._numbers[folder]}/{base}"
+        with (
+            guard("move into place", f"{self._root}/{name}"),
+            open_folder(self._root, folder, self._tops, make=True) as fd,
+        ):
+            try:
+                os.link(here, base, dst_dir_fd=fd)
+                self._taken.append(name)
+            except FileExistsError as error:
+                path = f"{self._root}/{name}"
+                raise MadeMeanwhile("another run has made it", path=path) from error
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
 
     def discard(self) -> None:
         """Leave no trace; a commit that has its page is left for `finish_attempt`."""
@@ -202,6 +233,8 @@ class Staging:
                 file.discard()
         self._leave()
         if not exists(f"{self._state}/{_PAGE}"):
+            for name in self._taken:
+                remove_file(Path(f"{self._root}/{name}"))
             remove_attempt(Path(self._root), Path(self._state), self._tops)
 
 

@@ -7,13 +7,14 @@ run that wrote a map may write it again, and only while no other output relies o
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from faceprep.core import storage
 from faceprep.core.errors import OutputError, SourceError
 from faceprep.core.os_errors import is_fault
 from faceprep.core.state_file import STATE, load_run
+from faceprep.core.types import Sink
 from faceprep.sets import class_map
 from faceprep.tables.ledger import FINISH, Page, page_name
 
@@ -47,6 +48,27 @@ def may_write_map(output: Path, names: Sequence[str], may_drop: bool = False) ->
     if has_same or (may_drop and class_map.has_some_classes(path, names)):
         return False
     raise _other_map(path)
+
+
+def write_map(
+    sink: Sink,
+    output: Path,
+    names: Sequence[str],
+    counts: Iterable[int],
+    planned: Sequence[str] | None = None,
+) -> None:
+    """Write the class map of `output`, with the images of each class, unless it shares another's.
+
+    With `planned`, the files that the run is to write, it is written only if it is one of them. A
+    map that another run makes meanwhile is not replaced. Raises OutputError for a map of other
+    classes.
+    """
+    name = class_map.name_for(output)
+    is_new = not os.path.lexists(output.with_name(name))
+    if not may_write_map(output, names) or (planned is not None and name not in planned):
+        return
+    write = sink.write_new if is_new else sink.write
+    write(name, class_map.encode(names, counts))
 
 
 def refuse_other_map(output: Path) -> None:

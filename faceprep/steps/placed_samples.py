@@ -28,7 +28,7 @@ from faceprep.sets.containers import (
 )
 from faceprep.sets.folder import FolderWriter
 from faceprep.sets.image_set import Sample
-from faceprep.sets.map_owner import may_write_map
+from faceprep.sets.map_owner import write_map
 from faceprep.sets.set_writer import OutPart, SetNames, SetWriter
 from faceprep.steps.listed_set import read_listed, read_paths
 from faceprep.steps.resolve_plan import Row
@@ -175,7 +175,6 @@ def join_container(
         [name for name in names if name in known and counts[name] == lost[name]]
     )
     counts.subtract(lost)
-    if may_write_map(output, names):
-        sink.write(writer.class_map, class_map.encode(names, [counts[name] for name in names]))
+    write_map(sink, output, names, [counts[name] for name in names])
     found = [storage.read_bytes(sink.part_path(shard.id, _NUMBERS)) for shard in shards]
     warn_of_changes(found, shards[0].source, output)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Barrier, Thread
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -110,6 +111,38 @@ def test_two_runs_at_once_have_a_map_each(source: Path, out: Path) -> None:
     assert ends == {"big.csv": 3, "small.csv": 2}
     names = {stem: class_map.load(out / f"{stem}_classes.csv") for stem in ("big", "small")}
     assert names == {"big": [(0, "a", 2), (1, "b", 1)], "small": [(0, "a", 2)]}
+
+
+@pytest.mark.parametrize("least", [1, 2])
+def test_of_two_runs_that_end_at_once_the_first_keeps_its_map(
+    least: int, source: Path, out: Path
+) -> None:
+    """The other run makes the map after this one has found none, and before it ends."""
+    encode, ends = class_map.encode, list[int]()
+
+    def end_second(*args: Any) -> bytes:
+        if ends == [0]:
+            ends[0] = -1
+            ends[0] = run(source, out / "t.lst", min_images=least).ok
+        return encode(*args)
+
+    def write(part: Part) -> Iterator[Outcome]:
+        ends.append(0)
+        return form.writer(False)(part)
+
+    form = writers.FORMATS[".csv"]
+    with (
+        mock.patch.dict(writers.FORMATS, {".csv": replace(form, write=write)}),
+        mock.patch.object(class_map, "encode", end_second),
+    ):
+        if least == 1:
+            assert run(source, out / "t.csv").ok == 3
+        else:
+            with pytest.raises(OutputError, match=r"t_classes.csv: exists already, with other"):
+                run(source, out / "t.csv")
+    assert ends == [4 - least]
+    names = [(0, "a", 2), (1, "b", 1)]
+    assert class_map.load(out / "t_classes.csv") == names[: 3 - least]
 
 
 def test_of_two_runs_at_once_for_one_map_the_second_is_refused(source: Path, out: Path) -> None:

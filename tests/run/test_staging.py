@@ -6,10 +6,11 @@ import errno
 import json
 import os
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
-from faceprep.core.errors import OutputError
+from faceprep.core.errors import MadeMeanwhile, OutputError
 from faceprep.run.staging import Staging, finish_attempt, remove_attempt
 from tests.fakes import before_changes, tree
 
@@ -59,6 +60,37 @@ def test_many_at_once(new: Staging, tmp_path: Path) -> None:
         ["first", *names, "new/last"],
         [1, *(len(str(i)) for i in range(200)), 3],
     ]
+
+
+def test_a_claimed_name_is_taken_once(new: Staging, tmp_path: Path) -> None:
+    new.write("a", b"1")
+    new.write("claimed", b"mine")
+    new.claim_last()
+    (tmp_path / "out" / "claimed").write_bytes(b"of another")
+    with pytest.raises(MadeMeanwhile, match="claimed: another run has made it"):
+        new.commit([], tmp_path / "page")
+    new.discard()
+    assert tree(tmp_path) == {"out": None, "out/claimed": b"of another"}
+    again = Staging(tmp_path / "out", tmp_path / "again")
+    again.write("b", b"2")
+    again.claim_last()
+    again.commit([], tmp_path / "page")
+    assert tree(tmp_path / "out") == {"b": b"2", "claimed": b"of another"}
+    assert sorted(os.listdir(tmp_path)) == ["out", "page"]
+
+
+def test_a_name_is_given_back_if_the_commit_fails(
+    new: Staging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new.write("claimed", b"mine")
+    new.claim_last()
+    full = OutputError("no space")
+    monkeypatch.setattr("faceprep.run.staging.write_file", mock.Mock(side_effect=full))
+    with pytest.raises(OutputError, match="no space"):
+        new.commit([], tmp_path / "page")
+    assert tree(tmp_path / "out") == {"claimed": b"mine"}
+    new.discard()
+    assert tree(tmp_path) == {"out": None}
 
 
 def test_discarded_files_leave_nothing(new: Staging, tmp_path: Path) -> None:
