@@ -84,15 +84,30 @@ def warn_of_empty(names: Sequence[str], effect: str = UNUSED) -> None:
 def load(path: str | os.PathLike[str]) -> list[ClassRow]:
     """Read the rows of a class map in its order; empty ones are skipped.
 
-    Raises SourceError with the line.
+    Raises SourceError with the line, also for a name that has two numbers: its classes would
+    become one.
     """
     with os_errors.guard("read", path, SourceError), storage.open_source(path) as file:
         rows = CsvReader(file, path, errors="strict", from_excel=True)
         header = next(rows, [])
         if header != _COLUMNS:
-            found = ", ".join(header) or "nothing"
-            raise _not_a_map(path, 1, f"columns {', '.join(_COLUMNS)}", found)
-        return [_parse_row(path, rows.line, row) for row in rows if any(row)]
+            columns = ", ".join(header) or "nothing"
+            raise _not_a_map(path, 1, f"columns {', '.join(_COLUMNS)}", columns)
+        found = [(rows.line, _parse_row(path, rows.line, row)) for row in rows if any(row)]
+    _refuse_two_numbers(path, found)
+    return [row for _, row in found]
+
+
+def _refuse_two_numbers(
+    path: str | os.PathLike[str], found: Iterable[tuple[int, ClassRow]]
+) -> None:
+    """Raise SourceError for a name with two numbers; `found` are the lines and rows of the map."""
+    firsts: dict[str, tuple[int, int]] = {}
+    for line, row in found:
+        first, number = firsts.setdefault(row.name, (line, row.number))
+        if row.number != number:
+            both = f"{row.name!r} as {number} in line {first} and as {row.number} in line {line}"
+            raise _not_a_map(path, line, "one number for each name", both)
 
 
 def _parse_row(path: str | os.PathLike[str], line: int, row: Sequence[str]) -> ClassRow:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from faceprep.core.errors import SourceError
 from faceprep.core.types import Outcome
 from faceprep.sets import list_set, lists
 from faceprep.sets.image_set import Sample
@@ -57,6 +58,20 @@ def test_a_class_map_that_does_not_fit_is_named(
     assert str(path) in warning
     assert [each.identity for each in load_names(path)] == ["0", "1", "."]
     assert caplog.messages == [warning] * 2
+
+
+def test_a_name_with_two_numbers_is_refused(tmp_path: Path) -> None:
+    make(tmp_path, "1.jpg", "2.jpg")
+    path = tmp_path / "train.txt"
+    write_txt(path, ["1.jpg", "2.jpg"], [0, 2])
+    table = tmp_path / "train_classes.csv"
+    table.write_text("class,name,images\n0,ann,1\n\n1,bob,0\n2,ann,1\n")
+    with pytest.raises(SourceError) as refused:
+        opened(path)
+    assert str(refused.value) == (
+        f"{table}: not a class map at line 5: expected one number for each name, found 'ann' as 0 "
+        "in line 2 and as 2 in line 5. Correct the line, or remove the map."
+    )
 
 
 def test_a_class_map_that_no_image_needs_is_not_read(
