@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from faceprep.core.arrays import Doubles, Ints, Octets, Pixels
+from faceprep.core.arrays import Bools, Doubles, Ints, Octets, Pixels
 from faceprep.core.boxes import areas, overlaps
 from faceprep.core.faces import Faces
 from faceprep.core.opencv import opencv
@@ -123,12 +123,25 @@ class Tracker:
             track.n_misses -= 1
             track.follow(boxes[face], landmarks[face], frame, time_s)
             numbers[face] = track.number
-        for face in np.flatnonzero(numbers < 0).tolist():
+        is_begun = numbers < 0
+        self._end(np.isfinite(costs[:, is_begun]).any(axis=1))
+        for face in np.flatnonzero(is_begun).tolist():
             numbers[face] = self._n
             begun = _Track(self._n, boxes[face], landmarks[face], np.zeros(2), frame, time_s)
             self._tracks.append(begun)
             self._n += 1
         return numbers
+
+    def _end(self, are_rivals: Bools) -> None:
+        """End the tracks that lack a face in this frame and are rivals (n,) of a track that begins.
+
+        They would make the next link of that track doubtful as well, and so begin another.
+        """
+        self._tracks = [
+            track
+            for track, is_rival in zip(self._tracks, are_rivals.tolist(), strict=True)
+            if not (track.n_misses and is_rival)
+        ]
 
 
 def link_costs(box: Doubles, landmarks: Doubles, boxes: Doubles, others: Doubles) -> Doubles:

@@ -94,6 +94,26 @@ def test_a_doubtful_link_begins_new_tracks() -> None:
     assert tracker.link_next(faces((-4, 0, 50), (4, 0, 50))).tolist() == [1, 2]
 
 
+@pytest.mark.parametrize(
+    ("before", "doubtful", "x", "expected"),
+    [
+        ([(0, 0, 50), (6, 0, 50)], [(3, 0, 50)], 3, [2]),  # two faces become one, as in a dissolve
+        ([(0, 0, 50)], [(-3, 0, 50), (3, 0, 50)], 0, [3]),  # one face is found twice
+    ],
+)
+def test_a_doubtful_link_does_not_make_those_after_it_doubtful(
+    before: list[tuple[float, float, float]],
+    doubtful: list[tuple[float, float, float]],
+    x: float,
+    expected: list[int],
+) -> None:
+    tracker = EveryFrame()
+    tracker.link_next(faces(*before))
+    tracker.link_next(faces(*doubtful))
+    later = [tracker.link_next(faces((x, 0, 50))).tolist() for _ in range(20)]
+    assert later == [expected] * 20
+
+
 def test_a_cut_ends_all_tracks() -> None:
     tracker = EveryFrame()
     tracker.link_next(faces((0, 0, 50), (100, 0, 50)))
