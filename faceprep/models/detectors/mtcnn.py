@@ -22,10 +22,12 @@ from faceprep.models.detectors.batching import detect_in_groups
 from faceprep.models.detectors.mtcnn_onnx import mtcnn_graph
 from faceprep.models.onnx_session import Network, Runtime
 
-_VERSION = 1
+_VERSION = 2
 """Increase it when the same weights give other faces."""
 _NAMES = ("pnet", "rnet", "onet")
 _CELL, _STRIDE, _PYRAMID_STEP = 12, 2, 0.709
+_LEAST_CELL = 0.35
+"""Smallest cell of P-Net that finds a face, in sides of the face."""
 _PNET_SCORE, _RNET_SCORE = 0.6, 0.7
 _IN_A_LEVEL, _BETWEEN_LEVELS, _AFTER_RNET, _AFTER_ONET = 0.5, 0.7, 0.7, 0.7
 _RNET_SIDE, ONET_SIDE = 24, 48
@@ -52,24 +54,30 @@ class Mtcnn:
         self.provider = self._pnet.provider
 
     def detect(self, images: Sequence[Pixels]) -> list[Faces]:
-        return self.detect_from(images, self._min_face)
+        return self.detect_from(images, 0)
 
     def detect_from(self, images: Sequence[Pixels], min_face: float) -> list[Faces]:
-        """Detect faces of at least `min_face` pixels; values below 12 count as 12."""
-        look = partial(self._detect_group, min_face=max(min_face, _CELL))
+        """Detect the same faces as `detect`, and skip some of those below `min_face` pixels."""
+        look = partial(self._detect_group, least_cell=min_face * _LEAST_CELL)
         return detect_in_groups(images, self._pnet.best_batch, look)
 
-    def _detect_group(self, pixels: list[Pixels], min_face: float) -> list[Faces]:
+    def _detect_group(self, pixels: list[Pixels], least_cell: float) -> list[Faces]:
         # Images stay floats, because suppression magnifies what rounding would move.
         images = [image.astype(np.float32) for image in pixels]
-        boxes = [make_square(proposals) for proposals in self._propose(images, min_face)]
+        boxes = [make_square(proposals) for proposals in self._propose(images, least_cell)]
         boxes = [make_square(refined) for refined in self._refine(images, boxes)]
         return self._finish(images, boxes)
 
-    def _propose(self, images: list[Floats], min_face: float) -> list[Floats]:
-        """Return the candidate boxes (n, 4) of each image, found by P-Net."""
+    def _propose(self, images: list[Floats], least_cell: float) -> list[Floats]:
+        """Return the candidate boxes (n, 4) of each image, found by cells of P-Net that cover at
+        least `least_cell` pixels.
+
+        The scales do not depend on `least_cell`: at other scales it finds other faces.
+        """
         found: list[list[tuple[Floats, Floats]]] = [[] for _ in images]
-        for scale in pyramid_scales(images[0].shape[:2], min_face):
+        for scale in pyramid_scales(images[0].shape[:2], self._min_face):
+            if scale * least_cell > _CELL:
+                continue
             outputs = self._pnet.run(np.stack([shrink(image, scale) for image in images]))[0]
             for levels, output in zip(found, outputs, strict=True):
                 levels.append(decode_proposals(output, scale))

@@ -18,6 +18,7 @@ from faceprep.core.arrays import Pixels
 from faceprep.core.boxes import overlaps
 from faceprep.core.faces import Faces
 from faceprep.models import weights
+from faceprep.models.detectors.detector import long_sides
 from faceprep.models.detectors.mtcnn import (
     Mtcnn,
     crop_boxes,
@@ -271,9 +272,15 @@ def test_shrinking_keeps_the_mean() -> None:
     np.testing.assert_allclose(small, image.reshape(20, 3, 30, 3, 3).mean(axis=(1, 3)), rtol=1e-4)
 
 
-def test_a_larger_minimum_leaves_the_small_out(detector: Mtcnn) -> None:
+@pytest.mark.parametrize("least", [10, 25, 40, 60, 90])
+def test_a_minimum_does_not_change_the_larger_faces(detector: Mtcnn, least: int) -> None:
     image = six_people()
-    for least, n_found in ((20, 7), (40, 6)):
-        (faces,) = detector.detect_from([image], least)
-        sides = (faces.boxes[:, 2:] - faces.boxes[:, :2]).max(axis=1)
-        assert len(faces) == n_found and (sides > least * 0.8).all()
+    (all_faces,), (faces,) = detector.detect([image]), detector.detect_from([image], least)
+    expected, found = (each.take(long_sides(each) >= least) for each in (all_faces, faces))
+    np.testing.assert_array_equal(found.boxes, expected.boxes)
+    np.testing.assert_array_equal(found.landmarks, expected.landmarks)
+
+
+def test_small_faces_are_not_searched_for(detector: Mtcnn) -> None:
+    (faces,) = detector.detect_from([six_people()], 200)
+    assert len(faces) < len(detector.detect([six_people()])[0])
