@@ -1,8 +1,8 @@
 """Patches: a scaled box that is shifted into the image, cut out and resized, as Silent-Face does.
 
-Source: `generate_patches.py` of Silent-Face-Anti-Spoofing (minivision, 2020). The factor is limited
-so that the patch fits into the image, and a patch that would reach beyond an edge is shifted back
-inside. Its edges are truncated to whole pixels.
+Source: `CropImage` in `generate_patches.py` of Silent-Face-Anti-Spoofing (minivision, 2020). The
+factor is limited so that the patch fits into the image, and a patch that would reach beyond an edge
+is shifted back inside. Its corners are truncated to whole pixels, and both pixels are part of it.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ def fit_patches(
     `image_sizes` (n, 2) are height and width of the image of each box. `size` is the (height,
     width) of a patch. The scales in x and y differ where a box has another shape than the patch.
 
-    >>> fit_patches([(0, 10, 20, 30)], [(60, 100)], 2.0, (80, 80))[0].tolist()
+    >>> fit_patches([(0, 10, 19, 29)], [(60, 100)], 2.0, (78, 78))[0].tolist()
     [[2.0, 0.0, 0.5], [0.0, 2.0, 0.5]]
     """
     corners = np.asarray(boxes, np.float64).reshape(-1, 2, 2)
     limits = np.asarray(image_sizes, np.float64).reshape(-1, 2)[:, ::-1]
     sides = corners[:, 1] - corners[:, 0]
     factors = np.minimum(factor, ((limits - 1) / sides).min(axis=1, keepdims=True))
-    half = sides * factors / 2
-    first = np.maximum(corners.mean(axis=1) - half, 0)
-    last = first + 2 * half
-    over = np.maximum(last - limits, 0)
-    first, last = np.trunc(first - over), np.trunc(last - over)
-    scales = np.array(size[::-1]) / np.maximum(last - first, 1)
+    middle, half = corners.mean(axis=1), sides * factors / 2
+    first, last = middle - half, middle + half
+    last -= np.minimum(first, 0)
+    first = np.maximum(first, 0) - np.maximum(last - limits + 1, 0)
+    first, last = np.trunc(first), np.trunc(np.minimum(last, limits - 1))
+    scales = np.array(size[::-1]) / (last - first + 1)
     transforms = np.zeros((len(corners), 2, 3))
     transforms[:, 0, 0], transforms[:, 1, 1] = scales.T
     transforms[:, :, 2] = (0.5 - first) * scales - 0.5

@@ -19,13 +19,13 @@ BOX = st.tuples(st.floats(-20, 190), st.floats(-20, 110), st.floats(4, 300), st.
 
 
 def edges(start: float, side: float, factor: float, limit: int) -> tuple[int, int]:
-    """Return the first and the last edge on one axis, step by step as published."""
+    """Return the first and the last pixel on one axis, step by step as published."""
     scaled = side * factor
     low, high = start + side / 2 - scaled / 2, start + side / 2 + scaled / 2
     if low < 0:
         low, high = 0.0, high - low
-    if high > limit:
-        low, high = low - (high - limit), float(limit)
+    if high > limit - 1:
+        low, high = low - (high - (limit - 1)), float(limit - 1)
     return int(low), int(high)
 
 
@@ -37,7 +37,7 @@ def published(
     factor = min((height - 1) / box[3], min((width - 1) / box[2], factor))
     x1, x2 = edges(box[0], box[2], factor, width)
     y1, y2 = edges(box[1], box[3], factor, height)
-    return np.asarray(cv2.resize(image[y1:y2, x1:x2], size[::-1]))
+    return np.asarray(cv2.resize(image[y1 : y2 + 1, x1 : x2 + 1], size[::-1]))
 
 
 def ours(box: tuple[float, ...], name: str) -> Pixels:
@@ -51,7 +51,7 @@ def ours(box: tuple[float, ...], name: str) -> Pixels:
 
 
 @pytest.mark.parametrize(
-    "box", [(70, 40, 30, 40), (0, 0, 40, 50), (160, 80, 40, 40), (5, 5, 180, 110)]
+    "box", [(70, 40, 30, 40), (0, 0, 40, 50), (160, 80, 40, 40), (5, 5, 180, 110), (61, 33, 37, 53)]
 )
 @pytest.mark.parametrize("factor", ["1", "2.7", "4"])
 @pytest.mark.parametrize("size", [(80, 80), (80, 60), (224, 224)])
