@@ -1,7 +1,7 @@
 """Embeds crops shard by shard, for all commands that need vectors.
 
 embed_each     crops from anywhere -> each with its vector
-embed_images   files below a folder -> the shard's parts; embed_loads: crops from anywhere
+embed_loads    crops from anywhere -> the shard's parts
 load_parts     parts -> Embeddings
 """
 
@@ -57,18 +57,6 @@ class FittedCrop(NamedTuple):
 
 Load = Callable[[], Sequence[FittedCrop | Outcome]]
 """Reads one input: its crops, or why there are none. Called in threads."""
-
-
-def embed_images(
-    options: EmbedOptions, root: Path | str, paths: Iterable[str], sink: Sink
-) -> Iterator[Outcome]:
-    """Embed the images at `paths` below `root` into this shard's parts, keyed by path.
-
-    One Outcome per image.
-    """
-    return embed_loads(
-        options, (partial(load_file, options.fitter(), root, path) for path in paths), sink
-    )
 
 
 def listed_loads(options: EmbedOptions, scratch: Path, places: Sequence[int]) -> Iterator[Load]:

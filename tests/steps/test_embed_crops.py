@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from faceprep.run.ledger import ShardSink
 from faceprep.run.places import Places
 from faceprep.sets.image_set import Sample
 from faceprep.steps import embed_crops as embedding
-from faceprep.steps.embed_crops import FittedCrop, embed_images, load_parts, sample_loads
+from faceprep.steps.embed_crops import FittedCrop, embed_loads, load_file, load_parts, sample_loads
 from faceprep.steps.embed_options import EmbedOptions
 from faceprep.synthetic import encode_face
 from faceprep.vision.codec import encode
@@ -156,7 +157,8 @@ def shard(
 ) -> tuple[Any, ShardSink]:
     output.mkdir(exist_ok=True)
     sink = ShardSink(Places(output), id)
-    outcomes = list(embed_images(options, root, names, sink))
+    loads = (partial(load_file, options.fitter(), root, name) for name in names)
+    outcomes = list(embed_loads(options, loads, sink))
     sink.commit(outcomes)
     return outcomes, sink
 
