@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from faceprep.core.io import npz, parquet
+from faceprep.core.io import parquet
 from faceprep.core.types import Request, Runner, Summary
 from faceprep.jobs.manifest import Manifest
 from faceprep.run.engine import run_job
@@ -58,8 +58,14 @@ def failures(output: Path) -> dict[str, str]:
         return {row["input"]: row["status"] for row in csv.DictReader(file)}
 
 
+def arrays_of(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz, as NumPy reads them."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
 def _of_npz(path: Path) -> list[Row]:
-    arrays = npz.load_manifest(path)
+    arrays = arrays_of(path)
     return list(zip(arrays["image_names"].tolist(), arrays["image_classes"].tolist(), strict=True))
 
 

@@ -13,13 +13,14 @@ import pytest
 
 from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.errors import SourceError
-from faceprep.core.io import npz, parquet
+from faceprep.core.io import parquet
 from faceprep.sets import class_map, tfrecord, webdataset
 from faceprep.tables.embeddings import Place, write_npz, write_parquet
 from tests.manifests import (
     JPEG,
     PNG,
     SUFFIXES,
+    arrays_of,
     class_map_of,
     embeddings_of,
     failures,
@@ -130,7 +131,7 @@ def test_embeddings_are_joined_by_name(
     )
     for suffix in (".npz", ".tfrecord", ".parquet"):
         run(face_folder, out / f"a{suffix}", embeddings=tmp_path / "e.npz", relative_to=face_folder)
-    arrays = npz.load_manifest(out / "a.npz")
+    arrays = arrays_of(out / "a.npz")
     expected = np.array([vectors[name] for name in arrays["image_names"]])
     np.testing.assert_array_equal(arrays["embeddings"], expected, strict=True)
     examples: list[Any] = list(tfrecord.read_examples(out / "a.tfrecord"))
@@ -155,7 +156,7 @@ def test_an_image_without_embedding_is_named(tmp_path: Path, out: Path) -> None:
     summary = run(source, out / "a.npz", embeddings=tmp_path / "e.npz")
     assert (summary.ok, summary.failed) == (2, 1)
     assert failures(out / "a.npz") == {"a/3.jpg": "no_embedding"}
-    assert len(npz.load_manifest(out / "a.npz")["embeddings"]) == 2
+    assert len(arrays_of(out / "a.npz")["embeddings"]) == 2
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".parquet"])
@@ -177,7 +178,7 @@ def test_faulty_embeddings_are_named(tmp_path: Path, out: Path, suffix: str) -> 
         "a/2.jpg": "zero_vector",
         "a/3.jpg": "duplicate_name",
     }
-    assert len(npz.load_manifest(out / "a.npz")["embeddings"]) == 1
+    assert len(arrays_of(out / "a.npz")["embeddings"]) == 1
 
 
 # Splits, shards, classes

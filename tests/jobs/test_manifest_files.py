@@ -13,7 +13,6 @@ import pytest
 
 from faceprep.core import storage
 from faceprep.core.errors import OptionError, OutputError, SourceError
-from faceprep.core.io import npz
 from faceprep.run.processes import ProcessRunner
 from faceprep.sets import class_map, tfrecord
 from faceprep.sets.image_set import Sample
@@ -21,6 +20,7 @@ from faceprep.sets.manifests import soundness
 from tests.manifests import (
     JPEG,
     SUFFIXES,
+    arrays_of,
     class_map_of,
     embeddings_of,
     failures,
@@ -268,7 +268,7 @@ def test_checked_counts_are_those_of_the_sound_images(tmp_path: Path, out: Path)
         first: Any = next(tfrecord.read_examples(output))
         assert (first["total"], first["classes"]) == ([9], [3])
     run(source, out / "t.npz", check=True)
-    assert len(npz.load_manifest(out / "t.npz")["image_names"]) == 9
+    assert len(arrays_of(out / "t.npz")["image_names"]) == 9
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tar"])

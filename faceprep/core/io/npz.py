@@ -279,21 +279,6 @@ def _fill(rest: memoryview, file: BinaryIO) -> None:
         rest = rest[n_read:]
 
 
-def load_manifest(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
-    """Load image_names (n,) str, image_classes (n,) int64, and embeddings (n, d) if present.
-
-    Raises SourceError.
-    """
-    with NpzFile(path) as file:
-        arrays = {key: file.load(key) for key in (NAMES, CLASSES)}
-        if EMBEDDINGS in file.keys:
-            arrays[EMBEDDINGS] = file.load(EMBEDDINGS)
-    _check_lengths(path, {key: array.shape for key, array in arrays.items()})
-    if arrays[NAMES].dtype.kind == "S":
-        arrays[NAMES] = np.array(decode_names(path, arrays[NAMES]))
-    return arrays
-
-
 def decode_names(
     path: str | os.PathLike[str], names: npt.NDArray[Any], key: str = NAMES
 ) -> list[str]:
