@@ -120,19 +120,6 @@ def judge_pairs(scores: npt.ArrayLike, same: npt.ArrayLike, n_folds: int = N_FOL
     )
 
 
-def trace_roc(scores: npt.ArrayLike, same: npt.ArrayLike) -> Curve:
-    """Count the pairs that each threshold accepts, like scikit-learn's `roc_curve` with all points.
-
-    Raises SourceError as `judge_pairs`.
-
-    >>> trace_roc([0.9, 0.8, 0.8, 0.1], [True, True, False, False]).same.tolist()
-    [0, 1, 2, 2]
-    """
-    values, truth = _checked(scores, same, 1)
-    order, ranked, last_of = _rank(values)
-    return _curve(ranked, np.where(truth[order], np.int8(1), np.int8(-1)), last_of)
-
-
 def _checked(
     scores: npt.ArrayLike, same: npt.ArrayLike, n_folds: int
 ) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.bool_]]:

@@ -15,7 +15,7 @@ from sklearn.metrics import auc, roc_curve
 from sklearn.model_selection import KFold
 
 from faceprep.core.errors import SourceError
-from faceprep.identity.metrics.verification import FARS, judge_pairs, trace_roc
+from faceprep.identity.metrics.verification import FARS, judge_pairs
 
 
 def drawn(
@@ -55,11 +55,14 @@ def field_accuracy(scores: np.ndarray, same: np.ndarray) -> tuple[list[float], l
 
 @pytest.mark.parametrize(("scores", "same"), SETS)
 def test_equal_to_scikit_learn(scores: np.ndarray, same: np.ndarray) -> None:
-    found, curve = judge_pairs(scores, same), trace_roc(scores, same)
+    found = judge_pairs(scores, same)
     far, tar, thresholds = roc_curve(same, scores, drop_intermediate=False)
-    np.testing.assert_allclose(curve.far, far, atol=1e-15)
-    np.testing.assert_allclose(curve.tar, tar, atol=1e-15)
-    np.testing.assert_array_equal(curve.thresholds, thresholds)
+    strictest, *at = found.roc["threshold"]
+    assert strictest is None and at[-1] == thresholds[-1]
+    points = np.concatenate([[0], np.searchsorted(-thresholds, -np.array(at))])
+    np.testing.assert_array_equal(thresholds[points[1:]], at)
+    np.testing.assert_allclose(found.roc["far"], far[points], atol=1e-15)
+    np.testing.assert_allclose(found.roc["tar"], tar[points], atol=1e-15)
     assert found.auc == pytest.approx(auc(far, tar), abs=1e-12)
     accuracies, chosen = field_accuracy(scores, same)
     assert found.accuracy == pytest.approx(np.mean(accuracies), abs=1e-12)
