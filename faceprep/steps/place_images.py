@@ -6,8 +6,9 @@ write_rows     the same, cut as `place_shards` cuts the work, for workers to loo
 place_rows     images to their places: files copied or linked, or samples to a writer
 finish_placing joins a container, and writes the plan that turns the output back
 
-A command that plans and places in one go has a stage with one shard that decides and calls
-`write_decided`, and a stage with `place_shards` that call `place_planned`; `finish_plan` ends it.
+A command that plans and places in one go has a stage `DECIDE` with one shard, which calls
+`write_decided`, and a stage `PLACE` with `place_shards`, which call `place_planned`. `finish_plan`
+ends it.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ from faceprep.tables.plan import PLAN, UNDO, digest_of, write_plan
 
 PLAN_PART = ".plan"
 _SHARD = 2048
-PLACE = "place"
-"""The stage of the shards that place images."""
+DECIDE, PLACE = "decide", "place"
+"""The stages of the one shard that decides, and of the shards that place images."""
 
 
 @dataclass(frozen=True)
@@ -246,26 +247,22 @@ def write_decided(
         write_rows(destinations, shards, sink.scratch, lambda name: sink.open_part(f".{name}"))
 
 
-def place_planned(decided: str, shard: Shard, sink: Sink) -> Iterator[Outcome]:
-    """Place the rows that the shard with the id `decided` left for `shard`."""
-    return place_rows(shard, sink, _parts_of(decided, sink))
+def place_planned(shard: Shard, sink: Sink) -> Iterator[Outcome]:
+    """Place the rows that the deciding shard left for `shard`."""
+    return place_rows(shard, sink, _decided_parts(sink))
 
 
-def finish_plan(
-    decided: str, shards: Sequence[Shard], sink: Sink, command: str, output: Path
-) -> None:
-    """Write the plan of the shard with the id `decided`, and the undo plan if `shards` placed
-    images.
-    """
+def finish_plan(shards: Sequence[Shard], sink: Sink, command: str, output: Path) -> None:
+    """Write the plan of the deciding shard, and the undo plan if `shards` placed images."""
     name = plan_path(output).name
     with sink.open(name) as file:
-        storage.append_file(sink.part_path(decided, PLAN_PART), file)
+        storage.append_file(sink.part_path(DECIDE, PLAN_PART), file)
     if shards:
-        finish_placing(shards, _parts_of(decided, sink), sink, command, output)
+        finish_placing(shards, _decided_parts(sink), sink, command, output)
 
 
-def _parts_of(decided: str, sink: Sink) -> PartPath:
-    return lambda name: sink.part_path(decided, f".{name}")
+def _decided_parts(sink: Sink) -> PartPath:
+    return lambda name: sink.part_path(DECIDE, f".{name}")
 
 
 def finish_placing(

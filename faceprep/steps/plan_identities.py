@@ -63,6 +63,7 @@ from faceprep.steps.judged_source import About, find_unembedded, look_at_source
 from faceprep.steps.list_options import ListOptions
 from faceprep.steps.listed_set import ListedSet, load_listed
 from faceprep.steps.place_images import (
+    DECIDE,
     PLACE,
     PLAN_PART,
     PlacingOptions,
@@ -82,8 +83,7 @@ from faceprep.tables.plan import LIKENESS, PLAN, UNDO, digest_of, read_plan, wri
 log = logging.getLogger("faceprep")
 Judgement = tuple[list[Decision], dict[str, Any]]
 _SHARD = 256
-_DRAFT, _DECIDE = "draft", "decide"
-_EMBED, _SECOND = "embed", "second"
+_EMBED, _SECOND, _DRAFT = "embed", "second", "draft"
 _FAILED, _WANTED = ".failed", ".wanted"
 _LIKENESS_PART = ".likeness"
 
@@ -164,9 +164,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
             stages.append(Stage(_EMBED, _cut(_EMBED, about)))
         stages += self._second_stages(about, request.sources[0])
         placing = self._cut_placing(request.output, about, listed)
-        stages.append(
-            Stage(_DECIDE, [whole_stage(_DECIDE, about.source, payload=(about, placing))])
-        )
+        stages.append(Stage(DECIDE, [whole_stage(DECIDE, about.source, payload=(about, placing))]))
         names = [PLAN, LIKENESS]
         if placing:
             stages.append(Stage(PLACE, placing))
@@ -224,11 +222,11 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
             self._embed_again(shard, second.options, sink)
         elif shard.stage == _DRAFT:
             self._draft(shard.payload, sink)
-        elif shard.stage == _DECIDE:
+        elif shard.stage == DECIDE:
             about, placing = shard.payload
             yield from self._decide(about, placing, sink)
         else:
-            placed = place_planned(_DECIDE, shard, sink)
+            placed = place_planned(shard, sink)
             yield from (outcome for outcome in placed if outcome.is_failure)
 
     def _embed(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
@@ -331,8 +329,8 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
         """Write the plan and the undo plan."""
         *_, last = work.stages
         shards = last.shards if last.name == PLACE else []
-        finish_plan(_DECIDE, shards, sink, self.command, request.output)
-        judged = _DRAFT if self.second() else _DECIDE
+        finish_plan(shards, sink, self.command, request.output)
+        judged = _DRAFT if self.second() else DECIDE
         with sink.open(plan_path(request.output, LIKENESS).name) as file:
             storage.append_file(sink.part_path(judged, _LIKENESS_PART), file)
 

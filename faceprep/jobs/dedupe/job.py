@@ -44,6 +44,7 @@ from faceprep.steps.list_options import ListOptions
 from faceprep.steps.listed_set import list_source, load_listed, open_listed, read_listed
 from faceprep.steps.model_names import EMBEDDERS
 from faceprep.steps.place_images import (
+    DECIDE,
     PLACE,
     PlacingOptions,
     choose_target,
@@ -62,7 +63,7 @@ from faceprep.vision.load_image import load_image_bytes
 _NO_EMBEDDER = "none"
 _SHARD = 512
 _SOURCE = "source"
-_SIGN, _MATCH, _EMBED, _DECIDE = "hash", "match", "embed", "decide"
+_SIGN, _MATCH, _EMBED = "hash", "match", "embed"
 _LEFT_OUT = ".left-out"
 
 
@@ -163,8 +164,8 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
         if self._embeds:
             stages.append(Stage(_MATCH, [whole_stage(_MATCH, source.path, payload=sets)]))
             stages.append(Stage(_EMBED, _cut(_EMBED, source)))
-        decided = whole_stage(_DECIDE, source.path, payload=(sets, placing))
-        stages.append(Stage(_DECIDE, [decided]))
+        decided = whole_stage(DECIDE, source.path, payload=(sets, placing))
+        stages.append(Stage(DECIDE, [decided]))
         return [*stages, Stage(PLACE, placing)]
 
     # During
@@ -173,13 +174,13 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
         if shard.stage == _SIGN:
             return self._sign(shard, sink)
         if shard.stage == PLACE:
-            left_out = set(json.loads(storage.read_bytes(sink.part_path(_DECIDE, _LEFT_OUT))))
+            left_out = set(json.loads(storage.read_bytes(sink.part_path(DECIDE, _LEFT_OUT))))
             return (
                 each
-                for each in place_planned(_DECIDE, shard, sink)
+                for each in place_planned(shard, sink)
                 if each.key not in left_out or each.status == OK  # a list may repeat a sound image
             )
-        {_MATCH: self._match, _EMBED: self._embed, _DECIDE: self._decide}[shard.stage](shard, sink)
+        {_MATCH: self._match, _EMBED: self._embed, DECIDE: self._decide}[shard.stage](shard, sink)
         return iter(())
 
     def _sign(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
@@ -277,7 +278,7 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """Write the plan and the undo plan."""
-        finish_plan(_DECIDE, work.stages[-1].shards, sink, self.command, request.output)
+        finish_plan(work.stages[-1].shards, sink, self.command, request.output)
 
     def details(self, output: Path) -> Mapping[str, int]:
         """Count the copies by kind, for the summary of the run."""
