@@ -21,7 +21,6 @@ from faceprep.models.refine.squares import Squares, cut_squares
 
 _VERSION = 4
 """Increase it when the same weights give other faces."""
-_GREY = 127
 _SMALL, _LARGE, _WIDE = 96, 144, 192
 """Sides in pixels of the square of a small face, of a large one, and of the second look."""
 _FILL = 0.8
@@ -109,7 +108,7 @@ class FollowLook:
             for start in range(0, len(own), _BATCH):
                 rows = own[start : start + _BATCH]
                 places, part = expected.places[rows], squares.take(rows)
-                crops = cut_squares(images, places, part, kind // 2, _GREY, is_cubic=False)
+                crops = cut_squares(images, places, part, kind // 2, is_cubic=False)
                 for row, answers in zip(rows, network.answer(list(crops)), strict=True):
                     placing = float(shrinks[row, 0]), corners[row]
                     _put(seen, row, expected.boxes[row], answers, placing)

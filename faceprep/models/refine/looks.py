@@ -17,7 +17,6 @@ from faceprep.models.detectors.retinaface import RetinaFace
 from faceprep.models.onnx_session import Runtime
 from faceprep.models.refine.squares import Squares, cut_squares
 
-_GREY = 127
 _GRAPH_VERSION = 1
 """Increase it when the same weights give another graph."""
 _RETINAFACE_SIDE = 128
@@ -66,7 +65,7 @@ class OnetLook:
         sound = np.flatnonzero(squares.are_sound())
         for start in range(0, len(sound), self._batch):
             part = sound[start : start + self._batch]
-            crops = cut_squares(images, rows[part], squares.take(part), ONET_SIDE, _GREY)
+            crops = cut_squares(images, rows[part], squares.take(part), ONET_SIDE)
             seen = crops[:, :, ::-1] if is_mirrored else crops
             answers[part] = self._network.run(seen.astype(np.float32, order="C"))[0]
         shares = landmark_shares(answers[:, 4:14])
@@ -92,7 +91,7 @@ class RetinaFaceLook:
         sound = np.flatnonzero(squares.are_sound())
         for start in range(0, len(sound), _LARGE_CROPS):
             part = sound[start : start + _LARGE_CROPS]
-            crops = cut_squares(images, rows[part], squares.take(part), _RETINAFACE_SIDE, _GREY)
+            crops = cut_squares(images, rows[part], squares.take(part), _RETINAFACE_SIDE)
             for place, answers in zip(part, self._network.answer(list(crops)), strict=True):
                 points[place], corners[place], scores[place] = _average(*answers, expected)
         middles = squares.place(corners.mean(axis=1, keepdims=True) / _RETINAFACE_SIDE)[:, 0]

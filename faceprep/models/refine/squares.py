@@ -16,6 +16,8 @@ from faceprep.core.arrays import Bools, Complexes, Doubles, Pixels, Rows
 from faceprep.core.landmarks import ARCFACE_112, estimate_similarity
 from faceprep.core.opencv import opencv
 
+_GREY = 127
+"""Level of the pixels beyond an image."""
 _HALF_PIXEL = 0.5 + 0.5j
 _MAX_SHRINK = 2.0
 """Sampling sees most pixels up to this reduction; the region is halved before."""
@@ -71,17 +73,12 @@ def squares_of_boxes(boxes: Doubles, turns: Complexes, factor: float) -> Squares
 
 
 def cut_squares(
-    images: Sequence[Pixels],
-    rows: Rows,
-    squares: Squares,
-    side: int,
-    outside: int,
-    is_cubic: bool = True,
+    images: Sequence[Pixels], rows: Rows, squares: Squares, side: int, is_cubic: bool = True
 ) -> Pixels:
     """Cut square k out of image `rows[k]`: (n, side, side, 3).
 
-    Every pixel of the image counts. Pixels beyond the image are grey, at the level `outside`. Cubic
-    sampling is sharper; linear sampling takes a third of the time and is that of detectors.
+    Every pixel of the image counts. Pixels beyond the image are grey. Cubic sampling is sharper;
+    linear sampling takes a third of the time and is that of detectors.
     """
     cv2 = opencv()
     sampling = cv2.INTER_CUBIC if is_cubic else cv2.INTER_LINEAR
@@ -89,18 +86,16 @@ def cut_squares(
     for crop, row, centre, half in zip(
         crops, rows.tolist(), squares.centres.tolist(), squares.halves.tolist(), strict=True
     ):
-        _cut(images[row], centre, half, crop, outside, sampling)
+        _cut(images[row], centre, half, crop, sampling)
     return crops
 
 
-def _cut(
-    image: Pixels, centre: complex, half: complex, crop: Pixels, outside: int, sampling: int
-) -> None:
+def _cut(image: Pixels, centre: complex, half: complex, crop: Pixels, sampling: int) -> None:
     """Fill `crop` with the square around `centre`; `sampling` is a flag of OpenCV."""
     cv2 = opencv()
     region, corner = _region(image, centre, half)
     if not region.size:
-        crop[:] = outside
+        crop[:] = _GREY
         return
     centre, shrink = centre - corner, 2 * abs(half) / len(crop)
     while shrink > _MAX_SHRINK and min(region.shape[:2]) > 1:
@@ -119,7 +114,7 @@ def _cut(
         dst=crop,
         flags=sampling | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_CONSTANT,
-        borderValue=(outside,) * 3,
+        borderValue=(_GREY,) * 3,
     )
 
 

@@ -45,7 +45,7 @@ def test_a_gradient_comes_out_at_its_place(side: int, turn: complex) -> None:
     pattern = ((x + y) % 2 * 40 - 20) * (side > 96)
     image = np.repeat((20 + x * 0.25 + y * 0.2 + pattern)[..., None], 3, axis=2).astype(np.uint8)
     squares = Squares(np.array([251.3 + 203.8j]), np.array([turn * side / 2]))
-    (crop,) = cut_squares([image], FIRST, squares, 48, 127)
+    (crop,) = cut_squares([image], FIRST, squares, 48)
     steps = (np.indices((48, 48))[::-1].reshape(2, -1).T + 0.5) / 48
     at = squares.place(steps[None])[0]
     expected = (20 + (at - 0.5) @ (0.25, 0.2)).reshape(48, 48)
@@ -64,7 +64,7 @@ def test_linear_sampling_is_that_of_detectors(shape: tuple[int, int], shrink: fl
     image = cv2.GaussianBlur(image, None, 2)
     whole = fit_to(image, round(max(shape) / shrink))
     square = Squares(np.array([(160 + 112j) * shrink]), np.array([48 * shrink + 0j]))
-    (crop,) = cut_squares([image], FIRST, square, 96, 127, is_cubic=False)
+    (crop,) = cut_squares([image], FIRST, square, 96, is_cubic=False)
     apart = np.abs(crop.astype(int) - whole[64:160, 112:208])
     assert apart.max() <= 2
 
@@ -72,7 +72,7 @@ def test_linear_sampling_is_that_of_detectors(shape: tuple[int, int], shrink: fl
 def test_beyond_the_image_it_is_grey() -> None:
     image = np.full((60, 80, 3), 255, np.uint8)
     squares = Squares(np.array([0j, 500 + 0j, 40 + 30j]), np.array([20 + 0j, 20, 10]))
-    crops = cut_squares([image], np.zeros(3, np.intp), squares, 48, 127)
+    crops = cut_squares([image], np.zeros(3, np.intp), squares, 48)
     assert (crops[0, :20] == 127).all() and (crops[0, 30:, 30:] == 255).all()
     assert (crops[1] == 127).all() and (crops[2] == 255).all()
 
