@@ -1,4 +1,4 @@
-"""Reports on one computation of hours, which no bar of inputs can show."""
+"""Progress of a computation in steps, and the log of one that takes hours."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from datetime import timedelta
 
 log = logging.getLogger("faceprep")
 EVERY_S = 60.0
+Progress = Callable[[int, int], None]
+"""A function that receives the number of steps done and their total."""
 
 
-def log_progress(doing: str, every_s: float = EVERY_S) -> Callable[[int, int], None]:
-    """Return a function of (steps done, steps in all) that logs the time left now and then.
+def log_progress(doing: str, every_s: float = EVERY_S) -> Progress:
+    """Return a function that logs the time left now and then.
 
     >>> log_progress("comparing identities")(1, 2)  # within the first minute nothing is logged
     """
@@ -29,3 +31,7 @@ def log_progress(doing: str, every_s: float = EVERY_S) -> Callable[[int, int], N
         log.info("%s: %.3g %% done, %s left", doing, 100 * n_done / total, left)
 
     return report
+
+
+def ignore_progress(n_done: int, total: int) -> None:
+    """Do nothing: the progress of a computation that nobody watches."""

@@ -19,7 +19,8 @@ import numpy as np
 from faceprep.core.arrays import Floats, Ints
 from faceprep.core.errors import MissingExtra
 from faceprep.core.random_order import shuffled
-from faceprep.identity.similarity import BLOCK, Factors, Progress, all_pairs, sieve
+from faceprep.core.slow_step import Progress
+from faceprep.identity.similarity import BLOCK, Factors, all_pairs, sieve
 
 _SMALL = 20_000
 _PER_LIST = 40

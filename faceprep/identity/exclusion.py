@@ -18,6 +18,7 @@ import numpy as np
 from faceprep.core.arrays import Bools, Doubles, Ints
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.random_order import shuffled
+from faceprep.core.slow_step import Progress
 from faceprep.core.types import ACCEPTED, DROP, UNDECIDED, Decision
 from faceprep.identity.evidence import NameOther, gather_evidence
 from faceprep.identity.identity_sums import Groups, compare_groups, gather_groups, gather_images
@@ -26,7 +27,6 @@ from faceprep.identity.similarity import (
     BLOCK,
     Factors,
     Pairs,
-    Progress,
     factors_of_groups,
     factors_of_images,
     keep_greatest,

@@ -19,10 +19,11 @@ from faceprep.core.arrays import Bools, Doubles, Ints
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import OptionError, RefusedByData
 from faceprep.core.random_order import shuffled
+from faceprep.core.slow_step import Progress
 from faceprep.core.types import ACCEPTED
 from faceprep.identity.linkage import MEAN
 from faceprep.identity.merge import LikelyPairs, MergeRule, plan_merges
-from faceprep.identity.similarity import Pairs, Progress
+from faceprep.identity.similarity import Pairs
 from faceprep.identity.vectors import Vectors, prepare
 
 _LEAST_ACCEPTED = 10

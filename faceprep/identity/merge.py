@@ -27,6 +27,7 @@ import numpy as np
 from faceprep.core.arrays import Doubles
 from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.slow_step import Progress
 from faceprep.core.types import ACCEPTED, MERGE, UNDECIDED, Decision
 from faceprep.identity.ann import ApproximateSearch
 from faceprep.identity.cores import gather_cores
@@ -47,7 +48,6 @@ from faceprep.identity.linkage import (
 )
 from faceprep.identity.similarity import (
     Pairs,
-    Progress,
     Search,
     all_pairs,
     find_centroid_pairs,

@@ -21,17 +21,13 @@ from faceprep.core.arrays import Doubles, Ints
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import OptionError
 from faceprep.core.large_arrays import copy_array
+from faceprep.core.slow_step import Progress
 from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, DROP, MOVE, UNDECIDED, Decision
 from faceprep.identity.cores import angles_from, measure_angles
 from faceprep.identity.identity_sums import Groups, gather_groups, gather_images
 from faceprep.identity.linkage import MEAN, Bounds, build_clusters, join_all
-from faceprep.identity.similarity import (
-    Progress,
-    find_extremes,
-    find_mean_pairs,
-    find_nearest_groups,
-)
+from faceprep.identity.similarity import find_extremes, find_mean_pairs, find_nearest_groups
 from faceprep.identity.vectors import Vectors, prepare
 
 _AT_ONCE = 1 << 12

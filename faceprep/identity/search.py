@@ -15,11 +15,11 @@ import numpy as np
 
 from faceprep.core.arrays import Bools, Doubles, Floats, Ints
 from faceprep.core.prefetch import map_ahead
+from faceprep.core.slow_step import Progress
 from faceprep.identity.matmul import count_own_threads, multiply
 from faceprep.identity.similarity import (
     BLOCK,
     Factors,
-    Progress,
     factors_of_images,
     margin_of,
     with_equal_sides,

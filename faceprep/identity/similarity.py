@@ -15,14 +15,13 @@ from typing import NamedTuple
 import numpy as np
 
 from faceprep.core.arrays import Doubles, Floats, Ints
+from faceprep.core.slow_step import Progress
 from faceprep.identity.identity_sums import Groups
 from faceprep.identity.matmul import multiply, open_products
 from faceprep.identity.vectors import Vectors, compare_rows
 
 BLOCK = 4096
 """The default number of rows in a block."""
-Progress = Callable[[int, int], None]
-"""A function that receives the number of steps done and their total."""
 _KEPT = 1 << 29
 _FLOAT32 = 2.0**-23
 

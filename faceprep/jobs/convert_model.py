@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,11 +13,11 @@ from faceprep.core import storage
 from faceprep.core.errors import OptionError, OutputError
 from faceprep.core.job import Look
 from faceprep.core.options import option
+from faceprep.core.slow_step import Progress, ignore_progress
 from faceprep.core.text import format_duration
 from faceprep.core.types import OK, Summary
 from faceprep.models.conversion import convert_model, describe_tensors
 
-Progress = Callable[[int, int], None]
 _SUFFIX = ".onnx"
 
 
@@ -72,9 +72,7 @@ class ConvertModel(Look):
 
     overwrite: bool = option(False, "Replace OUT if it exists.")
 
-    def look(
-        self, spec: Path, out: Path, progress: Progress = lambda n_done, total: None
-    ) -> Converted:
+    def look(self, spec: Path, out: Path, progress: Progress = ignore_progress) -> Converted:
         started = time.monotonic()
         if out.suffix.lower() != _SUFFIX:
             raise OptionError("OUT is an ONNX file", expected=f"FILE{_SUFFIX}", found=str(out))

@@ -8,7 +8,7 @@ import io
 import os
 import platform
 import resource
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,11 +24,11 @@ from faceprep.core.mounts import find_lone_locks
 from faceprep.core.os_errors import missing_source
 from faceprep.core.paths import exists, full_path, is_folder
 from faceprep.core.scratch import scratch_place
+from faceprep.core.slow_step import Progress, ignore_progress
 from faceprep.core.store_writes import can_put
 from faceprep.core.text import count_noun, join_lines
 from faceprep.core.urls import is_remote
 
-Progress = Callable[[int, int], None]
 _MODULES = {"opencv-python": "cv2", "google-crc32c": "google_crc32c"}
 _FOR_DEVELOPERS = ("test", "dev", "all")
 _FEW_FILES = 1024
@@ -169,9 +169,7 @@ class Doctor(Look):
         """Return 1 where something that is installed does not work, else 0."""
         return result.exit_status
 
-    def look(
-        self, path: Path | None = None, progress: Progress = lambda n_done, total: None
-    ) -> Diagnosis:
+    def look(self, path: Path | None = None, progress: Progress = ignore_progress) -> Diagnosis:
         needed = installed.requirements()
         is_in_store = path is not None and is_remote(path)
         first = "." if path is None or is_in_store else path

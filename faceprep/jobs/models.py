@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -10,10 +9,10 @@ from faceprep.core import dependencies as installed
 from faceprep.core import registry
 from faceprep.core.job import Look
 from faceprep.core.registry import Entry
+from faceprep.core.slow_step import Progress, ignore_progress
 from faceprep.core.text import join_lines
 from faceprep.core.types import OK
 
-Progress = Callable[[int, int], None]
 _NAME_WIDTH = 21
 
 
@@ -79,7 +78,7 @@ class Models(Look):
 
     command: ClassVar[str] = "models"
 
-    def look(self, progress: Progress = lambda n_done, total: None) -> Catalogue:
+    def look(self, progress: Progress = ignore_progress) -> Catalogue:
         tables = (
             ("detector", registry.DETECTORS),
             ("embedder", registry.EMBEDDERS),

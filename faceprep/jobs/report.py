@@ -19,11 +19,12 @@ from faceprep.core.job import Look
 from faceprep.core.options import Values, option
 from faceprep.core.os_errors import missing_source
 from faceprep.core.scratch import scratch_folder
+from faceprep.core.slow_step import Progress, ignore_progress
 from faceprep.core.text import count_noun, join_lines
 from faceprep.core.types import OK
 from faceprep.core.urls import as_paths
 from faceprep.pages.left_out import describe_left_out, warning_of_left_out
-from faceprep.pages.report.account import Account, Accountant, Extras, Progress
+from faceprep.pages.report.account import Account, Accountant, Extras
 from faceprep.pages.report.answer import ANSWER
 from faceprep.pages.report.card import card_path, refuse_own_card, write_card
 from faceprep.pages.report.html import Chapter, Heading, write_page
@@ -126,9 +127,7 @@ class Report(Look):
     overwrite: bool = option(False, "Let --card replace a README.md that a person wrote or edited.")
 
     def look(
-        self,
-        outs: str | Path | Sequence[str | Path],
-        progress: Progress = lambda n_done, total: None,
+        self, outs: str | Path | Sequence[str | Path], progress: Progress = ignore_progress
     ) -> Reported:
         """Write the report of one output or of several. Raises FaceprepError."""
         places = list(dict.fromkeys(as_paths(outs)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +14,6 @@ from faceprep.core.types import OK, Buffer, Outcome
 from faceprep.vision.load_image import load_image_bytes
 
 _N_NAMED = 20
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass

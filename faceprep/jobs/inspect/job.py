@@ -16,9 +16,10 @@ from faceprep.core.job import Look
 from faceprep.core.names import sort_names
 from faceprep.core.options import Values, option
 from faceprep.core.scratch import scratch_folder
+from faceprep.core.slow_step import Progress, ignore_progress
 from faceprep.core.types import Outcome
 from faceprep.core.urls import as_paths, url_of
-from faceprep.jobs.inspect.inspection import Inspection, Progress, spread
+from faceprep.jobs.inspect.inspection import Inspection, spread
 from faceprep.jobs.inspect.other_kinds import DESCRIBED, LISTS, inspect_list, inspect_set
 from faceprep.sets.folder import read_identity, walk_images
 from faceprep.sets.kinds import describe_kind
@@ -59,7 +60,7 @@ class Inspect(ListOptions, Look):
         Raises SourceError for anything but a container.
         """
         (path,) = as_paths(path)
-        progress = progress or (lambda done, total: None)
+        progress = progress or ignore_progress
         kind = describe_kind(path)
         if kind == "rec" and len(find_parts(path)) == 1:
             if path.suffix == ".idx":

@@ -12,9 +12,10 @@ from faceprep.core.io.contents import Contents
 from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.io.npz import describe as describe_npz
 from faceprep.core.scratch import scratch_folder
+from faceprep.core.slow_step import Progress
 from faceprep.core.types import Outcome
 from faceprep.core.urls import url_of
-from faceprep.jobs.inspect.inspection import Inspection, Progress, spread
+from faceprep.jobs.inspect.inspection import Inspection, spread
 from faceprep.sets import kinds, lists, tfrecord
 from faceprep.sets.containers import index_set
 from faceprep.steps.embedded_sets import check_embeddings

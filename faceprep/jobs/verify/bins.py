@@ -10,18 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from faceprep.core.arrays import Ints
+from faceprep.core.slow_step import Progress
 from faceprep.core.types import Outcome
 from faceprep.identity.metrics.pooling import scaled
 from faceprep.identity.metrics.verification import judge_pairs
-from faceprep.jobs.verify.result import (
-    Judged,
-    PairScores,
-    Progress,
-    compare_rows,
-    embed_all,
-    is_sound,
-    named,
-)
+from faceprep.jobs.verify.result import Judged, PairScores, compare_rows, embed_all, is_sound, named
 from faceprep.sets.pairs_bin.container import load_pairs
 from faceprep.steps.embed_crops import fit_encoded
 from faceprep.steps.embed_options import EmbedOptions

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from faceprep.core.arrays import Floats, Ints
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import SourceError
+from faceprep.core.slow_step import Progress
 from faceprep.core.types import Outcome
 from faceprep.identity.metrics.identification import judge_searches, search
 from faceprep.identity.metrics.pooling import pool_templates, scaled
@@ -21,7 +22,6 @@ from faceprep.identity.sound_vectors import find_faulty_vectors
 from faceprep.jobs.verify.result import (
     Judged,
     PairScores,
-    Progress,
     compare_rows,
     embed_all,
     is_sound,

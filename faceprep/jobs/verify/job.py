@@ -17,11 +17,12 @@ from faceprep.core.job import Look
 from faceprep.core.options import Values, check_ranges, option
 from faceprep.core.output_tree import refuse_overlap
 from faceprep.core.paths import is_folder
+from faceprep.core.slow_step import Progress, ignore_progress
 from faceprep.core.types import OK, Outcome
 from faceprep.core.urls import as_paths
 from faceprep.jobs.verify.bins import judge_bin
 from faceprep.jobs.verify.ijb import judge_ijb, judge_saved_ijb
-from faceprep.jobs.verify.result import Judged, PairScores, Progress, log_notes
+from faceprep.jobs.verify.result import Judged, PairScores, log_notes
 from faceprep.jobs.verify.sets import Draw, judge_embeddings, judge_set
 from faceprep.jobs.verify.table import show
 from faceprep.sets.containers import kind_of
@@ -210,7 +211,7 @@ class Verify(EmbedSettings, _Embedders, ListOptions, Look):
             for path in paths:
                 refuse_overlap(path, self.scores)
         started = time.perf_counter()
-        progress = progress or (lambda done, total: None)
+        progress = progress or ignore_progress
         found = Verification(flip=self._options(self.embedder[0]).is_flipped)
         n_done, logged = 0, set[str]()
         for path, name, embedder in self._list_work(paths, found):

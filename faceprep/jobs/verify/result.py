@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.arrays import Floats, Ints, Reals
+from faceprep.core.slow_step import Progress
 from faceprep.core.types import Outcome
 from faceprep.identity.metrics.identification import Identification
 from faceprep.identity.metrics.pooling import pair_likeness
@@ -22,8 +23,6 @@ from faceprep.steps.embed_crops import Load, embed_each
 from faceprep.steps.embed_options import EmbedOptions
 
 log = logging.getLogger("faceprep")
-Progress = Callable[[int, int], None]
-"""Receives (images done, total)."""
 _PAIRS_AT_ONCE = 1 << 14
 _ONE_CLASS = "one class only"
 

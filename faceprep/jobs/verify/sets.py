@@ -17,13 +17,13 @@ from faceprep.core.io.columns import RepeatedTexts, TextNumbers, pack_texts
 from faceprep.core.names import sort_names
 from faceprep.core.random_order import shuffled
 from faceprep.core.scratch import scratch_folder
+from faceprep.core.slow_step import Progress
 from faceprep.identity.metrics.identification import Searches, judge_searches, search
 from faceprep.identity.metrics.pooling import pool_templates, scaled
 from faceprep.identity.sound_vectors import ChosenTexts
 from faceprep.jobs.verify.result import (
     Judged,
     PairScores,
-    Progress,
     embed_all,
     is_sound,
     name_faulty_row,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +18,7 @@ from faceprep.core import registry, storage
 from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.errors import FaceprepError, SourceError
 from faceprep.core.job import Job
+from faceprep.core.slow_step import Progress
 from faceprep.core.spread import spread_places
 from faceprep.identity.distributions import measure
 from faceprep.identity.identity_table import measure_identities
@@ -49,7 +50,6 @@ from faceprep.tables.plan import LIKENESS, PLAN, read_plan
 from faceprep.vision.quality import MEASURES, measure_crop
 
 log = logging.getLogger("faceprep")
-Progress = Callable[[int, int], None]
 _SAMPLE, _N_NAMED = 200, 3
 _MOST_IDENTITIES = 30_000
 """Identities that are all compared with each other; more would take minutes."""
