@@ -6,6 +6,7 @@ of set is recognized by its container; all others, and lists of images, by `snif
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,8 +27,6 @@ LST, TXT_LIST, TFRECORD_LIST = "lst", "txt-list", "tfrecord-list"
 _PAIRS, _CLASS_MAP, _FAILURES = "pairs", "class-map", "failures"
 _HEAD = 1 << 16
 _N_NAMED = 8
-_BOM = b"\xef\xbb\xbf"
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _TEXTS = (".csv", ".lst", ".txt", ".jsonl")
 _NAMES = "image_names"
 
@@ -177,7 +176,7 @@ def sniff(path: Path) -> Content:
     storage.check_regular(path)
     if not storage.size_of(path):
         return Content("", "an empty file")
-    if suffix in _TEXTS and storage.read_bytes(path, 2) in _UTF16:
+    if suffix in _TEXTS and storage.read_bytes(path, 2) in (BOM_UTF16_LE, BOM_UTF16_BE):
         return Content("", "a text in UTF-16, which must be saved as UTF-8")
     return _SNIFFERS[suffix](path)
 
@@ -241,7 +240,7 @@ def _sniff_tfrecord(path: Path) -> Content:
 
 def _first_line(path: Path) -> bytes:
     """Read the first line that is not empty, without a byte order mark."""
-    head = storage.read_bytes(path, _HEAD).removeprefix(_BOM)
+    head = storage.read_bytes(path, _HEAD).removeprefix(BOM_UTF8)
     return next((line for line in head.splitlines() if line.strip()), b"")
 
 
@@ -288,7 +287,7 @@ def _sniff_txt(path: Path) -> Content:
 
 
 def _sniff_jsonl(path: Path) -> Content:
-    line = storage.read_bytes(path, _HEAD).removeprefix(_BOM).lstrip().partition(b"\n")[0]
+    line = storage.read_bytes(path, _HEAD).removeprefix(BOM_UTF8).lstrip().partition(b"\n")[0]
     try:
         header = parse_json(line)
     except ValueError:

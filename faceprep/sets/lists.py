@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -28,7 +29,6 @@ NOT_IN_LST = re.compile(r"[\t\n\r]|^\s|\s$")
 """What would break a line or a column of an .lst file, or what im2rec strips from a path."""
 NOT_IN_TXT = re.compile(r"[\n\r]|^\s|\s$")
 """What would break a line of a .txt list, or what readers strip from it."""
-_BOM = b"\xef\xbb\xbf"
 _LONGEST_LINE = 1 << 16
 _LONGEST_NUMBER = 64
 _NUMBER = re.compile(
@@ -210,7 +210,7 @@ def _read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
         while line := file.readline(_LONGEST_LINE):
             number += 1
             if number == 1:
-                line = line.removeprefix(_BOM)
+                line = line.removeprefix(BOM_UTF8)
             if len(line) == _LONGEST_LINE and not line.endswith(b"\n"):
                 found = "a longer line"
                 raise _bad_line(path, number, f"at most {_LONGEST_LINE:,} bytes", found)

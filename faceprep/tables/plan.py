@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -39,7 +40,6 @@ _RESULTS = {PLAN: "reviewed", UNDO: "undone"}
 LIKENESS = "likeness.jsonl"
 """Name of the file of similarities between images. It lies beside the plan."""
 _KIND = "plan"
-_MARK = b"\xef\xbb\xbf"
 """What some editors put in front of UTF-8."""
 _FIRST_LINE = 'a first line with {"kind": "plan", …}'
 _WRITERS = (
@@ -140,7 +140,7 @@ def read_plan(path: _Path) -> Plan:
 
 def _filled_lines(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield the number and the content of each line that has some."""
-    lines = enumerate(data.removeprefix(_MARK).splitlines(), 1)
+    lines = enumerate(data.removeprefix(BOM_UTF8).splitlines(), 1)
     return ((number, line) for number, line in lines if line.strip())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import BinaryIO
@@ -12,7 +13,6 @@ from typing import BinaryIO
 from faceprep.core.errors import SourceError
 
 _NEEDS_QUOTES = re.compile(r'[",\r\n]')
-_BOM = b"\xef\xbb\xbf"
 _DELIMITERS = ";\t"
 _NAMED_DELIMITER = re.compile(rb"sep=([,;\t])\r?\n")
 _SAVE_AS = "Save it as “CSV UTF-8”."
@@ -71,7 +71,7 @@ class CsvReader:
         self._path, self._before = path, 0
         first, delimiter = file.readline(), ","
         if from_excel:
-            first = first.removeprefix(_BOM)
+            first = first.removeprefix(BOM_UTF8)
             delimiter = _delimiter_of(first)
             named = _NAMED_DELIMITER.fullmatch(first)
             if named:
@@ -113,7 +113,7 @@ def _delimiter_of(line: bytes) -> str:
 def _not_utf8(path: str | os.PathLike[str], line: int, error: UnicodeDecodeError) -> SourceError:
     """Return the error for bytes that are not UTF-8; they are never taken for another encoding."""
     found = f"the byte 0x{error.object[error.start]:02x}, as in Windows-1252 (cp1252)"
-    if error.object[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    if error.object[:2] in (BOM_UTF16_LE, BOM_UTF16_BE):
         found = "UTF-16"
     return SourceError(
         f"not a CSV file: {error.reason}",

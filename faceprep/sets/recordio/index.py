@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from array import array
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -43,7 +44,6 @@ _DIGITS = b"0123456789"
 _AS_LIST = bytes.maketrans(b"\t \r\n", b",, ,")
 _PLAIN = (b"\t\n", b"\t\r\n", b" \n", b" \r\n")
 """What a line has besides its digits where it can be parsed with many others at once."""
-_BOM = b"\xef\xbb\xbf"
 _LARGE = 4 << 20
 """Bytes of an index that is worth the import of NumPy."""
 
@@ -130,7 +130,7 @@ def _parse_idx(idx: Path) -> Iterator[Entries]:
     first_line, rest = 1, b""
     numbers_of = _numbers_of_many if (storage.size_of(idx) or 0) > _LARGE else _numbers_of_few
     with storage.open_source(idx) as file:
-        if file.read(len(_BOM)) != _BOM:
+        if file.read(len(BOM_UTF8)) != BOM_UTF8:
             file.seek(0)
         while chunk := file.read(_CHUNK):
             text, newline, tail = (rest + chunk).rpartition(b"\n")
