@@ -9,7 +9,14 @@ import struct
 from collections.abc import Callable
 
 from faceprep.core.io.heif_header import measure_boxes
-from faceprep.core.io.image_header import PNM_HEAD, ImageHeader, bmp_size, find_scan, read_header
+from faceprep.core.io.image_header import (
+    PNM_HEAD,
+    PNM_SUFFIXES,
+    ImageHeader,
+    bmp_size,
+    find_scan,
+    read_header,
+)
 from faceprep.core.types import Buffer
 
 _END = b"\xff\xd9"
@@ -112,5 +119,5 @@ _LENGTHS: dict[str, Callable[[Buffer], int]] = {
     ".webp": _webp_length,
     ".bmp": _bmp_length,
     **dict.fromkeys((".heic", ".avif"), measure_boxes),
-    **dict.fromkeys((".pbm", ".pgm", ".ppm"), _pnm_length),
+    **dict.fromkeys(PNM_SUFFIXES, _pnm_length),
 }

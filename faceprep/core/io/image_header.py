@@ -15,6 +15,7 @@ from typing import NamedTuple
 from faceprep.core.io.heif_header import read_heif
 from faceprep.core.types import Buffer
 
+PNM_SUFFIXES = (".pbm", ".pgm", ".ppm")
 _BY_START = (
     (b"GIF87a", ".gif"),
     (b"GIF89a", ".gif"),
@@ -23,12 +24,10 @@ _BY_START = (
     (b"MM\0*", ".tiff"),
     (b"\0\0\0\x0cjP  ", ".jp2"),
     (b"\x76\x2f\x31\x01", ".exr"),
-    *(
-        (b"P%d" % kind, suffix)
-        for kind, suffix in zip(range(1, 7), (".pbm", ".pgm", ".ppm") * 2, strict=True)
-    ),
+    *((b"P%d" % kind, suffix) for kind, suffix in zip(range(1, 7), PNM_SUFFIXES * 2, strict=True)),
 )
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""Markers of the segments that state the size."""
 _SCAN = b"\xff\xda"
 _HEAD = 1024
 _N_HEADS = 4096
@@ -151,7 +150,7 @@ def _walk_jpeg(data: Buffer) -> tuple[ImageHeader, int]:
         if marker == 0x01 or 0xD0 <= marker <= 0xD7:  # a marker without a length
             at += 2
             continue
-        if marker in _FRAMES and at + 9 <= n:
+        if marker in JPEG_FRAMES and at + 9 <= n:
             size = data[at + 5] << 8 | data[at + 6], data[at + 7] << 8 | data[at + 8]
         elif marker == 0xDA:
             damage = "" if size else "JPEG scan without a frame"
@@ -281,7 +280,7 @@ _SIZES: dict[str, Callable[[Buffer], tuple[int, int] | None]] = {
     ".webp": _webp_size,
     ".tiff": _tiff_size,
     ".jp2": _jp2_size,
-    **dict.fromkeys((".pbm", ".pgm", ".ppm"), _pnm_size),
+    **dict.fromkeys(PNM_SUFFIXES, _pnm_size),
 }
 
 

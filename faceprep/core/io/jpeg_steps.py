@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from faceprep.core.io.image_header import JPEG_FRAMES
 from faceprep.core.types import Buffer
 
 _TABLES, _SCAN = 0xDB, 0xDA
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _TABLE_NUMBER = 8
 """Offset of the first component's table number in a frame header."""
 _SIDE = 8
@@ -28,7 +28,7 @@ def read_steps(data: Buffer) -> list[list[int]] | None:
     for marker, segment in _segments(data):
         if marker == _TABLES:
             tables |= _read_tables(segment)
-        elif marker in _FRAMES and len(segment) > _TABLE_NUMBER:
+        elif marker in JPEG_FRAMES and len(segment) > _TABLE_NUMBER:
             number = segment[_TABLE_NUMBER]
     return _order(tables[number]) if number in tables else None
 
