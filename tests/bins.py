@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,8 +50,3 @@ def read(path: Path) -> tuple[list[bytes], list[bool]]:
 
 def pixels(image: Any) -> np.ndarray:
     return cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
-
-
-def failures(state: Path) -> list[dict[str, str]]:
-    with (state / "failures.csv").open(newline="") as file:
-        return list(csv.DictReader(file))

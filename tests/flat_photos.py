@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,13 +32,6 @@ def files(root: Path) -> set[str]:
 def rows(output: Path) -> list[dict[str, object]]:
     found: list[dict[str, object]] = pq.read_table(output / "faces.parquet").to_pylist()
     return found
-
-
-def failures(output: Path) -> list[list[str]]:
-    if not (output / "failures.csv").exists():
-        return []
-    with open(output / "failures.csv", newline="") as file:
-        return list(csv.reader(file))[1:]
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
 from faceprep.sets import lists, tfrecord, webdataset
 from faceprep.synthetic import encode_face
+from tests.failures import read_failures
 
 JPEG, PNG = encode_face(1, 1), encode_face(1, 1, ".png")
 Row = tuple[str, int]
@@ -54,8 +54,7 @@ def _names_in(source: Path) -> list[str]:
 
 def failures(output: Path) -> dict[str, str]:
     """Input -> status."""
-    with (output.parent / ".faceprep" / output.name / "failures.csv").open(newline="") as file:
-        return {row["input"]: row["status"] for row in csv.DictReader(file)}
+    return {row["input"]: row["status"] for row in read_failures(output)}
 
 
 def arrays_of(path: Path) -> dict[str, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
 from faceprep.steps.find_faces import FaceFinder
 from faceprep.synthetic.video import PLAIN, VideoStyle, draw_frame, encode_video, frame_times
+from tests.failures import read_failures
 
 SIZE = (180, 320)
 SIDE = 60
@@ -147,7 +147,4 @@ def rows(output: Path) -> list[dict[str, Any]]:
 
 def failures(output: Path) -> list[tuple[str, str]]:
     """(input, status) of every failed input."""
-    if not (output / "failures.csv").exists():
-        return []
-    with (output / "failures.csv").open(newline="") as file:
-        return [(row["input"], row["status"]) for row in csv.DictReader(file)]
+    return [(row["input"], row["status"]) for row in read_failures(output)]

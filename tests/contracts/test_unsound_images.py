@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import pickle
 import re
@@ -29,6 +28,7 @@ from faceprep.jobs.score import Score
 from faceprep.pages.review.thumbnails import Thumbnails
 from faceprep.sets.recordio.framing import frame_image
 from faceprep.synthetic import encode_face
+from tests.failures import read_failures
 from tests.flat_faces import Flat, flat_detectors, save
 from tests.reviews import save_plan
 from tests.tiny_models import save_onnx
@@ -94,18 +94,11 @@ def inspect(
     return damage_of
 
 
-def failures(path: Path) -> dict[str, tuple[str, str]]:
-    with path.open(newline="") as file:
-        return {row["input"]: (row["status"], row["reason"]) for row in csv.DictReader(file)}
-
-
 def run(job: Job, source: Path, output: Path) -> Told:
     """Return the reported outcome of each failed input; the output may be a folder or a file."""
     run_job(job, Request((source,), output), SerialRunner())
-    inside = output / "failures.csv"
-    shared = output / ".faceprep" / "failures.csv"
-    beside = output.parent / ".faceprep" / output.name / "failures.csv"
-    return failures(next(path for path in (inside, shared, beside) if path.exists()))
+    found = read_failures(output) or read_failures(output / ".faceprep")
+    return {row["input"]: (row["status"], row["reason"]) for row in found}
 
 
 def expect_files(told: Told) -> None:

@@ -22,9 +22,9 @@ from faceprep.vision.align import crop
 from faceprep.vision.codec import decode
 from faceprep.vision.templates import crop_transforms, load_template
 from tests.aligning import SERIAL, align, extracted, rows_at, table_at
+from tests.failures import failure_lines
 from tests.fakes import expect_same_after_kills, results, tree
 from tests.flat_faces import Flat, flat_detectors, save
-from tests.flat_photos import failures
 from tests.real import DATA, ROOT, needs_data
 
 __all__ = ["extracted", "flat_detectors"]
@@ -153,7 +153,7 @@ def test_a_container_without_some_photos(extracted: Path) -> None:
     (source / "ann" / "two.png").unlink()
     run_job(Convert(), Request((source,), extracted / "src.tar"), SERIAL)
     assert align(extracted / "src.tar", extracted / "out", Align(faces)).failed == 2
-    assert failures(extracted / "out")[0][1:] == [
+    assert failure_lines(extracted / "out")[0][1:] == [
         "unreadable",
         f"ann/two.png: not in {extracted / 'src.tar'}",
     ]
@@ -259,7 +259,7 @@ def test_frames_of_a_video(tmp_path: Path) -> None:
     for number, output in ((3, "3"), (4, "4"), (4, "4_1"), (30, "30"), (39, "39")):
         found = decode((tmp_path / "out" / "a" / "clip" / f"{output}.png").read_bytes())
         assert np.abs(found.astype(int) - frames[number][20:132, 100:212]).max() <= 1, number
-    assert failures(tmp_path / "out")[0] == [
+    assert failure_lines(tmp_path / "out")[0] == [
         "a/clip/77",
         "undecodable",
         "a/clip.mp4: frame 77: it has 40 frames",
@@ -294,7 +294,7 @@ def test_sources_that_are_missing_broken_or_changed(extracted: Path) -> None:
         extracted / "src", extracted / "out", Align(extracted / "first" / "faces.parquet")
     )
     assert summary.by_status == {"changed": 1, "ok": 5, "undecodable": 1, "unreadable": 1}
-    missing, broken, changed = failures(extracted / "out")
+    missing, broken, changed = failure_lines(extracted / "out")
     assert missing[:2] == ["ann/0_0", "unreadable"]
     assert missing[2].startswith("ann/0.png: cannot read")
     assert broken == [
@@ -316,7 +316,7 @@ def test_degenerate_faces_are_named_one_by_one(extracted: Path) -> None:
         "degenerate_landmarks": 1,
         "ok": 7,
     }
-    assert failures(extracted / "out")[0][0] == rows[two[0]].key
+    assert failure_lines(extracted / "out")[0][0] == rows[two[0]].key
     assert align(extracted / "src", extracted / "box", Align(table, template="box1-64")).ok == 8, (
         "needs the box alone"
     )

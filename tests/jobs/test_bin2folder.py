@@ -19,6 +19,7 @@ from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
 from faceprep.sets.pairs_bin.container import load_pairs
 from faceprep.synthetic import encode_face
+from tests.failures import read_failures
 from tests.fakes import results
 from tests.hostile_pickles import attacks
 from tests.real import DATA, needs_data
@@ -98,8 +99,7 @@ def test_a_damaged_image_costs_its_pair_and_no_other(tmp_path: Path, image: byte
     )
     assert summary.by_status == {"ok": 2, "undecodable": 1} and summary.outputs == 5
     assert [row["pair"] for row in table(tmp_path / "out")] == ["0", "2"]
-    with (tmp_path / "out" / "failures.csv").open(newline="") as file:
-        (failure,) = csv.DictReader(file)
+    (failure,) = read_failures(tmp_path / "out")
     assert failure["input"] == "pair 1"
     assert failure["reason"].startswith("image 3 (the second of pair 1) at byte ")
 

@@ -4,7 +4,6 @@ other goes.
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from faceprep.synthetic import draw_face
 from faceprep.vision.codec import decode, encode
 from faceprep.vision.perceptual_hash import compute_gradients, summarize_image
 from tests.deduping import crops, plan_of, run, write
+from tests.failures import read_failures
 from tests.fakes import images
 from tests.real import DATA, needs_data
 
@@ -42,10 +42,7 @@ def test_no_image_of_a_test_set_stays(crops: Path, tmp_path: Path) -> None:
 
 
 def failures(output: Path) -> str:
-    if not (output / "failures.csv").exists():
-        return ""
-    with (output / "failures.csv").open(newline="") as file:
-        return "\n".join(row["reason"] for row in csv.DictReader(file))
+    return "\n".join(row["reason"] for row in read_failures(output))
 
 
 def test_verification_sets_and_recs_as_test_sets(crops: Path, tmp_path: Path) -> None:

@@ -17,9 +17,10 @@ from faceprep.jobs.extract_photos import choose, name_crops
 from faceprep.run.ledger import Ledger
 from faceprep.run.places import Places
 from faceprep.vision.codec import decode, encode
+from tests.failures import failure_lines
 from tests.fakes import opened, tree
 from tests.flat_faces import Flat, FlatDetector, flat_detectors, paint, save
-from tests.flat_photos import JOB, ONE, failures, files, photos, rows, run
+from tests.flat_photos import JOB, ONE, files, photos, rows, run
 
 __all__ = ["flat_detectors", "photos"]
 pytestmark = pytest.mark.usefixtures("flat_detectors")
@@ -53,7 +54,7 @@ def test_each_kind_has_its_place(photos: Path, tmp_path: Path) -> None:
     assert (summary.inputs, summary.failed, summary.outputs, summary.by_status) == (7, 2, 8, kinds)
     for name in ("ann/young/low.png", "bob/none.png", "bob/point.png"):
         assert (tmp_path / "out_none" / name).read_bytes() == (photos / name).read_bytes()
-    assert failures(tmp_path / "out") == [
+    assert failure_lines(tmp_path / "out") == [
         [
             "bob/bad.jpg",
             "undecodable",
@@ -207,7 +208,7 @@ def test_a_name_that_is_no_text_is_named(tmp_path: Path) -> None:
         (tmp_path / "src" / "a.png").read_bytes()
     )
     assert run(tmp_path / "src", tmp_path / "out").by_status == {"bad_name": 1, "ok": 1}
-    assert [row[1:] for row in failures(tmp_path / "out")] == [
+    assert [row[1:] for row in failure_lines(tmp_path / "out")] == [
         ["bad_name", "the name is not UTF-8; rename the file"]
     ]
 
@@ -230,7 +231,7 @@ def test_one_bad_photo_fails_alone(tmp_path: Path) -> None:
     os.symlink("nowhere", tmp_path / "src" / "35.png")
     summary = run(tmp_path / "src", tmp_path / "out")
     assert summary.by_status == {"ok": 37, "undecodable": 2, "unreadable": 1}
-    assert {row[0] for row in failures(tmp_path / "out")} == {"03.png", "33.png", "35.png"}
+    assert {row[0] for row in failure_lines(tmp_path / "out")} == {"03.png", "33.png", "35.png"}
     assert len(rows(tmp_path / "out")) == 37
 
 
@@ -244,7 +245,7 @@ def test_files_of_phones_and_cameras_are_read_or_named(tmp_path: Path) -> None:
         (tmp_path / "src" / name).write_bytes(data)
     summary = run(tmp_path / "src", tmp_path / "out")
     assert summary.by_status == {"ok": 3, "undecodable": 3}
-    assert {row[0] for row in failures(tmp_path / "out")} == {
+    assert {row[0] for row in failure_lines(tmp_path / "out")} == {
         "cara/3.HEIC",
         "dan/4.tga",
         "eve/5.DNG",

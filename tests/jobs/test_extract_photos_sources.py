@@ -10,9 +10,10 @@ import pytest
 from faceprep import ExtractPhotos, Request, run_job
 from faceprep.core.errors import OutputError, SourceError
 from tests.command import faceprep
+from tests.failures import failure_lines
 from tests.fakes import expect_same_after_kills, tree
 from tests.flat_faces import flat_detectors, save
-from tests.flat_photos import ONE, TWO, failures, files, photos, rows, run
+from tests.flat_photos import ONE, TWO, files, photos, rows, run
 
 __all__ = ["flat_detectors", "photos"]
 pytestmark = pytest.mark.usefixtures("flat_detectors")
@@ -32,7 +33,7 @@ def test_two_folders_and_a_photo(photos: Path, tmp_path: Path) -> None:
     crops = {"me_0.png", "flat_0.png", "ann/one_0.png", "cleo/1_0.png"}
     assert files(tmp_path / "out") == {"faces.parquet", *crops}
     assert files(tmp_path / "out_multi") >= {"ann/two_0.png", "cleo/2_0.png"}
-    assert [row[0] for row in failures(tmp_path / "out")] == ["bob/bad.jpg", "bob/point.png"]
+    assert [row[0] for row in failure_lines(tmp_path / "out")] == ["bob/bad.jpg", "bob/point.png"]
     found = [row["source"] for row in rows(tmp_path / "out")]
     assert found == ["me.png", "flat.png", "ann/one.png", *2 * ["ann/two.bmp"]] + [
         "cleo/1.png",

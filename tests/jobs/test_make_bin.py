@@ -4,7 +4,6 @@ listed.
 
 from __future__ import annotations
 
-import csv
 import os
 from collections import Counter
 from itertools import combinations, islice
@@ -27,6 +26,7 @@ from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
 from faceprep.sets.pairs_bin.container import load_pairs
 from faceprep.synthetic import encode_face
+from tests.failures import read_failures
 from tests.real import DATA, needs_data
 
 
@@ -34,11 +34,6 @@ def make(source: Path, output: Path, workers: int = 0, **options: Any) -> Summar
     asked = {name: options.pop(name) for name in ("limit", "overwrite") if name in options}
     runner = ProcessRunner(workers) if workers else SerialRunner()
     return run_job(MakeBin(**options), Request((source,), output, **asked), runner)
-
-
-def failures(output: Path) -> list[dict[str, str]]:
-    with (output.parent / ".faceprep" / output.name / "failures.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +172,8 @@ def test_damaged_images_are_named_and_other_pairs_drawn(
     pairs = named_pairs(source, tmp_path / "0.bin")
     check_drawn(pairs)
     assert not {"p4/0.jpg", "p0/1.png"} & {name for pair in pairs for name in pair[:2]}
-    assert sorted(row["input"] for row in failures(tmp_path / "0.bin")) == ["p0/1.png", "p4/0.jpg"]
+    failed = sorted(row["input"] for row in read_failures(tmp_path / "0.bin"))
+    assert failed == ["p0/1.png", "p4/0.jpg"]
     with pytest.raises(SourceError, match=r"found 29; 2 images are damaged, such as p[04]/"):
         make(source, tmp_path / "b.bin", pairs=60, seed=1)
 
@@ -258,7 +254,8 @@ def test_a_listed_pair_that_cannot_be_made_is_named(people: Path, tmp_path: Path
         ("p0/0.jpg", "p0/1.png", True),
         ("p0/0.jpg", "p1/0.jpg", False),
     ]
-    named = {row["input"]: (row["status"], row["reason"]) for row in failures(tmp_path / "a.bin")}
+    failed = read_failures(tmp_path / "a.bin")
+    named = {row["input"]: (row["status"], row["reason"]) for row in failed}
     assert list(named) == ["pairs.txt line 2", "pairs.txt line 3", "pairs.txt line 4"]
     assert (
         named["pairs.txt line 2"][0] == "missing"

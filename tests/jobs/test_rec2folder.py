@@ -4,7 +4,6 @@ hurt.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import logging
@@ -24,6 +23,7 @@ from faceprep.sets.recordio import records as recordio
 from faceprep.sets.recordio.framing import frame, frame_image
 from faceprep.synthetic import encode_face, write_insightface_rec
 from faceprep.vision import codec
+from tests.failures import read_failures
 from tests.fakes import is_state
 from tests.real import DATA, needs_data
 
@@ -41,13 +41,6 @@ def tree(root: Path) -> dict[str, str]:
         path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files
     }
-
-
-def failures(target: Path) -> list[dict[str, str]]:
-    if not (target / "failures.csv").exists():
-        return []
-    with (target / "failures.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def write_rec(folder: Path, records: list[tuple[int, bytes]]) -> Path:
@@ -97,7 +90,7 @@ def test_damage_costs_what_is_damaged(
 ) -> None:
     summary = convert(DATA / "mxnet" / "broken" / name, tmp_path / "out")
     assert (summary.ok, summary.failed) == (n_ok, n_failed)
-    first = failures(tmp_path / "out")[0]
+    first = read_failures(tmp_path / "out")[0]
     assert (first["input"], first["status"]) == (key, status)
     assert f"record {key} at offset" in first["reason"]
     assert len(tree(tmp_path / "out")) == n_ok
@@ -169,7 +162,7 @@ def test_payloads_that_are_no_image(tmp_path: Path) -> None:
     )
     summary = convert(tmp_path, tmp_path / "out")
     assert summary.by_status == {"bad_record": 1, "ok": 1, "undecodable": 2}
-    assert [row["input"] for row in failures(tmp_path / "out")] == ["1", "2", "4"]
+    assert [row["input"] for row in read_failures(tmp_path / "out")] == ["1", "2", "4"]
 
 
 def test_bad_records_anywhere_among_sound_ones(
@@ -193,7 +186,7 @@ def test_bad_records_anywhere_among_sound_ones(
     convert(tmp_path, tmp_path / "out")
     written = [name.format(key // 50, key) for key, (name, _) in enumerate(chosen) if "/" in name]
     assert sorted(tree(tmp_path / "out")) == sorted(written)
-    assert [(row["input"], row["status"]) for row in failures(tmp_path / "out")] == [
+    assert [(row["input"], row["status"]) for row in read_failures(tmp_path / "out")] == [
         (str(key), name) for key, (name, _) in enumerate(chosen) if "/" not in name
     ]
     sound = [key for key, (name, _) in enumerate(chosen) if name == kinds[0][0]]

@@ -15,19 +15,9 @@ from faceprep.core.errors import OptionError, OutputError, SourceError
 from faceprep.jobs import reencode_bin
 from faceprep.jobs.reencode_bin import ReencodeBin
 from faceprep.sets.pairs_bin.container import load_pairs
-from tests.bins import (
-    BINS,
-    BROKEN,
-    DAMAGED,
-    FACES,
-    VINTAGES,
-    failures,
-    pixels,
-    read,
-    reencode,
-    write_bin,
-)
+from tests.bins import BINS, BROKEN, DAMAGED, FACES, VINTAGES, pixels, read, reencode, write_bin
 from tests.command import faceprep
+from tests.failures import read_failures
 from tests.hostile_pickles import attacks
 from tests.real import needs_data
 
@@ -116,7 +106,7 @@ def test_a_damaged_image_costs_its_pair_and_no_other(
     assert caplog.messages == [
         "one_image_damaged.bin: 1 of 30 pairs are left out; each is named in failures.csv"
     ]
-    assert failures(tmp_path / "out" / ".faceprep") == [
+    assert read_failures(tmp_path / "out" / ".faceprep") == [
         {
             "input": "one_image_damaged.bin pair 3",
             "status": "undecodable",
@@ -156,13 +146,13 @@ def test_what_cannot_be_decoded(tmp_path: Path, image: bytes, reason: str) -> No
         write_bin(tmp_path / "a.bin", [*FACES[:4], FACES[5], image]), to=tmp_path / "out"
     )
     assert summary.by_status == {"ok": 2, "undecodable": 1}
-    assert reason in failures(tmp_path / "out" / ".faceprep")[0]["reason"]
+    assert reason in read_failures(tmp_path / "out" / ".faceprep")[0]["reason"]
     assert read(tmp_path / "out" / "a.bin")[1] == [True, False]
 
 
 def test_both_images_of_a_pair_are_named(tmp_path: Path) -> None:
     reencode(write_bin(tmp_path / "a.bin", [*FACES[:2], b"one", b"two"]), to=tmp_path / "out")
-    reason = failures(tmp_path / "out" / ".faceprep")[0]["reason"]
+    reason = read_failures(tmp_path / "out" / ".faceprep")[0]["reason"]
     assert "image 2 (the first of pair 1)" in reason and "image 3 (the second of pair 1)" in reason
 
 
@@ -184,7 +174,7 @@ def test_a_set_that_cannot_be_read_does_not_stop_the_others(tmp_path: Path) -> N
     summary = reencode(*sources, to=tmp_path / "out", workers=2)
     assert summary.by_status == {"bad_bin": len(bad), "ok": 12} and summary.outputs == 2
     assert not canary.exists()
-    named = {row["input"]: row["reason"] for row in failures(tmp_path / "out")}
+    named = {row["input"]: row["reason"] for row in read_failures(tmp_path / "out")}
     assert set(named) == {path.name for path in bad}
     assert all(named[path.name].startswith(f"{path}: ") for path in bad)
 
@@ -284,10 +274,10 @@ def test_one_after_the_other_into_the_same_folder(tmp_path: Path) -> None:
         for source in sources:
             reencode(source, to=tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").glob("*.bin")) == ["a.bin", "b.bin"]
-    assert [row["input"] for row in failures(tmp_path / "out" / ".faceprep")] == [
+    assert [row["input"] for row in read_failures(tmp_path / "out" / ".faceprep")] == [
         "a.bin pair 1",
         "b.bin pair 1",
     ]
-    assert [row["input"] for row in failures(tmp_path / "out" / ".faceprep" / "a.bin")] == [
+    assert [row["input"] for row in read_failures(tmp_path / "out" / ".faceprep" / "a.bin")] == [
         "a.bin pair 1"
     ]

@@ -4,7 +4,6 @@ is an Outcome.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
@@ -34,6 +33,7 @@ from faceprep.tables.plan import read_plan
 from faceprep.vision.codec import decode, encode
 from faceprep.vision.pose import estimate_pose
 from faceprep.vision.quality import MEASURES, measure_crop
+from tests.failures import read_failures
 from tests.fakes import results
 from tests.heads import turned_head
 
@@ -104,8 +104,8 @@ def test_bad_images_are_named_and_cost_no_other(tmp_path: Path) -> None:
     summary = run(tmp_path / "crops", tmp_path / "out.parquet")
     assert summary.by_status == {"ok": 1, "undecodable": 3}
     assert [row["path"] for row in rows_of(tmp_path / "out.parquet")] == ["a/good.png"]
-    with (tmp_path / ".faceprep" / "out.parquet" / "failures.csv").open(newline="") as file:
-        assert {row["input"] for row in csv.DictReader(file)} == {f"a/{name}" for name in BAD}
+    failed = {row["input"] for row in read_failures(tmp_path / "out.parquet")}
+    assert failed == {f"a/{name}" for name in BAD}
 
 
 def test_a_name_that_is_no_text_is_named(tmp_path: Path) -> None:

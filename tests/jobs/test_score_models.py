@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
 from faceprep.tables.plan import read_plan
 from faceprep.vision.codec import encode
+from tests.failures import read_failures
 from tests.real import DATA, needs_data, needs_tflite
 from tests.tiny_models import head_weights, random_crops, save_heads
 
@@ -196,5 +196,4 @@ def test_a_model_that_fails_on_one_crop_costs_that_crop(crops: Path, tmp_path: P
         crops, tmp_path / "out.parquet", 1, model=("python:tests.jobs.test_score_models:Fragile",)
     )
     assert summary.by_status == {"ok": len(CROPS) - len(bright), "crashed": len(bright)}
-    with (tmp_path / ".faceprep" / "out.parquet" / "failures.csv").open(newline="") as file:
-        assert {row["input"] for row in csv.DictReader(file)} == bright
+    assert {row["input"] for row in read_failures(tmp_path / "out.parquet")} == bright

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 from dataclasses import dataclass, replace
@@ -20,16 +19,10 @@ from faceprep.run.failures import write_failures
 from faceprep.run.ledger import Ledger, ShardSink
 from faceprep.run.places import Places
 from faceprep.tables.ledger import first_failures
+from tests.failures import read_failures
 from tests.fakes import JoinedLines, Lines, opened, results, tree, write_lines
 
 SERIAL = SerialRunner()
-
-
-def failures(output: Path) -> list[list[str]]:
-    if not (output / "failures.csv").exists():
-        return [["input", "status", "reason"]]
-    with open(output / "failures.csv", newline="") as file:
-        return list(csv.reader(file))
 
 
 # The end
@@ -59,9 +52,8 @@ def test_summary_ledger_and_failures(runner: Runner, request_: Request) -> None:
     assert [outcome.key for outcome in outcomes] == [str(i) for i in range(12)], (
         "every input has one Outcome"
     )
-    assert failures(request_.output) == [
-        ["input", "status", "reason"],
-        ["6", "undecodable", "line 6: expected a face, found text"],
+    assert read_failures(request_.output) == [
+        {"input": "6", "status": "undecodable", "reason": "line 6: expected a face, found text"}
     ]
     state = {name for name in tree(opened(request_.output)) if "/" not in name}
     assert state == {"ledger", "run.json"}, "intermediate files are gone"
@@ -130,7 +122,7 @@ def test_max_failures(request_: Request) -> None:
 def test_max_failures_stops_early_and_can_be_raised(request_: Request) -> None:
     with pytest.raises(TooManyFailures):
         run_job(Lines(poison="bad", at=0), replace(request_, max_failures=0), SERIAL)
-    assert len(failures(request_.output)) == 2
+    assert len(read_failures(request_.output)) == 1
     assert "1/4.txt" not in results(request_.output), "it stopped after the first shard"
     assert run_job(Lines(poison="bad", at=0), replace(request_, max_failures=1), SERIAL).ok == 11
 

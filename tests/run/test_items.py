@@ -26,6 +26,7 @@ from faceprep.core.shards import cut_evenly
 from faceprep.core.types import Outcome, Shard, Sink, Stage, Work
 from faceprep.core.types import Request as Asked
 from faceprep.vision import codec
+from tests.failures import failure_lines
 from tests.fakes import results
 from tests.real import ROOT
 
@@ -89,11 +90,6 @@ def fill(folder: Path, bad: dict[int, str]) -> Path:
     return folder
 
 
-def failures(output: Path) -> list[list[str]]:
-    with open(output / "failures.csv", newline="") as file:
-        return list(csv.reader(file))[1:]
-
-
 @pytest.mark.parametrize("where", ["decoder", "model"])
 @pytest.mark.parametrize(
     ("what", "status", "reason"),
@@ -111,7 +107,7 @@ def test_one_item_costs_one_item(
     request = Request((source,), tmp_path / "out")
     summary = run_job(Copies(), request, ProcessRunner(2, item_timeout=0.7))
     assert summary.by_status == {"ok": N - 1, status: 1}
-    ((key, found, why),) = failures(request.output)
+    ((key, found, why),) = failure_lines(request.output)
     assert (key, found) == ("05", status) and why.startswith(reason)
     names = {f"{i:02d}" for i in range(N)} - {"05"}
     assert set(results(request.output)) == names
@@ -142,7 +138,7 @@ def test_several_items_of_one_shard(tmp_path: Path) -> None:
     request = Request((fill(tmp_path / "source", bad),), tmp_path / "out")
     summary = run_job(Copies(), request, ProcessRunner(2))
     assert summary.by_status == {"crashed": 4, "ok": N - 4}
-    assert [key for key, *_ in failures(request.output)] == ["00", "01", "03", "07"]
+    assert [key for key, *_ in failure_lines(request.output)] == ["00", "01", "03", "07"]
 
 
 def test_the_only_input_of_a_shard_is_to_blame_at_once(tmp_path: Path) -> None:
@@ -226,7 +222,7 @@ def test_a_name_that_is_too_long_for_its_output(tmp_path: Path) -> None:
     request = Request((source,), tmp_path / "out")
     summary = run_job(Suffixed(), request, SerialRunner())
     assert summary.by_status == {"long_name": 1, "ok": N}
-    ((key, status, reason),) = failures(request.output)
+    ((key, status, reason),) = failure_lines(request.output)
     assert (len(key), status) == (255, "long_name") and "File name too long" in reason
 
 
@@ -246,7 +242,7 @@ def test_a_name_that_the_file_system_does_not_take(
     request = Request((source,), tmp_path / "out")
     summary = run_job(Suffixed(), request, SerialRunner())
     assert summary.by_status == {"bad_name": 1, "ok": N}
-    ((key, status, reason),) = failures(request.output)
+    ((key, status, reason),) = failure_lines(request.output)
     assert (key, status) == ("a:b", "bad_name") and "Invalid argument" in reason
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import errno
 import logging
 import os
@@ -25,6 +24,7 @@ from faceprep.core.errors import FaceprepError, OptionError, OutputError, Source
 from faceprep.core.types import CarryOut, Outcome, Runner, Shard, ShardReport, ShardWork, Sink
 from faceprep.run import staging
 from faceprep.run.shard_task import crashed
+from tests.failures import failure_lines
 from tests.fakes import JoinedLines, Lines, results, start, status_of, write_lines
 from tests.real import ROOT
 
@@ -41,13 +41,6 @@ def worker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 @pytest.fixture
 def request_(tmp_path: Path) -> Request:
     return Request((write_lines(tmp_path / "source.txt"),), tmp_path / "out")
-
-
-def failures(output: Path) -> list[list[str]]:
-    if not (output / "failures.csv").exists():
-        return []
-    with open(output / "failures.csv", newline="") as file:
-        return list(csv.reader(file))[1:]
 
 
 # Numbers of workers
@@ -107,7 +100,7 @@ def test_poisoned_shard_is_named_and_tried_again(
     job = Lines(poison=poison, diary=str(diary), cured=str(cured))
     summary = run_job(job, request_, runner)
     assert (summary.inputs, summary.ok, summary.by_status) == (12, 8, {"crashed": 4, "ok": 8})
-    ((where, status, why),) = failures(request_.output)
+    ((where, status, why),) = failure_lines(request_.output)
     assert (where, status) == (f"{request_.sources[0]} [4:8]", "crashed")
     assert re.fullmatch(reason, why)
     begun = diary.read_text().split()
@@ -124,7 +117,7 @@ def test_poisoned_shard_is_named_and_tried_again(
     cured.touch()
     assert run_job(job, request_, runner).ok == 12
     assert diary.read_text().split() == ["0004"], "only the lost shard is tried again"
-    assert failures(request_.output) == []
+    assert failure_lines(request_.output) == []
     run_job(job, replace(request_, output=tmp_path / "whole"), SERIAL)
     assert results(request_.output) == results(tmp_path / "whole")
 
@@ -137,7 +130,7 @@ def test_shard_whose_worker_dies_once_is_done(
     job = Lines(poison="kill", once=str(tmp_path / "killed"))
     summary = run_job(job, request_, ProcessRunner(n_workers))
     assert (tmp_path / "killed").exists()
-    assert (summary.ok, summary.failed, failures(request_.output)) == (12, 0, [])
+    assert (summary.ok, summary.failed, failure_lines(request_.output)) == (12, 0, [])
     assert results(request_.output) == results(tmp_path / "whole")
 
 
@@ -149,7 +142,7 @@ def test_commit_in_which_the_worker_dies_is_finished(request_: Request, tmp_path
     )
     assert (tmp_path / "mark").exists()
     assert sorted(diary.read_text().split()) == ["0000", "0004", "0008"], "it was not done again"
-    assert failures(request_.output) == []
+    assert failure_lines(request_.output) == []
 
 
 def test_commit_in_which_the_last_worker_dies_is_finished(
@@ -159,7 +152,7 @@ def test_commit_in_which_the_last_worker_dies_is_finished(
 
     job = DiesInCommit(mark=str(tmp_path / "mark"))
     assert run_job(job, request_, SilentRunner()).ok == 12
-    assert failures(request_.output) == []
+    assert failure_lines(request_.output) == []
 
 
 class SilentRunner:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import signal
@@ -25,6 +24,7 @@ from faceprep.run.shard_task import Examination
 from faceprep.synthetic.video import VideoStyle
 from faceprep.video import decoder, index
 from tests.command import FACEPREP
+from tests.failures import read_failures
 from tests.fakes import results, tree
 from tests.real import ROOT
 from tests.videos import PatchVideo, failures, film
@@ -115,8 +115,7 @@ def crops(output: Path) -> dict[str, bytes | None]:
 
 
 def reasons(output: Path) -> dict[str, str]:
-    with (output / "failures.csv").open(newline="") as file:
-        return {row["input"]: row["reason"] for row in csv.DictReader(file)}
+    return {row["input"]: row["reason"] for row in read_failures(output)}
 
 
 # The plan

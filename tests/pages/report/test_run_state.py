@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import Counter
 from pathlib import Path
@@ -12,6 +11,7 @@ from faceprep.pages.report.run_state import find_runs, is_work_page
 from faceprep.run.ledger import Ledger
 from faceprep.run.places import Places
 from tests.bins import reencode, write_bin
+from tests.failures import failure_lines
 from tests.fakes import opened
 
 
@@ -36,8 +36,8 @@ def test_failures_are_those_of_the_list(face_folder: Path, tmp_path: Path) -> No
     (source / "a,b" / "line\nbreak.png").write_bytes(b"no image")
     run_job(Score(), Request((source,), tmp_path / "t.parquet"), SerialRunner())
     (run,) = find_runs(tmp_path / "t.parquet")
-    with open(tmp_path / ".faceprep" / "t.parquet" / "failures.csv", newline="") as file:
-        assert [tuple(row) for row in csv.reader(file)][1:] == list(run.failures())
+    lines = failure_lines(tmp_path / "t.parquet")
+    assert [tuple(line) for line in lines] == list(run.failures())
     assert Counter(status for _, status, _ in run.failures()) == {"undecodable": 2}
 
 
