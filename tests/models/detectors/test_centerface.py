@@ -76,11 +76,6 @@ def test_a_batch_is_as_one_by_one(detector: CenterFace, monkeypatch: pytest.Monk
     assert [len(faces) for faces in single] == [1, 1, 0, 1]
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 640), (33, 31)])
-def test_any_size_will_do(detector: CenterFace, shape: tuple[int, int]) -> None:
-    assert len(detector.detect([np.full((*shape, 3), 128, np.uint8)])[0]) == 0
-
-
 @needs_data
 def test_nobody_is_nobody(detector: CenterFace) -> None:
     assert len(detector.detect([photo("groups/no-faces.jpg")])[0]) == 0

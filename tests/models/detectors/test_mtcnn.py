@@ -137,11 +137,6 @@ def test_it_tells_red_from_blue(detector: Mtcnn) -> None:
     assert len(swapped) != len(right) or np.abs(swapped.boxes - right.boxes).max() > 1
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 640), (19, 40), (20, 20), (33, 31)])
-def test_any_size_will_do(detector: Mtcnn, shape: tuple[int, int]) -> None:
-    assert len(detector.detect([np.full((*shape, 3), 128, np.uint8)])[0]) == 0
-
-
 # The networks, layer by layer in double precision
 
 
