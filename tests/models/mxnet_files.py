@@ -142,7 +142,6 @@ def embedder_vectors(crops: npt.NDArray[Any], seed: int = 0) -> npt.NDArray[np.f
 
 # RetinaFace
 
-RETINAFACE_SIDE = 64
 _STRIDES = (32, 16, 8)
 FACE_CELL = (2, 1)
 """Column and row, at stride 16, of the cell in which a red image has its face."""
