@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.types import Request, Summary
@@ -13,10 +14,16 @@ from faceprep.jobs.embed.job import Embed
 from faceprep.run.engine import run_job
 from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
-from tests.tiny_models import expected, random_crops
+from tests.tiny_models import expected, random_crops, save_onnx
 
 CROPS = random_crops(12)
 NAMES = [f"{identity}/{i}.png" for identity in ("9", "10", "b") for i in range(4)]
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A tiny model that gives `WANTED`."""
+    return str(save_onnx(tmp_path_factory.mktemp("net") / "net.onnx"))
 
 
 def run(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 
 from faceprep.synthetic import draw_face
 from faceprep.vision.codec import encode
@@ -40,6 +41,13 @@ def write_ijb(
         (root / "loose_crop" / face.file).write_bytes(data)
     write_lists(root, faces, prefix, galleries)
     return faces
+
+
+@pytest.fixture(scope="module")
+def ijbc(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Face]]:
+    """The folder of such a set, and its faces."""
+    root = tmp_path_factory.mktemp("set") / "IJBC"
+    return root, write_ijb(root)
 
 
 @functools.cache

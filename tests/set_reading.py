@@ -55,8 +55,13 @@ def read_set(path: Path, order: Sequence[int] | None = None) -> list[Sample | Ou
         return list(found.read(range(len(found)) if order is None else order))
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_samples(path: Path) -> list[Sample]:
     """Read a set in which every image can be read."""
-    samples = read_set(path)
-    assert not [each for each in samples if isinstance(each, Outcome)], samples
-    return [row_of(each) for each in samples if isinstance(each, Sample)]
+    found = read_set(path)
+    assert not [each for each in found if isinstance(each, Outcome)], found
+    return [each for each in found if isinstance(each, Sample)]
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read the rows of a set in which every image can be read."""
+    return [row_of(each) for each in read_samples(path)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +17,16 @@ from faceprep.run.engine import run_job
 from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
 from faceprep.sets.pairs_bin.container import load_pairs
-from faceprep.synthetic import encode_face
+from tests.bins import BINS, FACES, VINTAGES, write_bin
 from tests.failures import read_failures
 from tests.fakes import results
 from tests.hostile_pickles import attacks
-from tests.real import DATA, needs_data
-
-BINS = DATA / "bins"
-FACES = [encode_face(i % 4, i, ".png" if i % 3 else ".jpg") for i in range(12)]
+from tests.real import needs_data
 
 
 def unpack(source: Path, target: Path, workers: int = 0, **options: Any) -> Summary:
     runner = ProcessRunner(workers) if workers else SerialRunner()
     return run_job(Bin2Folder(), Request((source,), target, **options), runner)
-
-
-def write_bin(path: Path, images: list[bytes]) -> Path:
-    path.write_bytes(pickle.dumps((images, [i % 2 == 0 for i in range(len(images) // 2)])))
-    return path
 
 
 def table(target: Path) -> list[dict[str, str]]:
@@ -44,9 +35,7 @@ def table(target: Path) -> list[dict[str, str]]:
 
 
 @needs_data
-@pytest.mark.parametrize(
-    "name", ["list_container", "numpy_column", "numpy_uint8", "py2_byte_strings", "py3_bytes"]
-)
+@pytest.mark.parametrize("name", VINTAGES)
 def test_every_vintage_and_back(tmp_path: Path, name: str) -> None:
     pairs = load_pairs(BINS / f"{name}.bin")
     summary = unpack(BINS / f"{name}.bin", tmp_path / "out")

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceprep.core.errors import OptionError, SourceError
-from faceprep.core.types import Outcome, Request, Summary
+from faceprep.core.types import Request, Summary
 from faceprep.jobs.apply import Apply
 from faceprep.jobs.convert import Convert
 from faceprep.jobs.inspect.job import Inspect
@@ -23,13 +23,12 @@ from faceprep.jobs.score import Score
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
 from faceprep.sets import class_map, webdataset
-from faceprep.sets.image_set import Sample
 from faceprep.sets.pairs_bin.container import load_pairs
 from faceprep.sets.recordio.framing import frame, frame_image
 from faceprep.synthetic import encode_face
 from tests.bins import FACES, write_bin
 from tests.real import DATA, needs_data
-from tests.set_reading import member_bytes, read_set
+from tests.set_reading import member_bytes, read_samples
 
 LISTS = ["out.npz", "out.csv", "out.lst", "out.txt"]
 FACE = encode_face(1, 1)
@@ -38,12 +37,6 @@ FACE = encode_face(1, 1)
 def convert(source: Path, target: Path, limit: int | None = None, **options: object) -> Summary:
     job = Convert(**options)  # type: ignore[arg-type]
     return run_job(job, Request((source,), target, limit=limit), SerialRunner())
-
-
-def samples(path: Path) -> list[Sample]:
-    found = read_set(path)
-    assert not [each for each in found if isinstance(each, Outcome)], found
-    return [each for each in found if isinstance(each, Sample)]
 
 
 # .rec
@@ -85,7 +78,7 @@ def test_a_nan_among_the_labels_is_kept_by_a_tar(tmp_path: Path) -> None:
     (tmp_path / "in.rec").write_bytes(record)
     (tmp_path / "in.idx").write_text("7\t0\n")
     convert(tmp_path / "in.rec", tmp_path / "a.tar")
-    (found,) = samples(tmp_path / "a.tar")
+    (found,) = read_samples(tmp_path / "a.tar")
     assert found.labels[::2] == (1.0, 0.5) and math.isnan(found.labels[1])
     with pytest.raises(SourceError, match="all but one of 3 labels"):
         convert(tmp_path / "a.tar", tmp_path / "a.parquet")
@@ -98,7 +91,7 @@ def test_identities_that_float32_rounds_are_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="names of the identities"):
         convert(tmp_path / "in", tmp_path / "a.rec")
     convert(tmp_path / "in", tmp_path / "a.rec", allow_loss=True)
-    assert [each.identity for each in samples(tmp_path / "a.rec")] == ["0", "1"]
+    assert [each.identity for each in read_samples(tmp_path / "a.rec")] == ["0", "1"]
 
 
 def test_insightface_sets_come_out_as_they_were(rec_set: Path, tmp_path: Path) -> None:
@@ -114,7 +107,7 @@ def test_shuffled_sets_have_a_header_and_no_identity_records(rec_set: Path, tmp_
     convert(rec_set, tmp_path / "a.rec", seed=1)
     keys = [int(line.split()[0]) for line in (tmp_path / "a.idx").read_text().splitlines()]
     assert keys[0] == 0 and sorted(keys) == list(range(31))
-    assert len(samples(tmp_path / "a.rec")) == 30
+    assert len(read_samples(tmp_path / "a.rec")) == 30
     found = Inspect().look(tmp_path / "a.rec")
     assert found.failed == 0 and found.details["range_records"] == 0
     assert found.details["header"] == {"images": 30, "identity_records": found.identities}
@@ -192,18 +185,18 @@ def test_lists_name_the_files(target: str, shards: int, tmp_path: Path) -> None:
     for i, name in enumerate(("1.jpg", "ann/2.jpg", "ann/3.jpg", "bob c/2.jpg")):
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "in" / name).write_bytes(encode_face(1, i))
-    before = samples(tmp_path / "in")
+    before = read_samples(tmp_path / "in")
     convert(tmp_path / "in", tmp_path / "lists" / target, shards=shards)
     parts = sorted((tmp_path / "lists").glob(f"out*{Path(target).suffix}"))
     parts = [part for part in parts if "classes" not in part.name]
     assert len(parts) == shards
-    after = [each for part in parts for each in samples(part)]
+    after = [each for part in parts for each in read_samples(part)]
     assert [each.key for each in after] == [f"{tmp_path}/in/{each.key}" for each in before]
     assert [each.identity for each in after] == [each.identity for each in before]
     assert [each.data for each in after] == [each.data for each in before]
     if shards == 1:
         convert(parts[0], tmp_path / "back")
-        assert samples(tmp_path / "back") == before
+        assert read_samples(tmp_path / "back") == before
 
 
 @pytest.mark.parametrize("target", LISTS)
@@ -213,8 +206,8 @@ def test_names_below_a_folder(target: str, face_folder: Path, tmp_path: Path) ->
     with pytest.raises(OptionError, match="--relative-to: expected a folder that all images lie"):
         convert(face_folder, tmp_path / "no" / target, relative_to=tmp_path)
     convert(tmp_path / target, tmp_path / "back", relative_to=base)
-    assert [each.data for each in samples(tmp_path / "back")] == [
-        each.data for each in samples(face_folder)
+    assert [each.data for each in read_samples(tmp_path / "back")] == [
+        each.data for each in read_samples(face_folder)
     ]
 
 
@@ -228,7 +221,7 @@ def test_a_name_that_leads_outside_needs_relative_to(face_folder: Path, tmp_path
         convert(path, tmp_path / "a.tar")
     path.write_text("a/1.jpg 0\n")
     convert(path, tmp_path / "a.tar", relative_to=tmp_path)
-    assert [each.data for each in samples(tmp_path / "a.tar")] == [FACE]
+    assert [each.data for each in read_samples(tmp_path / "a.tar")] == [FACE]
 
 
 def test_other_commands_read_such_a_list(face_folder: Path, tmp_path: Path) -> None:
@@ -258,7 +251,7 @@ def test_names_that_break_lines_are_named_first(target: str, tmp_path: Path) -> 
         convert(tmp_path / "in", tmp_path / target)
     summary = convert(tmp_path / "in", tmp_path / target, allow_loss=True)
     assert summary.by_status == {"bad_name": 1, "ok": 1}
-    assert [each.key for each in samples(tmp_path / target)] == [f"{tmp_path}/in/a/1.jpg"]
+    assert [each.key for each in read_samples(tmp_path / target)] == [f"{tmp_path}/in/a/1.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -281,8 +274,8 @@ def test_the_first_of_several_labels_of_a_list_stays(
     convert(tmp_path / "in.lst", tmp_path / "out.lst")
     assert (tmp_path / "out.lst").read_text() == rows
     assert (tmp_path / "out_classes.csv").exists() == beside
-    assert [(each.identity, each.labels) for each in samples(tmp_path / "out.lst")] == [
-        (each.identity, each.labels) for each in samples(tmp_path / "in.lst")
+    assert [(each.identity, each.labels) for each in read_samples(tmp_path / "out.lst")] == [
+        (each.identity, each.labels) for each in read_samples(tmp_path / "in.lst")
     ]
 
 
@@ -292,7 +285,7 @@ def test_several_labels_of_named_classes_keep_the_names(tmp_path: Path) -> None:
     (tmp_path / "in.lst").write_text("0\t0\t0.5\ta.jpg\n1\t1\t0.5\tb.jpg\n")
     (tmp_path / "in_classes.csv").write_text("class,name,images\n0,007,1\n1,100,1\n")
     convert(tmp_path / "in.lst", tmp_path / "out.lst")
-    assert [(each.identity, each.labels) for each in samples(tmp_path / "out.lst")] == [
+    assert [(each.identity, each.labels) for each in read_samples(tmp_path / "out.lst")] == [
         ("007", (0, 0.5)),
         ("100", (1, 0.5)),
     ]
@@ -312,7 +305,9 @@ def test_other_files_of_a_sample_stay_in_a_tar(n: int, tmp_path: Path) -> None:
     ]
     (tmp_path / "a.tar").write_bytes(b"".join(members) + webdataset.END)
     convert(tmp_path / "a.tar", tmp_path / "b.tar")
-    for one, two in zip(samples(tmp_path / "a.tar"), samples(tmp_path / "b.tar"), strict=True):
+    for one, two in zip(
+        read_samples(tmp_path / "a.tar"), read_samples(tmp_path / "b.tar"), strict=True
+    ):
         assert (one.key, one.extra) == (two.key, two.extra) and one.extra["txt"] == b"a caption"
     with pytest.raises(SourceError, match="cannot hold the other files of the samples"):
         convert(tmp_path / "a.tar", tmp_path / "folder")

@@ -17,14 +17,13 @@ import cv2
 import numpy as np
 import pytest
 
-from faceprep.core.types import Outcome, Request
+from faceprep.core.types import Request
 from faceprep.jobs.convert import Convert
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
-from faceprep.sets.image_set import Sample
 from faceprep.synthetic import encode_face
 from tests.real import MXNET_PYTHON, needs_mxnet
-from tests.set_reading import read_set
+from tests.set_reading import read_samples
 from tests.warm_python import WarmPython
 
 N_PEOPLE, N_IMAGES = 3, 4
@@ -41,19 +40,13 @@ def convert(source: Path, target: Path, **options: object) -> Path:
     return target
 
 
-def samples(path: Path) -> list[Sample]:
-    found = read_set(path)
-    assert not [each for each in found if isinstance(each, Outcome)], found
-    return [each for each in found if isinstance(each, Sample)]
-
-
 def digest(data: Any) -> str:
     return hashlib.sha256(bytes(data)).hexdigest()
 
 
 def rows(path: Path) -> list[tuple[str, str]]:
     """Return the identity and the digest of every image."""
-    return [(each.identity, digest(each.data)) for each in samples(path)]
+    return [(each.identity, digest(each.data)) for each in read_samples(path)]
 
 
 @pytest.fixture(scope="module", params=["numbers", "names"])
@@ -160,7 +153,7 @@ def test_im2rec_packs_our_list(people: Path, im2rec: Any, tmp_path: Path) -> Non
     convert(people, tmp_path / "train.lst")
     im2rec("--pass-through", tmp_path / "train", people)
     assert [
-        [int(each.labels[0]), digest(each.data)] for each in samples(tmp_path / "train.rec")
+        [int(each.labels[0]), digest(each.data)] for each in read_samples(tmp_path / "train.rec")
     ] == (classes(people))
 
 
@@ -171,7 +164,7 @@ def test_the_list_and_set_of_im2rec_are_read(people: Path, im2rec: Any, tmp_path
     convert(tmp_path / "train.lst", tmp_path / "a.tar", relative_to=people)
     convert(tmp_path / "train.rec", tmp_path / "b.tar")
     for name in ("a.tar", "b.tar"):
-        found = [[int(each.labels[0]), digest(each.data)] for each in samples(tmp_path / name)]
+        found = [[int(each.labels[0]), digest(each.data)] for each in read_samples(tmp_path / name)]
         assert sorted(found) == sorted(classes(people))
 
 
@@ -225,7 +218,9 @@ def test_shards_of_webdataset_are_read(writer: str, people: Path, tmp_path: Path
         pattern = str(tmp_path / "shards" / "%06d.tar")
         sink = webdataset.ShardWriter(pattern, maxcount=5, verbose=0)
     with sink:
-        for number, (label, each) in enumerate(zip(classes(people), samples(people), strict=True)):
+        for number, (label, each) in enumerate(
+            zip(classes(people), read_samples(people), strict=True)
+        ):
             sample = {"__key__": f"{number:06d}", "jpg": bytes(each.data), "cls": label[0]}
             sink.write(sample)
     convert(tmp_path / "shards", tmp_path / "folder")
@@ -271,8 +266,8 @@ def test_the_parquet_of_hugging_face_is_read(people: Path, tmp_path: Path) -> No
     )
     made = datasets.Dataset.from_dict(
         {
-            "image": [{"bytes": bytes(each.data), "path": None} for each in samples(people)],
-            "label": [names.index(each.identity) for each in samples(people)],
+            "image": [{"bytes": bytes(each.data), "path": None} for each in read_samples(people)],
+            "label": [names.index(each.identity) for each in read_samples(people)],
         },
         features=features,
     )

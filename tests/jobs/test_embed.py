@@ -35,16 +35,13 @@ from faceprep.sets.pairs_bin import container as pairs_bin
 from faceprep.sets.recordio.framing import frame_image
 from faceprep.tables.embeddings import Place, load_embeddings, load_place
 from faceprep.vision.codec import encode
-from tests.embedding import CROPS, NAMES, WANTED, are_wanted, by_name, run
+from tests.embedding import CROPS, NAMES, WANTED, are_wanted, by_name, net, run
 from tests.failures import read_failures
 from tests.fakes import results
 from tests.real import DATA, needs_data
 from tests.tiny_models import DIM, expected, save_onnx
 
-
-@pytest.fixture(scope="module")
-def net(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(save_onnx(tmp_path_factory.mktemp("net") / "net.onnx"))
+__all__ = ["net"]
 
 
 @pytest.fixture(scope="module")

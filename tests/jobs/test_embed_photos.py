@@ -20,15 +20,11 @@ from faceprep.tables.embeddings import load_embeddings, load_place
 from faceprep.tables.faces import FacesWriter, load_faces, rows_of
 from faceprep.video.reader import read_frames
 from faceprep.vision.codec import encode
-from tests.embedding import are_wanted, by_name, run
+from tests.embedding import are_wanted, by_name, net, run
 from tests.photos import six_people
 from tests.real import DATA, needs_data
-from tests.tiny_models import save_onnx
 
-
-@pytest.fixture(scope="module")
-def net(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(save_onnx(tmp_path_factory.mktemp("net") / "net.onnx"))
+__all__ = ["net"]
 
 
 @pytest.fixture(scope="module")

@@ -11,16 +11,10 @@ import pytest
 from faceprep.cli import main
 from faceprep.jobs.verify.job import Verify
 from tests.embedders import drawn_bin, drawn_embedders, verify
-from tests.ijb_set import Face, write_ijb
+from tests.ijb_set import Face, ijbc
 
-__all__ = ["drawn_bin", "drawn_embedders"]
+__all__ = ["drawn_bin", "drawn_embedders", "ijbc"]
 pytestmark = pytest.mark.usefixtures("drawn_embedders")
-
-
-@pytest.fixture(scope="module")
-def ijbc(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Face]]:
-    root = tmp_path_factory.mktemp("set") / "IJBC"
-    return root, write_ijb(root)
 
 
 def test_what_people_read(drawn_bin: Path, ijbc: tuple[Path, list[Face]]) -> None:

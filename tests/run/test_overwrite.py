@@ -28,11 +28,6 @@ def victim(tmp_path: Path) -> Path:
     return tmp_path / "victim" / "a.txt"
 
 
-@pytest.fixture
-def request_(tmp_path: Path) -> Request:
-    return Request((write_lines(tmp_path / "source.txt"),), tmp_path / "out")
-
-
 def add_to_page(page: Path, name: str) -> None:
     (names, sizes), *rest = map(json.loads, page.read_text().splitlines())
     lines = [[[*names, name], [*sizes, 4]], *rest]

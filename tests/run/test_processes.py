@@ -25,7 +25,7 @@ from faceprep.core.types import CarryOut, Outcome, Runner, Shard, ShardReport, S
 from faceprep.run import staging
 from faceprep.run.shard_task import crashed
 from tests.failures import failure_lines
-from tests.fakes import JoinedLines, Lines, results, start, status_of, write_lines
+from tests.fakes import JoinedLines, Lines, results, start, status_of
 from tests.real import ROOT
 
 SERIAL, TWO = SerialRunner(), ProcessRunner(2)
@@ -36,11 +36,6 @@ def worker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     """Start a worker: this process, which has NumPy, would otherwise start only new ones."""
     monkeypatch.setattr("faceprep.run.worker.is_clean", lambda: request.param == "copy")
     return str(request.param)
-
-
-@pytest.fixture
-def request_(tmp_path: Path) -> Request:
-    return Request((write_lines(tmp_path / "source.txt"),), tmp_path / "out")
 
 
 # Numbers of workers

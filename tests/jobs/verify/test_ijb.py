@@ -14,16 +14,10 @@ from faceprep.core.errors import SourceError
 from faceprep.core.landmarks import ARCFACE_112, estimate_similarity
 from faceprep.vision.codec import decode
 from tests.embedders import drawn_embedders, plain_vectors, verify
-from tests.ijb_set import Face, write_ijb
+from tests.ijb_set import Face, ijbc
 
-__all__ = ["drawn_embedders"]
+__all__ = ["drawn_embedders", "ijbc"]
 pytestmark = pytest.mark.usefixtures("drawn_embedders")
-
-
-@pytest.fixture(scope="module")
-def ijbc(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Face]]:
-    root = tmp_path_factory.mktemp("set") / "IJBC"
-    return root, write_ijb(root)
 
 
 def field_templates(root: Path, faces: list[Face], weighted: bool = True) -> dict[int, np.ndarray]:

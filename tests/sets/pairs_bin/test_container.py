@@ -24,10 +24,10 @@ from faceprep.core.types import Buffer, PairSet
 from faceprep.sets.pairs_bin import container as pairs_bin
 from faceprep.sets.pairs_bin.container import find_pairs, load_pairs, read_images, write_pairs
 from faceprep.synthetic import encode_face
+from tests.bins import BINS, VINTAGES
 from tests.hostile_pickles import nothing_runs
-from tests.real import DATA, needs_data
+from tests.real import needs_data
 
-BINS = DATA / "bins"
 IMAGES = [encode_face(i % 3, i, ".png" if i % 2 else ".jpg") for i in range(8)]
 SAME = [True, False, False, True]
 
@@ -49,9 +49,7 @@ def by_places(path: Path) -> tuple[list[bytes], list[bool]]:
 
 
 @needs_data
-@pytest.mark.parametrize(
-    "name", ["py2_byte_strings", "py3_bytes", "list_container", "numpy_uint8", "numpy_column"]
-)
+@pytest.mark.parametrize("name", VINTAGES)
 def test_real_sets(name: str) -> None:
     path = BINS / f"{name}.bin"
     truth = json.loads((BINS / "truth.json").read_text())[name]
