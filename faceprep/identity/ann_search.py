@@ -80,15 +80,15 @@ class NearIndex:
         usual = -(-len(self._gallery) // max(len(self._gallery.names), 1))
         return min(max(2 * n * usual, _FEWEST), _MOST, len(self._gallery))
 
-    def tune(self, probes: Vectors, n: int, seed: int, least: float = MIN_RECALL) -> Tuning:
-        """Look through as many lists as searches for `n` identities need for this recall."""
+    def tune(self, probes: Vectors, n: int, seed: int) -> Tuning:
+        """Look through as many lists as searches for `n` identities need for `MIN_RECALL`."""
         sample = probes.subset(np.sort(shuffled(len(probes), seed)[:N_SAMPLED]))
         exact = find_closest(sample, self._gallery, 1)
         n_all = int(self._index.nlist)
         self._index.nprobe = max(n_all // _FIRST_SHARE, 1)
         while True:
             recall = _recall(exact, self.search(sample, n))
-            if recall >= least or self._index.nprobe >= n_all:
+            if recall >= MIN_RECALL or self._index.nprobe >= n_all:
                 return Tuning(int(self._index.nprobe), recall, len(sample))
             self._index.nprobe = min(2 * self._index.nprobe, n_all)
 

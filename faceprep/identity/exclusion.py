@@ -37,6 +37,7 @@ from faceprep.identity.similarity import (
 from faceprep.identity.vectors import Vectors, prepare
 
 _N_RIVALS, _FEW = 5, 3
+_DRAWN = 300
 
 
 class Exclusion(NamedTuple):
@@ -81,10 +82,10 @@ def plan_exclusion(
     return Exclusion(decisions, len(ours.groups), len(theirs.groups), int(np.count_nonzero(shared)))
 
 
-def measure_sameness(embeddings: Embeddings, least: float, most: int = 300) -> float:
+def measure_sameness(embeddings: Embeddings, least: float) -> float:
     """Return the share of pairs of identities that have a likeness of `least` or more, from 0 to 1.
 
-    At most `most` identities are drawn; fewer than three give 0. A share above a half says that
+    At most `_DRAWN` identities are drawn; fewer than three give 0. A share above a half says that
     these are not aligned faces, or that the threshold is of another model.
 
     >>> from faceprep.core.embeddings import Model
@@ -93,7 +94,7 @@ def measure_sameness(embeddings: Embeddings, least: float, most: int = 300) -> f
     0.333
     """
     groups = _measure_set(embeddings).groups
-    drawn = groups.totals[np.sort(shuffled(len(groups), 0)[:most])]
+    drawn = groups.totals[np.sort(shuffled(len(groups), 0)[:_DRAWN])]
     n = len(drawn)
     if n < _FEW:
         return 0.0

@@ -314,17 +314,14 @@ class _Plan:
         return gather_evidence(vectors, vectors.rows_of(subject), vectors.rows_of(into))
 
 
-def second_opinion(
-    embeddings: Embeddings, decisions: Sequence[Decision], least: float | None = None
-) -> list[Decision]:
+def second_opinion(embeddings: Embeddings, decisions: Sequence[Decision]) -> list[Decision]:
     """Check merges against embeddings of another model, and return all decisions.
 
-    An accepted merge whose mean likeness in `embeddings` is below `least` becomes undecided.
-    `least` defaults to the threshold of that model. The evidence of each merge records the likeness
-    as `second_opinion`. Raises SourceError if an identity has no embeddings here.
+    An accepted merge whose mean likeness in `embeddings` is below the threshold of that model
+    becomes undecided. The evidence of each merge records the likeness as `second_opinion`. Raises
+    SourceError if an identity has no embeddings here.
     """
-    if least is None:
-        least = embeddings.model.threshold
+    least = embeddings.model.threshold
     vectors = prepare(embeddings)
     groups = gather_groups(vectors)
     number = {name: at for at, name in enumerate(vectors.names)}

@@ -17,6 +17,7 @@ from faceprep.identity.merge import plan_merges
 from faceprep.steps.embed_options import EmbedOptions
 from faceprep.vision import codec
 
+_BATCH = 64
 _SAMPLES = 5
 """Faces of a track that are compared."""
 _LEAST = 3
@@ -41,9 +42,7 @@ def choose_samples(tracks: Ints, scores: Doubles, are_sure: Bools) -> Ints:
     return np.sort(order[is_chosen])
 
 
-def embed_samples(
-    options: EmbedOptions, samples: Iterable[tuple[int, bytes]], batch: int = 64
-) -> Embeddings:
+def embed_samples(options: EmbedOptions, samples: Iterable[tuple[int, bytes]]) -> Embeddings:
     """Embed encoded crops, each with its track. Crops without a vector are left out."""
     tracks: list[int] = []
     parts: list[Floats] = []
@@ -51,7 +50,7 @@ def embed_samples(
     for track, data in samples:
         tracks.append(track)
         crops.append(codec.decode(data))
-        if len(crops) == batch:
+        if len(crops) == _BATCH:
             parts.append(options.embed(crops))
             crops = []
     parts.append(options.embed(crops))
