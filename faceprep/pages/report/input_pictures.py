@@ -22,7 +22,7 @@ from faceprep.video.sampling import FrameChoice
 from faceprep.vision import codec
 from faceprep.vision.marks import draw_faces
 
-SMALL, LARGE = 96, 320
+_SMALL, _LARGE = 96, 320
 _MOST_FRAMES = 8
 _MOST_VIDEO_BYTES = 512 << 20
 """A larger video is not searched for a frame, as all its packets would be read."""
@@ -46,19 +46,19 @@ class InputPictures:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def picture(self, key: str, label: str = "", long_side: int = SMALL) -> Picture | None:
+    def picture(self, key: str) -> Picture | None:
         """Return a small picture of an input; None where it cannot be shown."""
         pixels = self.load(key)
         if pixels is None:
             return None
-        return Picture(key, codec.encode_small(pixels, long_side), label, f"{key}, as it was given")
+        return Picture(key, codec.encode_small(pixels, _SMALL), "", f"{key}, as it was given")
 
     def marked(self, key: str, label: str, faces: Sequence[Sequence[float]]) -> Picture | None:
         """Return a picture with the boxes and landmarks of `faces`, 14 numbers each."""
         pixels = self.load(key)
         if pixels is None:
             return None
-        data = codec.encode_small(draw_faces(pixels, faces, LARGE), LARGE)
+        data = codec.encode_small(draw_faces(pixels, faces, _LARGE), _LARGE)
         return Picture(key, data, label, f"{key}, with {count_noun(len(faces), 'face')} marked")
 
     def load(self, key: str) -> Pixels | None:

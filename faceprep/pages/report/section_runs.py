@@ -135,13 +135,8 @@ def _describe_value(value: Any) -> str:
 # Images of each identity
 
 
-def identities_section(
-    images_of: Mapping[str, int], noun: str = "identity", plural: str = "identities"
-) -> Section:
-    """Describe the numbers of images of each identity by a histogram and the tails.
-
-    `noun` and `plural` name what the images belong to.
-    """
+def identities_section(images_of: Mapping[str, int]) -> Section:
+    """Describe the numbers of images of each identity by a histogram and the tails."""
     counts = np.array(list(images_of.values()), np.int64)
     edges = whole_edges(int(counts.max(initial=1)))
     ranked = sorted(images_of.items(), key=lambda pair: (-pair[1], pair[0]))[:_N_NAMED]
@@ -149,35 +144,36 @@ def identities_section(
     limits = [limit for limit in TAIL if limit < counts.max(initial=0)]
     tail = [(limit, int((counts <= limit).sum())) for limit in limits]
     numbers = {
-        plural: len(counts),
+        "identities": len(counts),
         "images": int(counts.sum()),
-        "per_" + noun: describe(counts) | {"edges": edges, "counts": count(counts, edges)},
+        "per_identity": describe(counts) | {"edges": edges, "counts": count(counts, edges)},
         "with_at_most": {str(limit): n for limit, n in tail},
         "largest": dict(ranked),
         "smallest": dict(rising),
     }
+    title = "Images of each identity"
     parts: list[Part] = [
         Histogram(
-            f"Images of each {noun}",
+            title,
             "images",
             centre(edges),
-            {plural: count(counts, edges)},
-            plural,
+            {"identities": count(counts, edges)},
+            "identities",
             is_log=edges[-1] - edges[-2] > 1,
         ),
         Table(
             "The tail",
-            (f"{plural} with at most", "number", "share"),
+            ("identities with at most", "number", "share"),
             [(count_noun(limit, "image"), n, share_of(n, len(counts))) for limit, n in tail],
         ),
     ]
     parts += [
-        Table(title, (noun, "images"), rows)
-        for title, rows in (("The largest", ranked), ("The smallest", rising))
+        Table(heading, ("identity", "images"), rows)
+        for heading, rows in (("The largest", ranked), ("The smallest", rising))
     ]
-    text = f"{count_noun(int(counts.sum()), 'image')} of {count_noun(len(counts), noun, plural)}."
-    title = f"Images of each {noun}"
-    return Section(plural, title, numbers, parts, text, is_detail=True)
+    identities = count_noun(len(counts), "identity", "identities")
+    text = f"{count_noun(int(counts.sum()), 'image')} of {identities}."
+    return Section("identities", title, numbers, parts, text, is_detail=True)
 
 
 def centre(edges: Sequence[int]) -> list[float]:
