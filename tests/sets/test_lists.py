@@ -90,7 +90,7 @@ def test_a_bad_lst_is_named(path: Path, line: bytes) -> None:
     assert "line 2" in contents.damage
 
 
-@given(names=st.lists(TEXT.filter(bool), max_size=5))
+@given(names=st.lists(TEXT.filter(bool), max_size=5, unique=True))
 def test_class_maps_come_back(path: Path, names: list[str]) -> None:
     path.write_bytes(class_map.encode(names, range(len(names))))
     assert class_map.load(path) == [ClassRow(i, name, i) for i, name in enumerate(names)]
