@@ -16,7 +16,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,7 @@ from faceprep.core.text import name_all
 from faceprep.core.types import Outcome
 from faceprep.sets import kinds
 from faceprep.sets.distinct_keys import find_repeats
+from faceprep.sets.exact_labels import LabelReader, LabelWriter
 from faceprep.sets.image_set import LABELS_ARE_IDENTITIES, MAX_LABELS, UNREAD, ImageSet, Sample
 from faceprep.sets.lists import CSV_COLUMNS, ListedImage, read_csv_columns, split_label
 from faceprep.sets.manifests.class_names import ClassNames, ClassSurvey
@@ -43,7 +44,7 @@ from faceprep.sets.set_index import RELATIVE_TO, IndexWriter, SetIndex
 
 OUTSIDE, REPEATED = "outside", "repeated"
 """Statuses: the name leads outside the set; the list has the name already."""
-_LABELS, _REPEATS, _SIZES = "labels", "repeats", "sizes"
+_REPEATS, _SIZES = "repeats", "sizes"
 _ROWS = 1 << 13
 _ROOT, _ABSOLUTE, _BELOW = "root", "absolute", "below"
 
@@ -90,7 +91,7 @@ class ListSet(ImageSet):
     def __init__(self, path: str, index: SetIndex) -> None:
         super().__init__(path, index)
         self._place = _Place(index.facts[_ROOT], index.facts[_ABSOLUTE])
-        self._labels: npt.NDArray[np.float64] = index.column(_LABELS, "<f8")
+        self._labels = LabelReader(index)
         self._repeats: npt.NDArray[np.int64] = index.column(_REPEATS, "<i8")
 
     @classmethod
@@ -101,16 +102,16 @@ class ListSet(ImageSet):
     def build_index(cls, path: Path, index: IndexWriter) -> None:
         """Write the columns, in the order of the list, which is read twice. Raises SourceError."""
         survey = _survey(path, index.facts.get(RELATIVE_TO) or full_path(path.parent))
-        labels, file_sizes = index.add_column(_LABELS), index.add_column(_SIZES)
+        labels, file_sizes = LabelWriter(index), index.add_column(_SIZES)
         hashes, ends = array("q"), list[str]()
-        digest, n_labels, n_outside, most = hashlib.sha256(), 0, 0, 1
+        digest, n_outside, most = hashlib.sha256(), 0, 1
         rows = read_rows(path)
         while block := list(islice(rows, _ROWS)):
             names = [row.name for row in block]
             hashes.extend(map(hash, names))
             found = [survey.place.find(name) for name in names]
             n_outside += found.count("")
-            places, n_labels = _write_labels(block, labels, n_labels)
+            places = labels.add(list(map(_labels_of, block)))
             most = max(most, int(places[:, 1].max()))
             identities = index.number_identities(map(survey.identity_of, block))
             _refuse_no_text(path, names, len(index))
@@ -155,7 +156,7 @@ class ListSet(ImageSet):
         data = read_image_bytes(self._place.find(key), key)
         if isinstance(data, Outcome):
             return data
-        labels = tuple(self._labels_of(position))
+        labels = self._labels_of(position)
         return Sample(key, self.identity(position), data, labels, place=key)
 
     def find_unusable(self, stop: int) -> Iterator[tuple[int, Outcome]]:
@@ -189,10 +190,9 @@ class ListSet(ImageSet):
             return Outcome(key, "bad_label", f"{key}: expected a finite label, found {labels[0]}")
         return None
 
-    def _labels_of(self, position: int) -> list[float]:
+    def _labels_of(self, position: int) -> tuple[float, ...]:
         start, n = self.index.places[position].tolist()
-        labels: list[float] = self._labels[start : start + n].tolist()
-        return labels
+        return self._labels.read(start, n)
 
     @property
     def root(self) -> str:
@@ -284,16 +284,9 @@ def _survey(path: Path, root: str) -> _Survey:
     return _Survey(_Place(root, is_absolute), common, classes.class_names())
 
 
-def _write_labels(
-    rows: Sequence[ListedImage], column: BinaryIO, start: int
-) -> tuple[npt.NDArray[np.int64], int]:
-    """Write the labels of rows to the column; return their places (n, 2) and its new length."""
-    labels = [() if row.label is None else (row.label, *row.more) for row in rows]
-    counts = np.fromiter(map(len, labels), np.int64, len(rows))
-    ends = start + np.cumsum(counts)
-    values = np.array([value for each in labels for value in each], "<f8")
-    column.write(values.tobytes())
-    return np.stack([ends - counts, counts], 1), start + len(values)
+def _labels_of(row: ListedImage) -> tuple[float, ...]:
+    """Return all labels of a line."""
+    return () if row.label is None else (row.label, *row.more)
 
 
 def _common_folder(names: Sequence[str]) -> str:

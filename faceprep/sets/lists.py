@@ -34,9 +34,12 @@ _LONGEST_NUMBER = 64
 _NUMBER = re.compile(
     r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?|[-+]?(?:nan|inf)", re.IGNORECASE | re.ASCII
 )
-_INTEGER = re.compile(r"[-+]?[0-9]{1,62}", re.ASCII)
-_EXACT = 1 << 53
+EXACT = 1 << 53
 """From here on, floats no longer tell neighbouring whole numbers apart."""
+MOST_DIGITS = 62
+"""Digits of a whole number that is exact as a label."""
+_TOO_LARGE = 10**MOST_DIGITS
+_INTEGER = re.compile(rf"[-+]?[0-9]{{1,{MOST_DIGITS}}}", re.ASCII)
 
 
 class ListedImage(NamedTuple):
@@ -49,7 +52,7 @@ class ListedImage(NamedTuple):
     name: str
     label: int | float | None
     identity: str = ""
-    more: tuple[float, ...] = ()
+    more: tuple[int | float, ...] = ()
 
 
 def csv_header() -> bytes:
@@ -167,7 +170,17 @@ def _parse_lst(columns: Sequence[str]) -> ListedImage | None:
     more = [number for number in map(parse_label, others) if number is not None]
     if len(more) < len(others):
         return None
-    return ListedImage(name, label, more=tuple(map(float, more)))
+    return ListedImage(name, label, more=tuple(map(as_value, more)))
+
+
+def as_value(number: int | float) -> int | float:
+    """Return a further label as a float, and a whole number that no float is as it is.
+
+    >>> as_value(7), as_value((1 << 53) + 1)
+    (7.0, 9007199254740993)
+    """
+    value = float(number)
+    return value if value == number or abs(number) >= _TOO_LARGE else number
 
 
 def read_txt(path: str | os.PathLike[str]) -> Iterator[ListedImage]:
@@ -236,7 +249,7 @@ def parse_label(text: str) -> int | float | None:
         return None
     number = float(text)
     whole, _, rest = text.partition(".")
-    if abs(number) >= _EXACT and _INTEGER.fullmatch(whole) and not rest.strip("0"):
+    if abs(number) >= EXACT and _INTEGER.fullmatch(whole) and not rest.strip("0"):
         return int(whole)
     return number
 

@@ -279,6 +279,28 @@ def test_the_first_of_several_labels_of_a_list_stays(
     ]
 
 
+@pytest.mark.parametrize("label", [2**53 + 1, -(2**60) - 1, 12345678901234567891, 10**61 + 1, 7])
+def test_further_whole_labels_are_exact(label: int, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(FACE)
+    (tmp_path / "b.jpg").write_bytes(FACE)
+    rows = f"0\t0\t0.5\t{tmp_path}/a.jpg\n1\t1\t{label}\t{tmp_path}/b.jpg\n"
+    (tmp_path / "in.lst").write_text(rows)
+    for source, target in (("in.lst", "out.lst"), ("in.lst", "out.tar"), ("out.tar", "again.tar")):
+        convert(tmp_path / source, tmp_path / target)
+        assert [each.labels for each in read_samples(tmp_path / target)] == [(0, 0.5), (1, label)]
+
+
+def test_a_label_that_is_too_large_for_a_rec_costs_its_image(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.jpg").write_bytes(FACE)
+    rows = "0\t0\t3.4e38\ta.jpg\n1\t0\t-1e39\tb.jpg\n2\t0\tinf\tc.jpg\n"
+    (tmp_path / "in.lst").write_text(rows)
+    summary = convert(tmp_path / "in.lst", tmp_path / "out.rec", allow_loss=True)
+    assert summary.by_status == {"bad_label": 1, "ok": 2}
+    labels = [each.labels[1] for each in read_samples(tmp_path / "out.rec")]
+    assert labels == [pytest.approx(3.4e38), math.inf]
+
+
 def test_several_labels_of_named_classes_keep_the_names(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / f"{name}.jpg").write_bytes(FACE)

@@ -8,6 +8,7 @@ Keys are the names of the images where all are numbers, else positions. A record
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
@@ -39,6 +40,7 @@ from faceprep.sets.set_writer import (
 log = logging.getLogger("faceprep")
 _ROWS = ".rows"
 _BLOCK = 64
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class RecWriter(SetWriter):
@@ -83,11 +85,14 @@ class RecWriter(SetWriter):
         block: list[tuple[int, Sample]] = []
         file, rows = sink.open_part(PART), sink.open_part(_ROWS)
 
-        def add(position: int, checked: CheckedSample) -> None:
+        def add(position: int, checked: CheckedSample) -> Outcome | None:
+            if refused := _refuse_label(checked.sample):
+                return refused
             block.append((position, checked.sample))
             if len(block) == _BLOCK:
                 self._write_block(block, file, rows)
                 block.clear()
+            return None
 
         yield from write_each(samples, part, add)
         self._write_block(block, file, rows)
@@ -153,6 +158,17 @@ class RecWriter(SetWriter):
                 largest,
                 self.output,
             )
+
+
+def _refuse_label(sample: Sample) -> Outcome | None:
+    """Return the outcome of an image with a further label that is too large for float32."""
+    if HEADER in sample.extra:
+        return None
+    for label in sample.labels[1:]:
+        if _LARGEST < abs(label) < math.inf:
+            reason = f"{sample.place}: expected labels up to {_LARGEST:g}, found {label:g}"
+            return Outcome(sample.key, "bad_label", reason)
+    return None
 
 
 def _frame(

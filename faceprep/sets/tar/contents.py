@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from faceprep.core.io.json_line import parse_json
+from faceprep.sets.lists import as_value, parse_label
 from faceprep.sets.tar.headers import (
     BLOCK,
     EXTENSIONS,
@@ -173,7 +174,7 @@ def _as_labels(value: object) -> tuple[float, ...]:
             return ()
         if abs(number) > 1e308:
             return ()
-        labels.append(float(number))
+        labels.append(as_value(number))
     return tuple(labels)
 
 
@@ -184,10 +185,7 @@ def _read_class(content: bytes) -> tuple[tuple[float, ...], bool]:
     >>> _read_class(b"7"), _read_class(b"7.0"), _read_class(b"ann")
     (((7.0,), True), ((7.0,), False), ((), False))
     """
-    try:
-        label = float(content[:64])
-    except ValueError:
+    label = parse_label(content[:64].decode("utf-8", "replace").strip())
+    if label is None or len(content) > 64 or not math.isfinite(label):
         return (), False
-    if len(content) > 64 or not math.isfinite(label):
-        return (), False
-    return (label,), content == b"%d" % int(label)
+    return (as_value(label),), content == b"%d" % int(label)
