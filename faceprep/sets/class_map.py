@@ -1,6 +1,7 @@
 """The class map `NAME_classes.csv` of a manifest: number, name and images of each class.
 
-Its counts are those of the manifest beside it. Another manifest may keep its numbers: --classes.
+Its counts are those of the run that wrote it, also where another output of the stem shares it.
+Another manifest may keep its numbers: --classes.
 """
 
 from __future__ import annotations
