@@ -6,6 +6,7 @@ else IDENTITY/NUMBER. All names are written first; which of the three it is stan
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -23,6 +24,7 @@ FACT = "keys"
 """The entry of the facts that says which of the three the keys are."""
 
 _AT_ONCE = 1 << 21
+log = logging.getLogger("faceprep")
 
 
 def join_key(identity: str, name: str) -> str:
@@ -124,11 +126,12 @@ class KeyCheck:
         self, folder: Path, kinds: Sequence[str] = (STEMS, NAMES), n_at_once: int = _AT_ONCE
     ) -> None:
         self._hashes = {kind: NameHashes(folder / f"{kind}.hashes", n_at_once) for kind in kinds}
-        self._all_named = True
+        self._all_named, self._some_named = True, False
 
     def add(self, names: Sequence[str]) -> None:
         """Add the names of images, empty for one without."""
         self._all_named = self._all_named and all(names)
+        self._some_named = self._some_named or any(names)
         if not self._all_named:
             return
         for kind, hashes in self._hashes.items():
@@ -137,8 +140,11 @@ class KeyCheck:
             else:
                 hashes.add(names)
 
-    def choose(self) -> str:
-        """Return the kind of keys that is distinct, and remove the hashes."""
+    def choose(self, path: Path) -> str:
+        """Return the kind of keys that is distinct, and remove the hashes.
+
+        Warn if the names of the images of the set at `path` are no keys.
+        """
         for hashes in self._hashes.values():
             hashes.close()
         found = NUMBERS
@@ -147,6 +153,14 @@ class KeyCheck:
             found = next(distinct, NUMBERS)
         for hashes in self._hashes.values():
             hashes.remove()
+        if found == NUMBERS and self._some_named:
+            reason = "occur more than once in an identity" if self._all_named else "are missing"
+            log.warning(
+                "%s: the names of its images are not used, because some %s; images are named by "
+                "their number",
+                path,
+                reason,
+            )
         return found
 
 

@@ -91,7 +91,7 @@ class ParquetSet(ImageSet):
         facts = {FILES: [str(file) for file in files], "column": columns.image}
         facts[CLASS_NAMES] = list(columns.classes)
         facts[UNREAD] = name_all("other column", others)
-        index.facts = facts | {FACT: check.choose()}
+        index.facts = facts | {FACT: check.choose(path)}
         index.fingerprint = fingerprint_files(files)
 
     @cached_property

@@ -100,7 +100,7 @@ class TfrecordSet(ImageSet):
         index.facts = {
             FILES: [str(file) for file in files],
             FAULTS: empty_faults(empty),
-            FACT: check.choose(),
+            FACT: check.choose(path),
             MAX_LABELS: facts.max_labels,
             UNREAD: name_all("other feature", sorted(map(_decode, facts.names - _READ))),
         }

@@ -23,7 +23,7 @@ def test_the_first_distinct_kind_is_chosen(names: list[str], n_at_once: int, n_c
         check = KeyCheck(Path(folder), n_at_once=n_at_once)
         for start in range(0, len(names), n_chunk):
             check.add(names[start : start + n_chunk])
-        found = check.choose()
+        found = check.choose(Path("a.parquet"))
         assert list(Path(folder).iterdir()) == []
     expected = NUMBERS
     if all(names) and len(set(names)) == len(names):
@@ -31,6 +31,26 @@ def test_the_first_distinct_kind_is_chosen(names: list[str], n_at_once: int, n_c
     if all(names) and len(set(map(strip_suffix, names))) == len(names):
         expected = STEMS
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (["a/1.jpg", "a/1.jpg", "a/2.jpg"], "occur more than once in an identity"),
+        (["a/1.jpg", "", "a/2.jpg"], "are missing"),
+        (["", "", ""], ""),
+        (["a/1.jpg", "a/2.jpg"], ""),
+    ],
+)
+def test_names_that_are_no_keys_are_reported(
+    names: list[str], reason: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    check = KeyCheck(tmp_path)
+    for name in names:
+        check.add([name])
+    check.choose(Path("a.parquet"))
+    said = f"a.parquet: the names of its images are not used, because some {reason}; images are"
+    assert [message.startswith(said) for message in caplog.messages] == [True] * bool(reason)
 
 
 @given(identity=st.just("") | FILE_NAMES, name=st.text(max_size=30))
