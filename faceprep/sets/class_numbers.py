@@ -24,8 +24,8 @@ from faceprep.sets.set_writer import Classes
 log = logging.getLogger("faceprep")
 
 _N_DRAWN = 16
-_NUMBERS = ClassNames({})
-"""The names of classes that have none: their numbers."""
+_NUMBERS = ClassNames({}, are_values=True)
+"""The names of classes that have none: their numbers, also -1."""
 
 
 def find_stated_classes(images: ImageSet) -> Sequence[str]:

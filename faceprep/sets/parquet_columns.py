@@ -126,6 +126,7 @@ def share_columns(files: Sequence[Path]) -> tuple[Columns, list[str]]:
                 found=", ".join(schema.names) or "no columns",
                 remedy="Name another file, or remove it from the set.",
             )
+        _refuse_two_numbers(file, columns)
         if first is not None and columns != first:
             raise SourceError(
                 "other columns or other class names than the first file of the set",
@@ -138,6 +139,21 @@ def share_columns(files: Sequence[Path]) -> tuple[Columns, list[str]]:
     if first is None:
         raise SourceError("no files in this set", path=None)
     return first, list(others)
+
+
+def _refuse_two_numbers(file: Path, columns: Columns) -> None:
+    """Raise SourceError for a class name with two numbers: their images would be one identity."""
+    numbers: dict[str, int] = {}
+    for number, name in enumerate(columns.classes):
+        before = numbers.setdefault(name, number)
+        if before != number:
+            raise SourceError(
+                f"the column {columns.label} names two classes alike",
+                path=file,
+                expected="one number for each name of a ClassLabel",
+                found=f"{name!r} as {before} and as {number}",
+                remedy="Correct the features in the metadata of the file.",
+            )
 
 
 def _find_others(schema: pa.Schema, columns: Columns) -> list[str]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from faceprep.core.errors import SourceError
 from faceprep.core.types import Decision, Request
 from faceprep.jobs.apply import Apply
 from faceprep.jobs.convert import Convert
@@ -19,6 +20,7 @@ from faceprep.run.serial import SerialRunner
 from faceprep.sets import class_map
 from faceprep.sets.containers import index_set
 from faceprep.sets.image_set import Sample
+from faceprep.sets.recordio.framing import frame_image
 from faceprep.synthetic import encode_face, write_folder
 from faceprep.tables.plan import write_plan
 
@@ -95,6 +97,26 @@ def test_the_classes_of_hugging_face_keep_their_order(tmp_path: Path) -> None:
     pq.write_table(marked, source)
     output = convert(source, tmp_path / "out.tar")
     assert rows(output) == [(0, "zoe", 1), (1, "ann", 2)]
+
+
+def test_classes_of_hugging_face_with_one_name_are_refused(tmp_path: Path) -> None:
+    names = b'{"info": {"features": {"label": {"names": ["a", "b", "a"], "_type": "ClassLabel"}}}}'
+    table = pa.table({"image": [FACE] * 3, "label": [0, 1, 2]})
+    pq.write_table(table.replace_schema_metadata({"huggingface": names}), tmp_path / "in.parquet")
+    with pytest.raises(SourceError, match="names two classes alike: .* found 'a' as 0 and as 2"):
+        convert(tmp_path / "in.parquet", tmp_path / "out.tar")
+
+
+def test_labels_that_a_rec_keeps_are_not_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    records = [frame_image([label], FACE, key) for key, label in enumerate((-1, 0, 1.5, 7))]
+    (tmp_path / "in.rec").write_bytes(b"".join(records))
+    for name in ("out.rec", "out.tar"):
+        with caplog.at_level(logging.WARNING, "faceprep"):
+            convert(tmp_path / "in.rec", tmp_path / name)
+    assert "another class number" not in caplog.text
+    assert set(numbers(tmp_path / "out.rec").values()) == {-1, 0, 1.5, 7}
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".csv"])
