@@ -211,12 +211,16 @@ class SetWriter(ABC):
         """Look through the set once for what all parts must agree on. Raises SourceError."""
         return {}
 
-    @classmethod
-    def read_back(cls, key: str) -> str:
+    def read_back(self, key: str) -> str:
         """Return the key that an image has in the written set."""
-        if not cls.can.suffixes and is_image_name(key.rpartition("/")[2]):
+        if self.cuts_suffixes and is_image_name(key.rpartition("/")[2]):
             return key.rpartition(".")[0]
         return key
+
+    @property
+    def cuts_suffixes(self) -> bool:
+        """Return whether the keys of the written set lack the suffixes of images."""
+        return not self.can.suffixes
 
     def files(self, n_files: int) -> list[str]:
         """Return the names of the output files: the output itself, or numbered shards."""

@@ -7,7 +7,6 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from faceprep.core.io.image_header import is_image_name
 from faceprep.core.types import Buffer, Outcome, Sink
 from faceprep.sets import webdataset
 from faceprep.sets.image_paths import FORM, path_in_identity
@@ -27,6 +26,7 @@ from faceprep.sets.tfrecord_set import encode_sample
 _AT_ONCE = 256 << 10
 """Bytes of images that are joined for one write; they stay in the processor's cache."""
 _MOST_PIECES = 1 << 14
+_CUTS_SUFFIXES = "cuts_suffixes"
 
 
 class _StreamWriter(SetWriter):
@@ -76,14 +76,16 @@ class TarWriter(_StreamWriter):
     @classmethod
     def choose_settings(cls, names: SetNames) -> Settings:
         """Leave the suffix out of the keys, unless two images differ in it alone."""
-        return {FORM: names.form, "cuts_suffixes": not has_twins(names)}
+        return {FORM: names.form, _CUTS_SUFFIXES: not has_twins(names)}
+
+    @property
+    def cuts_suffixes(self) -> bool:
+        return bool(self.settings[_CUTS_SUFFIXES])
 
     def encode(self, checked: CheckedSample) -> Sequence[Buffer]:
         sample = checked.sample
         name = path_in_identity(sample.key, sample.identity, self.settings[FORM])
-        if self.settings["cuts_suffixes"] and is_image_name(name):
-            name = name.rpartition(".")[0]
-        key = webdataset.key_of(name)
+        key = webdataset.key_of(self.read_back(name))
         pieces = webdataset.member_pieces(key + checked.header.suffix, sample.data)
         for extension, data in self._describe(sample).items():
             pieces += webdataset.member_pieces(f"{key}.{extension}", data)

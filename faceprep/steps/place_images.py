@@ -275,10 +275,11 @@ def finish_placing(
 
     target: Target = shards[0].payload
     source = Path(shards[0].source)
+    writer = None
     if target.is_container:
-        join_container(shards, path_of, sink, rows())
+        writer = join_container(shards, path_of, sink, rows())
     with sink.open(plan_path(output, UNDO).name) as file:
         header = plan_header(command, output, "", {}) | origin_options(names_below(sink.scratch))
-        write_undo(file, header, source, output, rows)
+        write_undo(file, header, source, output, writer, rows)
     if target.are_placed:
         carry_faces(sink, source, rows())

@@ -155,8 +155,11 @@ def _without_class(extra: Mapping[str, bytes]) -> dict[str, bytes]:
 
 def join_container(
     shards: Sequence[Shard], path_of: PartPath, sink: Sink, rows: Iterable[Row]
-) -> None:
-    """Join the parts of a container, write its class map, and warn of what befell the classes."""
+) -> SetWriter:
+    """Join the parts of a container, write its class map, and warn of what befell the classes.
+
+    Return the writer of the container.
+    """
     target: Target = shards[0].payload
     output = Path(target.output)
     writer = load_writer(output, path_of(WRITER_PART))
@@ -178,3 +181,4 @@ def join_container(
     write_map(sink, output, names, [counts[name] for name in names])
     found = [storage.read_bytes(sink.part_path(shard.id, _NUMBERS)) for shard in shards]
     warn_of_changes(found, shards[0].source, output)
+    return writer

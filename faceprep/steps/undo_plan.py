@@ -13,9 +13,10 @@ from faceprep.core.errors import SourceError
 from faceprep.core.os_errors import is_fault
 from faceprep.core.paths import full_path, is_folder
 from faceprep.core.types import DROP, RENAME, RESTORE, Decision, Sink
-from faceprep.sets.containers import find_writer, is_container_name, kind_of
+from faceprep.sets.containers import kind_of
 from faceprep.sets.folder import FolderSet, find_identities
 from faceprep.sets.listing import list_images
+from faceprep.sets.set_writer import SetWriter
 from faceprep.steps.listed_set import fingerprint_of
 from faceprep.steps.resolve_plan import Row
 from faceprep.tables.plan import write_plan
@@ -54,14 +55,15 @@ def write_undo(
     header: Mapping[str, Any],
     source: Path,
     output: Path,
+    writer: SetWriter | None,
     rows: Callable[[], Iterable[Row]],
 ) -> None:
     """Write the plan that turns `output`, where `rows` were placed, back into `source`.
 
-    `header` is that of a plan about `output`. Images that were dropped or could not be placed are
-    restored from `source`, if they still exist.
+    `header` is that of a plan about `output`, a container that `writer` wrote, or a folder. Images
+    that were dropped or could not be placed are restored from `source`, if they still exist.
     """
-    names = _OutputNames(source, output)
+    names = _OutputNames(source, output, writer)
     if names.fingerprint:
         about = dict(header) | {"fingerprint": names.fingerprint}
     else:
@@ -74,9 +76,8 @@ def write_undo(
 class _OutputNames:
     """The names that images have in an output."""
 
-    def __init__(self, source: Path, output: Path) -> None:
-        self._output = output
-        self._writer = find_writer(output) if is_container_name(output) else None
+    def __init__(self, source: Path, output: Path, writer: SetWriter | None) -> None:
+        self._output, self._writer = output, writer
         self._suffixes: dict[str, str] = {}
         self._all_there = False
         self.fingerprint = ""

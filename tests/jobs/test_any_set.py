@@ -14,7 +14,7 @@ import pytest
 
 from faceprep.core.errors import OptionError, OutputError, SourceError
 from faceprep.core.os_errors import guard
-from faceprep.core.types import Request, Summary
+from faceprep.core.types import Decision, Request, Summary
 from faceprep.jobs.apply import Apply
 from faceprep.jobs.convert import Convert
 from faceprep.jobs.dedupe.job import Dedupe
@@ -28,7 +28,7 @@ from faceprep.sets.containers import index_set
 from faceprep.sets.image_set import Sample
 from faceprep.synthetic import encode_face
 from faceprep.tables.embeddings import load_embeddings
-from faceprep.tables.plan import read_plan
+from faceprep.tables.plan import read_plan, write_plan
 from tests.applying import save_plan
 from tests.color_people import color_embedders
 from tests.merging import source
@@ -104,6 +104,22 @@ def test_undo_where_the_source_is_a_folder_with_a_container(
     assert images_of(tmp_path / "out", tmp_path / "b") != before
     run(Apply(), tmp_path / "out" / "undo.jsonl", tmp_path / "back")
     assert images_of(tmp_path / "back", tmp_path / "c") == before
+
+
+@pytest.mark.parametrize("kind", ["out.tar", "out.parquet", "out.tfrecord"])
+def test_undo_where_names_differ_in_their_suffix_alone(
+    kind: str, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "1" / "4.png").write_bytes(encode_face(1, 99, ".png"))
+    run(Convert(), folder, tmp_path / "in.tar")
+    before = images_of(tmp_path / "in.tar", tmp_path / "a")
+    plan = tmp_path / "a.plan.jsonl"
+    with plan.open("wb") as file:
+        write_plan(file, {"source": str(tmp_path / "in.tar")}, [Decision("merge", "0", "2")])
+    run(Apply(), plan, tmp_path / kind)
+    assert set(images_of(tmp_path / kind, tmp_path / "b")) == {"1", "2"}
+    run(Apply(), tmp_path / "out.undo.jsonl", tmp_path / "back.tar")
+    assert images_of(tmp_path / "back.tar", tmp_path / "c") == before
 
 
 def test_the_class_map_of_another_output_stays(folder: Path, tmp_path: Path) -> None:
