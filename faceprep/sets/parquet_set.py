@@ -21,7 +21,7 @@ from faceprep.core.errors import SourceError
 from faceprep.core.io.image_bytes import UNDECODABLE, UNREADABLE, read_image_bytes
 from faceprep.core.paths import is_file
 from faceprep.core.storage import ByteSource
-from faceprep.core.text import name_all
+from faceprep.core.text import count_noun, name_all
 from faceprep.core.types import Outcome
 from faceprep.sets.distinct_keys import (
     FACT,
@@ -35,7 +35,7 @@ from faceprep.sets.distinct_keys import (
 from faceprep.sets.file_family import find_files, fingerprint_files, unpack_place
 from faceprep.sets.image_set import CLASS_NAMES, FILES, UNREAD, ImageSet, Sample
 from faceprep.sets.open_files import OpenFiles
-from faceprep.sets.parquet_columns import columns_of, share_columns
+from faceprep.sets.parquet_columns import Columns, columns_of, share_columns
 from faceprep.sets.parquet_index import BAD_LABEL, NO_LABEL, at_row, is_row, read_parts
 from faceprep.sets.parquet_rows import RowReader
 from faceprep.sets.read_ahead import announce_reads
@@ -81,13 +81,21 @@ class ParquetSet(ImageSet):
             expected = "expected numbers or texts. Write it as one of these."
             log.warning("%s: the column %s is not read: %s", path, column, expected)
         kinds = (NAMES,) if columns.key else (STEMS, NAMES)
-        check = KeyCheck(index.folder, kinds)
+        check, n_unnamed = KeyCheck(index.folder, kinds), 0
         with storage.AtomicFile(index.folder / _LABELS, durable=False) as labels:
             for number, file in enumerate(files):
                 for part in read_parts(number, file, columns):
                     index.add(part.keys, index.number_identities(part.identities), part.places)
                     check.add(part.keys)
+                    n_unnamed += _count_unnamed(part.labels, columns)
                     labels.write(part.labels.tobytes())
+        if n_unnamed:
+            log.warning(
+                "%s: %s not among the %s that the features name; the number is the identity",
+                path,
+                count_noun(n_unnamed, "image has a class", "images have classes"),
+                count_noun(len(columns.classes), "class", "classes"),
+            )
         facts = {FILES: [str(file) for file in files], "column": columns.image}
         facts[CLASS_NAMES] = list(columns.classes)
         facts[UNREAD] = name_all("other column", others)
@@ -161,3 +169,11 @@ class ParquetSet(ImageSet):
     def close(self) -> None:
         self._files.close()
         self._rows.close()
+
+
+def _count_unnamed(labels: Ints, columns: Columns) -> int:
+    """Count the labels that should be one of the named classes, and are none."""
+    if columns.identity or not columns.classes:
+        return 0
+    has_name = (labels >= -1) & (labels < len(columns.classes))
+    return int((~has_name & (labels > BAD_LABEL)).sum())

@@ -107,6 +107,18 @@ def test_classes_of_hugging_face_with_one_name_are_refused(tmp_path: Path) -> No
         convert(tmp_path / "in.parquet", tmp_path / "out.tar")
 
 
+def test_a_class_that_hugging_face_does_not_name_is_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = b'{"info": {"features": {"label": {"names": ["a", "b"], "_type": "ClassLabel"}}}}'
+    table = pa.table({"image": [FACE] * 5, "label": [0, 1, 2, -1, None]})
+    source = tmp_path / "in.parquet"
+    pq.write_table(table.replace_schema_metadata({"huggingface": names}), source)
+    convert(source, tmp_path / "out.tar")
+    said = "1 image has a class not among the 2 classes that the features name; the number is"
+    assert f"{source}: {said} the identity" in caplog.messages
+
+
 def test_labels_that_a_rec_keeps_are_not_warned_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
