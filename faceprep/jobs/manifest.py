@@ -25,6 +25,7 @@ from faceprep.sets import split as selection
 from faceprep.sets.containers import index_set
 from faceprep.sets.label_rules import GROUP_BY, LABEL_RULE, parse_rule
 from faceprep.sets.listing import Listing, find_twins, list_set, refuse_names
+from faceprep.sets.losses import find_lost_contents, warn_of_losses
 from faceprep.sets.manifests import embedding_join as embedding_rows
 from faceprep.sets.manifests import partition as manifest_cuts
 from faceprep.sets.manifests.embedding_join import EmbeddingTable
@@ -151,6 +152,8 @@ class Manifest(NamingOptions, Job):
             prefix = find_prefix(images, form, with_images, self.relative_to)
             faults = list(images.faults()) if request.limit is None else []
             refuse_unusable(images, listing)
+            kind = f"a {output.suffix.lower()} manifest"
+            warn_of_losses(images.path, kind, find_lost_contents(images))
             sizes, fingerprint = images.file_sizes, images.index.fingerprint
         refuse_names(listing, form.forbidden)
         labelled = self._label(listing)

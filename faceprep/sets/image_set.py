@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -150,6 +150,11 @@ class ImageSet(ABC):
         if not self.below:
             return self.keys(start, stop)
         return [key.removeprefix(f"{self.below}/") for key in self.keys(start, stop)]
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Return the facts of its index."""
+        return self.index.facts
 
     @property
     def own(self) -> str:

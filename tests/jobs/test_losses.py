@@ -19,6 +19,7 @@ from faceprep.jobs.apply import Apply
 from faceprep.jobs.convert import Convert
 from faceprep.jobs.dedupe.job import Dedupe
 from faceprep.jobs.folder2rec import Folder2Rec
+from faceprep.jobs.manifest import Manifest
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
 from faceprep.sets import tfrecord, webdataset
@@ -248,6 +249,22 @@ def test_a_plan_names_labels_and_files_of_samples(
         f"{samples}: this .rec cannot hold the other files of the samples",
         f"{samples}: folder cannot hold the other files of the samples",
     ]
+
+
+def test_a_manifest_names_what_it_leaves_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    columns = {"label": [0, 1, 2], "age": [30, 40, 50]}
+    table = write_table(tmp_path / "in.parquet", **columns)
+    samples = write_samples(tmp_path / "in.tar", txt=b"a caption")
+    for source in (table, samples):
+        run(Manifest(seed=1), source, tmp_path / f"out_{source.suffix[1:]}.tar")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{table}: a .tar manifest cannot hold the other column age",
+        f"{samples}: a .tar manifest cannot hold the other files of the samples",
+    ]
+    run(Manifest(seed=1), tmp_path / "out_tar.tar", tmp_path / "again.tar")
+    assert len(caplog.records) == 2
 
 
 def test_a_moved_sample_keeps_the_files_that_do_not_state_its_class(tmp_path: Path) -> None:
