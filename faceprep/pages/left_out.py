@@ -1,6 +1,6 @@
-"""Images that a page leaves out because they cannot be read.
+"""Images that a page leaves out because they, or their folder or set, cannot be read.
 
-One warning names the first ones, and so does the --json answer.
+One warning names the first reasons, and so does the --json answer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from faceprep.core.errors import FaceprepError, MissingExtra
-from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome
 
 log = logging.getLogger("faceprep")
@@ -36,8 +35,7 @@ def warning_of_left_out(page: Path) -> Iterator[Collection[str]]:
         _reasons.reset(token)
     if reasons:
         named = first_reasons(reasons) + ["…"] * (len(reasons) > _N_NAMED)
-        count = count_noun(len(reasons), "image is", "images are")
-        log.warning("%s: %s left out: %s", page, count, "; ".join(named))
+        log.warning("%s: images are left out: %s", page, "; ".join(named))
 
 
 def first_reasons(reasons: Collection[str]) -> list[str]:
@@ -51,7 +49,14 @@ def describe_left_out(reasons: Collection[str]) -> dict[str, Any]:
 
 
 def note_left_out(found: Outcome | FaceprepError) -> None:
-    """Note why an image is left out. A missing package, such as OpenCV, is not noted."""
-    reasons = _reasons.get()
-    if reasons is not None and not isinstance(found, MissingExtra):
-        reasons[found.reason if isinstance(found, Outcome) else str(found)] = None
+    """Note why images are left out, or log it where no page is written but one is served.
+
+    A missing package, such as OpenCV, is not noted.
+    """
+    if isinstance(found, MissingExtra):
+        return
+    reasons, reason = _reasons.get(), found.reason if isinstance(found, Outcome) else str(found)
+    if reasons is None:
+        log.warning("images are left out: %s", reason)
+    else:
+        reasons[reason] = None

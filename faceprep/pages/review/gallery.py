@@ -9,7 +9,6 @@ plan has it; it belongs to a set that was searched for duplicates, or for people
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -20,14 +19,15 @@ from typing import Any, NamedTuple
 from faceprep.core.errors import FaceprepError, SourceError
 from faceprep.core.io.image_header import is_image_name
 from faceprep.core.names import identity_of
+from faceprep.core.paths import exists, is_file, is_folder
 from faceprep.core.types import DROP, MERGE, MOVE, RESTORE, Decision
+from faceprep.pages.left_out import note_left_out
 from faceprep.pages.review.thumbnails import ImageInSet
 from faceprep.sets.containers import kind_of
 from faceprep.sets.folder import FolderSet, read_identity
 from faceprep.steps.list_options import folder_of_names, folder_of_origin
 from faceprep.steps.planned_images import PlannedImages
 
-log = logging.getLogger("faceprep")
 LEAD, FOR, AGAINST, SUBJECT, INTO = "lead", "for", "against", "subject", "into"
 ROLES = (LEAD, FOR, AGAINST, SUBJECT, INTO)
 _N_CACHED = 4096
@@ -56,7 +56,7 @@ class Gallery:
             self._source: folder_of_names(judged),
         }
         self._scratch, self._most = scratch, most
-        self._images = lru_cache(_N_CACHED)(self._list_identity)
+        self._names_of = lru_cache(_N_CACHED)(self._list_identity)
         self._sets: dict[str, PlannedImages | None] = {}
         self._opening = threading.Lock()
         self._set_at(self._source)
@@ -111,7 +111,7 @@ class Gallery:
         if not os.path.isabs(name):
             return self._set_at(root), name
         path = Path(name)
-        other = next(each for each in (path, *path.parents) if each.exists())
+        other = next(each for each in (path, *path.parents) if exists(each))
         if other == path or other == Path(path.anchor):
             return None, name
         images = self._set_at(str(other))
@@ -171,14 +171,21 @@ class Gallery:
             names = [f"{name}/{image}" for image in names]
         return Strip(name, list(names), n)
 
+    def _images(self, name: str) -> Sequence[str]:
+        try:
+            return self._names_of(name)
+        except SourceError as error:
+            note_left_out(error)
+            return ()
+
     def _list_identity(self, name: str) -> Sequence[str]:
         images = self._set_at(self._source)
         if images is not None:
             return images.names_of(name)
-        try:
-            return read_identity(Path(_inside(self._source, name)), ".").images
-        except SourceError:
+        if not self._source:
             return ()
+        folder = Path(_inside(self._source, name))
+        return read_identity(folder.parent, folder.name).images if is_folder(folder) else ()
 
 
 def _evidence(found: Any) -> Strip:
@@ -201,11 +208,11 @@ def _open_set(
 ) -> PlannedImages | None:
     path = Path(root)
     try:
-        if not root or not path.exists() or kind_of(path) == FolderSet.kind:
+        if not root or not exists(path) or kind_of(path) == FolderSet.kind:
             return None
         return PlannedImages(path, scratch, name, relative_to)
     except FaceprepError as error:
-        log.warning("no images are shown: %s", error)
+        note_left_out(error)
         return None
 
 
@@ -213,7 +220,7 @@ def _resolve(root: str, name: str) -> str:
     if not is_image_name(name.rpartition("/")[2]):
         raise SourceError("not an image", path=name)
     path = os.path.realpath(name) if os.path.isabs(name) else _inside(root, name)
-    if not os.path.isfile(path):
+    if not is_file(path):
         raise SourceError("no such file", path=name)
     return path
 

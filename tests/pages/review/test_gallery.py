@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from contextlib import closing
@@ -13,11 +14,12 @@ import pytest
 from faceprep.core.errors import SourceError
 from faceprep.core.types import Decision, Request
 from faceprep.jobs.convert import Convert
+from faceprep.jobs.review import Review
 from faceprep.pages.review.gallery import Gallery
 from faceprep.pages.review.thumbnails import make_thumbnail
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
-from tests.reviews import merge, write_faces
+from tests.reviews import merge, save_plan, write_faces
 
 
 @pytest.fixture
@@ -179,3 +181,27 @@ def test_images_of_a_container(container: str, faces: Path, tmp_path: Path) -> N
         assert "lead" not in found.strips(gone)
         with pytest.raises(SourceError, match="no such image"):
             found.path_of(drop, "for", "person-0/none")
+
+
+@pytest.mark.parametrize(
+    ("call", "failing", "reason"),
+    [
+        ("stat", "person-0/0.jpg", "person-0/0.jpg: cannot look at: Input/output error"),
+        ("scandir", "person-0", "person-0: cannot list: Input/output error"),
+    ],
+)
+def test_a_fault_of_the_disk_is_named(
+    faces: Path, monkeypatch: pytest.MonkeyPatch, call: str, failing: str, reason: str
+) -> None:
+    plan = save_plan(faces.parent / "plan.jsonl", faces, [merge(0, 1, 0.5)])
+    real = getattr(os, call)
+
+    def fail(path: Any, **options: Any) -> Any:
+        if str(path).startswith(str(faces / failing)):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(path, **options)
+
+    monkeypatch.setattr(os, call, fail)
+    reviewed = Review(static=faces.parent / "page").serve(plan, lambda address: None)
+    found = reviewed.as_json()["pictures_left_out"]
+    assert found["count"] == 1 and reason in found["such_as"][0]
