@@ -129,12 +129,12 @@ def leave_out(embeddings: Embeddings, rows: Ints) -> Embeddings:
     for start in range(0, len(kept), _BLOCK):
         vectors[start : start + _BLOCK] = source[kept[start : start + _BLOCK]]
     keys, identities = (
-        ChosenTexts(texts, kept) for texts in (embeddings.keys, embeddings.identities)
+        ChosenStrings(texts, kept) for texts in (embeddings.keys, embeddings.identities)
     )
     return Embeddings(keys, identities, vectors, embeddings.model)
 
 
-class ChosenTexts(Column):
+class ChosenStrings(Column):
     """Some texts of a column: those at `places` (n,)."""
 
     def __init__(self, texts: Sequence[str], places: Ints) -> None:

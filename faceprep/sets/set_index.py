@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core import storage
-from faceprep.core.io.columns import TextColumn, create_texts, map_numbers, open_texts
+from faceprep.core.io.columns import StringColumn, create_strings, map_numbers, open_strings
 from faceprep.core.staged_file import StagedFile
 
 _ABOUT = "index.json"
@@ -47,8 +47,8 @@ class IndexWriter:
         self.facts: dict[str, Any] = {}
         self.fingerprint = ""
         self._keys, self._identities = (
-            create_texts(folder / _KEYS),
-            create_texts(folder / _IDENTITIES),
+            create_strings(folder / _KEYS),
+            create_strings(folder / _IDENTITIES),
         )
         self._columns: list[BinaryIO] = []
         self._places, self._identity_of = self.add_column(_PLACES), self.add_column(_IDENTITY_OF)
@@ -121,14 +121,14 @@ class SetIndex:
         return map_numbers(self.folder / _IDENTITY_OF, "<i4")
 
     @cached_property
-    def keys(self) -> TextColumn:
+    def keys(self) -> StringColumn:
         """Return the keys of the images."""
-        return open_texts(self.folder / _KEYS)
+        return open_strings(self.folder / _KEYS)
 
     @cached_property
-    def identities(self) -> TextColumn:
+    def identities(self) -> StringColumn:
         """Return the names of the identities."""
-        return open_texts(self.folder / _IDENTITIES)
+        return open_strings(self.folder / _IDENTITIES)
 
     def column(self, name: str, dtype: str) -> npt.NDArray[Any]:
         """Return a column that the container added, as numbers of `dtype`."""

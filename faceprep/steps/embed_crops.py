@@ -20,7 +20,7 @@ from faceprep.core import items, storage
 from faceprep.core.arrays import Floats, Pixels
 from faceprep.core.cpu import my_cores
 from faceprep.core.embeddings import Embeddings, Model
-from faceprep.core.io.columns import TextNumbers, pack_texts
+from faceprep.core.io.columns import DictionaryEncoder, pack_strings
 from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.names import identity_of
 from faceprep.core.prefetch import map_ahead
@@ -188,7 +188,7 @@ def load_parts(
     Large ones are memory-mapped from a file of this name in the run's folder.
     """
     ids = list(shard_ids)
-    identities = TextNumbers()
+    identities = DictionaryEncoder()
     page: dict[str, Any] = {"dim": 0, "crops": ""}
     n_fitted = 0
 
@@ -200,7 +200,7 @@ def load_parts(
             identities.add(identity for _, identity in page["images"])
             yield from (key for key, _ in page["images"])
 
-    packed = pack_texts(keys())
+    packed = pack_strings(keys())
     if n_fitted:
         n = count_noun(n_fitted, "image is", "images are")
         log.warning("%s of another shape than %s: fitted into it on black", n, page["crops"])

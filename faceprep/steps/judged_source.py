@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import OptionError, SourceError
-from faceprep.core.io.columns import find_missing, pack_texts
+from faceprep.core.io.columns import find_missing, pack_strings
 from faceprep.core.names import identity_of
 from faceprep.core.output_tree import refuse_overlap
 from faceprep.core.paths import exists, full_path
@@ -85,7 +85,7 @@ def _find_images(embeddings: Embeddings, root: Path, scratch: Path) -> ListedSet
         log.warning("%s, the set of the images, is not there: a plan only", root)
         return None
     listed = list_source(root, scratch, may_be_empty=True)
-    there = pack_texts(listed.listing.prefixed_paths(""))
+    there = pack_strings(listed.listing.prefixed_paths(""))
     missing = list(find_missing(embeddings.keys, there))
     if len(missing) == len(embeddings):
         log.warning("%s has none of the images: a plan only", root)

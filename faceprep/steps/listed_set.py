@@ -21,7 +21,7 @@ import numpy as np
 from faceprep.core import storage
 from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError
-from faceprep.core.io.columns import map_numbers, open_texts, pack_texts, save_texts
+from faceprep.core.io.columns import map_numbers, open_strings, pack_strings, save_strings
 from faceprep.core.names import sort_names
 from faceprep.core.types import Outcome
 from faceprep.sets.containers import index_set, open_set
@@ -72,7 +72,7 @@ class ListedSet:
         """Return the first `n` images of the listing and all identities; None keeps all."""
         if n is None:
             return self
-        files = pack_texts(islice(self.listing.files, n))
+        files = pack_strings(islice(self.listing.files, n))
         listing = Listing(self.listing.identities, files, self.listing.identity_of[:n])
         return replace(self, listing=listing, order=self.order[:n])
 
@@ -84,7 +84,7 @@ class ListedSet:
         for name, column in columns.items():
             storage.write_file(scratch / name, column.astype("<i8").tobytes(), durable=False)
         for name, texts in {_FILES: self.listing.files, _NAMES: self.listing.identities}.items():
-            save_texts(scratch / name, texts)
+            save_strings(scratch / name, texts)
 
 
 class People(NamedTuple):
@@ -125,7 +125,7 @@ def load_listed(scratch: Path) -> ListedSet:
     """Map the set that `ListedSet.save` saved."""
     path, kind, state = json.loads(storage.read_bytes(scratch / _LISTING))
     identity_of = map_numbers(scratch / _IDENTITY_OF, "<i8")
-    listing = Listing(open_texts(scratch / _NAMES), open_texts(scratch / _FILES), identity_of)
+    listing = Listing(open_strings(scratch / _NAMES), open_strings(scratch / _FILES), identity_of)
     return ListedSet(path, kind, state, listing, map_numbers(scratch / _ORDER, "<i8"))
 
 
@@ -189,7 +189,7 @@ def _group(images: ImageSet) -> ListedSet:
         identities = [identities[number] for number in numbers[firsts].tolist()]
         numbers = np.cumsum(np.diff(numbers, prepend=-1) != 0) - 1
     order = np.argsort(numbers, kind="stable")
-    files = pack_texts(_files_in(images, order, identities, numbers))
+    files = pack_strings(_files_in(images, order, identities, numbers))
     listing = Listing(identities, files, numbers[order])
     return ListedSet(
         images.path,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faceprep.core import storage
-from faceprep.core.io.columns import pack_texts
+from faceprep.core.io.columns import pack_strings
 from faceprep.core.names import identity_of
 from faceprep.core.types import DROPPED, Outcome, Shard, Sink
 from faceprep.sets import class_map
@@ -63,7 +63,7 @@ class Target:
 
 def names_of(paths: Iterable[str], have_suffix: bool) -> SetNames:
     """Return the names of images at these paths IDENTITY/NAME, as they are to be written."""
-    keys = pack_texts(paths)
+    keys = pack_strings(paths)
     identities = sorted({identity_of(key) for key in keys} - {"."})
     return SetNames(len(keys), lambda start, stop: keys[start:stop], identities, have_suffix)
 

@@ -28,7 +28,7 @@ from faceprep.core.arrays import Floats
 from faceprep.core.embeddings import Embeddings, Model, load_model
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.io import npz, parquet
-from faceprep.core.io.columns import RepeatedTexts, TextNumbers, pack_texts
+from faceprep.core.io.columns import DictionaryColumn, DictionaryEncoder, pack_strings
 from faceprep.core.io.npz import CLASSES, EMBEDDINGS, NAMES, Member, NpzFile
 from faceprep.core.large_arrays import allocate
 from faceprep.core.names import identity_of, sort_names
@@ -241,7 +241,7 @@ def _load_npz(path: str | os.PathLike[str]) -> Embeddings:
         about = _about_npz(file)
         place = _place_of(about)
         names = (npz.decode_names(path, piece) for piece in file.chunks(NAMES))
-        keys = pack_texts(key for piece in names for key in _keys_of(piece, place))
+        keys = pack_strings(key for piece in names for key in _keys_of(piece, place))
         identities = _identities_npz(path, file, keys)
         vectors = _checked(path, file.map(EMBEDDINGS, _IN_MEMORY))
     _expect_as_many(path, len(keys), len(identities), len(vectors))
@@ -250,7 +250,7 @@ def _load_npz(path: str | os.PathLike[str]) -> Embeddings:
 
 def _identities_npz(
     path: str | os.PathLike[str], file: NpzFile, keys: Sequence[str]
-) -> RepeatedTexts:
+) -> DictionaryColumn:
     if CLASSES not in file.keys:
         return _numbered(map(identity_of, keys))
     classes = file.load(CLASSES)
@@ -270,11 +270,11 @@ def _identities_npz(
         raise SourceError(
             f"{CLASSES} out of range", path=path, expected=f"0 to {len(names) - 1}", found=found
         )
-    return RepeatedTexts(names, classes)
+    return DictionaryColumn(names, classes)
 
 
-def _numbered(identities: Iterable[str]) -> RepeatedTexts:
-    numbers = TextNumbers()
+def _numbered(identities: Iterable[str]) -> DictionaryColumn:
+    numbers = DictionaryEncoder()
     numbers.add(identities)
     return numbers.column()
 
@@ -311,7 +311,7 @@ def _load_pieces(
 ) -> Embeddings:
     """Read `n` rows straight to their place, so that a large set is in memory once."""
     about = _load_about(path)
-    place, identities, vectors = _place_of(about), TextNumbers(), _VectorRows(n)
+    place, identities, vectors = _place_of(about), DictionaryEncoder(), _VectorRows(n)
 
     def keys() -> Iterator[str]:
         for piece in pieces:
@@ -321,7 +321,7 @@ def _load_pieces(
             identities.add(given)
             yield from named
 
-    packed = pack_texts(keys())
+    packed = pack_strings(keys())
     return Embeddings(packed, identities.column(), vectors.rows, _model_of(path, about))
 
 

@@ -48,7 +48,7 @@ from faceprep.core.io.arrow_rows import (
     RowsWriter,
     flags_array,
     numbers_array,
-    texts_array,
+    strings_array,
 )
 
 FACES_TABLE = "faces.parquet"
@@ -152,7 +152,7 @@ def table_of(rows: Sequence[FaceRow]) -> pa.Table:
         if field.name not in columns:
             values = [getattr(row, field.name) for row in rows]
             if field.type == pa.string():
-                columns[field.name] = texts_array(values)
+                columns[field.name] = strings_array(values)
             elif field.type == pa.bool_():
                 columns[field.name] = flags_array(values)
             else:
@@ -206,7 +206,7 @@ def rename_outputs(table: pa.Table, names: Mapping[str, str]) -> pa.Table:
     ]
     for name, values in (("key", keys), ("output", new)):
         kept = kept.set_column(
-            SCHEMA.get_field_index(name), SCHEMA.field(name), texts_array(values)
+            SCHEMA.get_field_index(name), SCHEMA.field(name), strings_array(values)
         )
     return kept
 

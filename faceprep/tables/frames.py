@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, NamedTuple
 import pyarrow as pa
 
 from faceprep.core.io import parquet
-from faceprep.core.io.arrow_rows import RowsWriter, flags_array, numbers_array, texts_array
+from faceprep.core.io.arrow_rows import RowsWriter, flags_array, numbers_array, strings_array
 
 FRAMES_TABLE = "frames.parquet"
 SCHEMA = pa.schema(
@@ -66,7 +66,7 @@ def table_of(rows: Sequence[FrameRow]) -> pa.Table:
     for place, field in enumerate(SCHEMA):
         values: list[Any] = [row[place] for row in rows]
         if field.type == pa.string():
-            columns.append(texts_array(values))
+            columns.append(strings_array(values))
         elif field.type == pa.bool_():
             columns.append(flags_array(values))
         else:

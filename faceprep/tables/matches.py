@@ -21,7 +21,7 @@ from faceprep.core import storage
 from faceprep.core.arrays import Doubles, Ints
 from faceprep.core.errors import SourceError
 from faceprep.core.io import parquet
-from faceprep.core.io.arrow_rows import numbers_array, texts_array
+from faceprep.core.io.arrow_rows import numbers_array, strings_array
 from faceprep.core.io.csv import CsvReader, csv_bytes, csv_line
 
 SUFFIXES = (".csv", ".parquet")
@@ -69,11 +69,11 @@ def write_matches(file: BinaryIO, suffix: str, matches: Matches) -> None:
 def _table(matches: Matches) -> pa.Table:
     margins = [row.margin for row in matches.rows()]
     columns = [
-        texts_array(matches.probes),
+        strings_array(matches.probes),
         numbers_array(matches.ranks, pa.int32()),
-        texts_array(matches.identities),
+        strings_array(matches.identities),
         numbers_array(matches.similarities, pa.float64()),
-        texts_array(matches.images),
+        strings_array(matches.images),
         numbers_array(margins, pa.float64()),
     ]
     return pa.Table.from_arrays(columns, names=list(COLUMNS))

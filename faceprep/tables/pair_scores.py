@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from faceprep.core import storage
-from faceprep.core.io.arrow_rows import RowsWriter, flags_array, numbers_array, texts_array
+from faceprep.core.io.arrow_rows import RowsWriter, flags_array, numbers_array, strings_array
 from faceprep.core.io.csv import csv_bytes, csv_line
 
 SUFFIXES = (".csv", ".parquet")
@@ -58,6 +58,6 @@ def write_scores(path: Path, rows: Iterable[ScoreRow]) -> None:
 
 def _table(rows: Sequence[ScoreRow]) -> pa.Table:
     columns: list[Any] = list(zip(*rows, strict=True))
-    arrays = [texts_array(column) for column in columns[:4]]
+    arrays = [strings_array(column) for column in columns[:4]]
     arrays += [flags_array(columns[4]), numbers_array(columns[5], pa.float64())]
     return pa.Table.from_arrays(arrays, schema=_SCHEMA)

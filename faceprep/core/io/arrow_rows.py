@@ -31,7 +31,7 @@ def numbers_array(
     return pa.Array.from_buffers(type_, len(values), [_validity(values), pa.py_buffer(data)])
 
 
-def texts_array(values: Sequence[str | None]) -> pa.Array:
+def strings_array(values: Sequence[str | None]) -> pa.Array:
     """Return an array of strings; None becomes null."""
     texts = [(value or "").encode() for value in values]
     edges = np.zeros(len(texts) + 1, "<i4")

@@ -66,7 +66,7 @@ class Column(Sequence[str]):
     __hash__ = None  # type: ignore[assignment]
 
 
-class TextColumn(Column):
+class StringColumn(Column):
     """Texts that are given as bytes (m,) and the end of each text (n,)."""
 
     def __init__(self, text: Octets, ends: Ints) -> None:
@@ -91,10 +91,10 @@ class TextColumn(Column):
         return str(self._bytes[first : self._ends.item(at)], "utf-8", "surrogateescape")
 
 
-class RepeatedTexts(Column):
+class DictionaryColumn(Column):
     """Texts that are given as numbers (n,) of `names`.
 
-    >>> list(RepeatedTexts(["a", "b"], np.array([1, 1, 0])))
+    >>> list(DictionaryColumn(["a", "b"], np.array([1, 1, 0])))
     ['b', 'b', 'a']
     """
 
@@ -112,7 +112,7 @@ class RepeatedTexts(Column):
         return self.names[number]
 
 
-class TextNumbers:
+class DictionaryEncoder:
     """Texts that come again and again, numbered in the order of their first appearance."""
 
     def __init__(self) -> None:
@@ -124,12 +124,12 @@ class TextNumbers:
         number_of = self._number_of
         self._numbers.extend(number_of.setdefault(text, len(number_of)) for text in texts)
 
-    def column(self) -> RepeatedTexts:
+    def column(self) -> DictionaryColumn:
         """Return all texts."""
-        return RepeatedTexts(list(self._number_of), np.array(self._numbers, np.int32))
+        return DictionaryColumn(list(self._number_of), np.array(self._numbers, np.int32))
 
 
-class TextWriter:
+class StringWriter:
     """Writes a column to two open files, some texts at a time."""
 
     def __init__(self, text: BinaryIO, ends: BinaryIO) -> None:
@@ -151,43 +151,43 @@ class TextWriter:
         self._ends.close()
 
 
-def open_texts(path: str | os.PathLike[str]) -> TextColumn:
+def open_strings(path: str | os.PathLike[str]) -> StringColumn:
     """Map the column NAME at `path`."""
-    return TextColumn(
+    return StringColumn(
         map_numbers(f"{os.fspath(path)}.text", "u1"), map_numbers(f"{os.fspath(path)}.ends", "<i8")
     )
 
 
-def create_texts(path: str | os.PathLike[str]) -> TextWriter:
+def create_strings(path: str | os.PathLike[str]) -> StringWriter:
     """Create the column NAME at `path`; it appears when the writer is closed."""
     text, ends = (
         StagedFile(name, name, durable=False)
         for name in (f"{os.fspath(path)}.text", f"{os.fspath(path)}.ends")
     )
-    return TextWriter(text, ends)
+    return StringWriter(text, ends)
 
 
-def save_texts(path: str | os.PathLike[str], texts: Sequence[str]) -> None:
+def save_strings(path: str | os.PathLike[str], texts: Sequence[str]) -> None:
     """Write texts as the column NAME at `path`."""
-    writer = create_texts(path)
+    writer = create_strings(path)
     for start in range(0, len(texts), _BLOCK):
         writer.add(texts[start : start + _BLOCK])
     writer.close()
 
 
-def pack_texts(texts: Iterable[str]) -> TextColumn:
+def pack_strings(texts: Iterable[str]) -> StringColumn:
     """Write texts to temporary files, and return them as one column.
 
-    >>> list(pack_texts(["a", "ü"]))
+    >>> list(pack_strings(["a", "ü"]))
     ['a', 'ü']
     """
     waiting = iter(texts)
     with scratch_folder() as folder:
-        writer = create_texts(folder / _PACKED)
+        writer = create_strings(folder / _PACKED)
         while block := list(islice(waiting, _BLOCK)):
             writer.add(block)
         writer.close()
-        return open_texts(folder / _PACKED)
+        return open_strings(folder / _PACKED)
 
 
 def find_missing(texts: Iterable[str], others: Sequence[str]) -> Iterator[str]:

@@ -13,14 +13,14 @@ import numpy.typing as npt
 
 from faceprep.core.arrays import Floats, Ints
 from faceprep.core.errors import SourceError
-from faceprep.core.io.columns import RepeatedTexts, TextNumbers, pack_texts
+from faceprep.core.io.columns import DictionaryColumn, DictionaryEncoder, pack_strings
 from faceprep.core.names import sort_names
 from faceprep.core.random_order import shuffled
 from faceprep.core.scratch import scratch_folder
 from faceprep.core.slow_step import Progress
 from faceprep.identity.metrics.identification import Searches, judge_searches, search
 from faceprep.identity.metrics.pooling import pool_templates, scaled
-from faceprep.identity.sound_vectors import ChosenTexts
+from faceprep.identity.sound_vectors import ChosenStrings
 from faceprep.jobs.verify.result import (
     Judged,
     PairScores,
@@ -84,7 +84,7 @@ def judge_set(
         vectors, problems = embed_all(options, loads, n, progress, path)
         with open_set(scratch) as images:
             faults = images.faults()
-    keys = pack_texts(listed.listing.path(place) for place in people.places.tolist())
+    keys = pack_strings(listed.listing.path(place) for place in people.places.tolist())
     found = _Images(vectors, is_sound(n, problems), people, keys)
     judged = _judge(name, path, options.model().metric, found, draw)
     left_out = [*problems.values(), *faults]
@@ -97,7 +97,7 @@ def judge_embeddings(path: Path, name: str, draw: Draw) -> Judged:
     Raises SourceError.
     """
     loaded = check_embeddings(load_embeddings(path))
-    numbers = TextNumbers()
+    numbers = DictionaryEncoder()
     numbers.add(loaded.embeddings.identities)
     column = numbers.column()
     names = [each for each in sort_names(column.names) if each not in NOBODY]
@@ -109,7 +109,7 @@ def judge_embeddings(path: Path, name: str, draw: Draw) -> Judged:
     counts = np.bincount(renamed[places], minlength=len(names))
     vectors = np.asarray(loaded.embeddings.vectors)[places]
     people = People(names, counts, places)
-    keys = ChosenTexts(loaded.embeddings.keys, places)
+    keys = ChosenStrings(loaded.embeddings.keys, places)
     found = _Images(vectors, np.ones(len(places), np.bool_), people, keys)
     judged = _judge(name, path, loaded.embeddings.model.metric, found, draw)
     left_out = [name_faulty_row(each.key, each.status, path) for each in loaded.left_out]
@@ -151,7 +151,7 @@ def _list_scores(images: _Images, searches: Searches, ids: Ints, probes: Ints) -
     similarity = np.empty(len(probes), np.float32)
     similarity[is_mated], similarity[~is_mated] = searches.mates, searches.strangers
     return PairScores(
-        ChosenTexts(images.keys, probes), RepeatedTexts(names, others), is_mated, similarity
+        ChosenStrings(images.keys, probes), DictionaryColumn(names, others), is_mated, similarity
     )
 
 

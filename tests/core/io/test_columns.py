@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceprep.core.io.columns import (
-    RepeatedTexts,
-    TextNumbers,
+    DictionaryColumn,
+    DictionaryEncoder,
     find_missing,
-    open_texts,
-    pack_texts,
-    save_texts,
+    open_strings,
+    pack_strings,
+    save_strings,
 )
 
 TEXTS = st.lists(st.text(max_size=12))
@@ -25,7 +25,7 @@ NAMES = ["a", "", "ü/1.png", "\udcff", "x" * 300]
 @given(TEXTS)
 def test_a_packed_column_equals_its_list(texts: list[str]) -> None:
     texts = [text.encode("utf-8", "replace").decode() for text in texts]
-    column = pack_texts(texts)
+    column = pack_strings(texts)
     assert column == texts
     assert list(column) == texts
     assert [column[at] for at in range(-len(texts), len(texts))] == texts * 2
@@ -35,14 +35,14 @@ def test_a_packed_column_equals_its_list(texts: list[str]) -> None:
 
 
 def test_a_saved_column_keeps_names_that_are_not_utf8(tmp_path: Path) -> None:
-    save_texts(tmp_path / "names", NAMES)
-    assert open_texts(tmp_path / "names") == NAMES
-    save_texts(tmp_path / "none", [])
-    assert len(open_texts(tmp_path / "none")) == 0
+    save_strings(tmp_path / "names", NAMES)
+    assert open_strings(tmp_path / "names") == NAMES
+    save_strings(tmp_path / "none", [])
+    assert len(open_strings(tmp_path / "none")) == 0
 
 
 def test_a_column_differs_from_other_texts() -> None:
-    column = pack_texts(NAMES)
+    column = pack_strings(NAMES)
     assert column != NAMES[:-1]
     assert column != [*NAMES[:-1], "y"]
     assert column != 7
@@ -52,13 +52,13 @@ def test_a_column_differs_from_other_texts() -> None:
 
 @given(st.lists(st.sampled_from(["", "b", "cc", "é"])))
 def test_repeated_texts_are_kept_once(texts: list[str]) -> None:
-    numbers = TextNumbers()
+    numbers = DictionaryEncoder()
     for text in texts:
         numbers.add([text])
     column = numbers.column()
     assert column == texts
     assert list(column.names) == list(dict.fromkeys(texts))
-    assert RepeatedTexts(["a", "b"], np.array([1, 0])) == ["b", "a"]
+    assert DictionaryColumn(["a", "b"], np.array([1, 0])) == ["b", "a"]
 
 
 @given(TEXTS, TEXTS)
