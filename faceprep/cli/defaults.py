@@ -133,11 +133,11 @@ def _unknown_key(key: str, path: Path, known: Iterable[str], where: str = "") ->
 
 def _as_typed(option: click.Option, value: Any, path: Path) -> Any:
     """Return a value of TOML as the command line would give it, so that its checks apply."""
-    expected = "text or a number"
+    expected = "a string or a number"
     if option.is_flag:
         expected = "true or false"
     elif option.multiple:
-        expected = "a list of texts"
+        expected = "a list of strings"
     is_list = isinstance(value, list)
     if isinstance(value, bool) != option.is_flag or is_list != option.multiple:
         name = option.opts[0]
@@ -186,7 +186,7 @@ def add_places(error: FaceprepError, ctx: click.Context) -> None:
 
 
 def _is_named(option: click.Parameter, value: Any, error: FaceprepError) -> bool:
-    """Return whether an error names an option, or its value as a text or as its path."""
+    """Return whether an error names an option, or its value as a string or as a path."""
     line = str(error)
     names = "|".join(map(re.escape, (*option.opts, *option.secondary_opts)))
     if re.search(rf"(?<![\w-])({names})(?![\w-])", line):

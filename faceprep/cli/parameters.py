@@ -22,7 +22,7 @@ GLOBAL_OPTIONS = "Global options"
 
 
 class _PathType(click.Path):
-    """A path as a shell would take it: `~` is the home folder, and an empty text is refused.
+    """A path as a shell would take it: `~` is the home folder, and an empty string is refused.
 
     So is a name with a scheme that faceprep neither reads nor writes, unless there is such a path.
 
@@ -34,7 +34,7 @@ class _PathType(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
-            self.fail("expected a path, found an empty text.", param, ctx)
+            self.fail("expected a path, found an empty string.", param, ctx)
         try:
             refuse_foreign_name(value)
         except OptionError as error:
@@ -49,7 +49,7 @@ class _PathType(click.Path):
 
 
 class _NamedType(click.types.StringParamType):
-    """A text that is one of the known names, which the shell completes, or another one."""
+    """A string: one of the known names, which the shell completes, or another one."""
 
     def __init__(self, known: tuple[str, ...]) -> None:
         self._known = known
@@ -71,7 +71,7 @@ class _TimeType(click.types.FloatParamType):
         try:
             return parse_time(value)
         except ValueError:
-            self.fail(f"expected seconds or HH:MM:SS, got {value!r}.", param, ctx)
+            self.fail(f"expected seconds or HH:MM:SS, found {value!r}.", param, ctx)
 
 
 class JobOption(click.Option):

@@ -161,14 +161,14 @@ def as_out_of_memory(error: BaseException) -> OutOfMemory | None:
     The loader of shared libraries reports it as an ImportError, which looks like a missing package.
 
     >>> print(as_out_of_memory(ImportError("libarrow.so: failed to map segment")))
-    memory ran out (libarrow.so: failed to map segment). Raise the limit of memory (ulimit -v), or \
+    memory ran out (libarrow.so: failed to map segment). Raise the limit on memory (ulimit -v), or \
 use fewer --workers.
     """
     reason = " ".join(str(error).split())
     if isinstance(error, MemoryError) or any(sign in reason for sign in _NO_MEMORY):
         return OutOfMemory(
             f"memory ran out ({reason or 'no more can be allocated'})",
-            remedy="Raise the limit of memory (ulimit -v), or use fewer --workers.",
+            remedy="Raise the limit on memory (ulimit -v), or use fewer --workers.",
         )
     return None
 

@@ -51,7 +51,7 @@ def walk_folders(root: str | os.PathLike[str]) -> Iterator[Folder]:
         links = following
     if walk.n_skipped:
         what = count_noun(walk.n_skipped, "link")
-        log.warning("%s: %s to folders that are in the set already: skipped", root, what)
+        log.warning("%s: %s skipped: they lead to folders that are in the set already", root, what)
 
 
 class _Walk:

@@ -96,7 +96,7 @@ _FACE /= np.sqrt((_FACE * _FACE.conj()).real.mean())
 
 
 def check_landmarks(landmarks: npt.ArrayLike) -> list[str]:
-    """Describe the fault of each of the (n, 5, 2) landmarks, with an empty text for sound ones.
+    """Describe the fault of each of the (n, 5, 2) landmarks, with an empty string for sound ones.
 
     There are three kinds of fault. The points coincide or are not finite. Left and right, or above
     and below, are exchanged, as in a mirror image or with the columns of another layout. Or the

@@ -22,7 +22,7 @@ _N_BYTES = 32
 
 
 def sign(texts: Sequence[str]) -> str:
-    """Return the signature of some texts, or an empty text if no key can be read or created."""
+    """Return the signature of some strings, or an empty string if no key can be read or created."""
     path = _key_path()
     with suppress(OSError):
         if not path.exists():
@@ -31,7 +31,7 @@ def sign(texts: Sequence[str]) -> str:
 
 
 def is_signed(texts: Sequence[str], signature: object) -> bool:
-    """Return whether `signature` is what `sign` returns for these texts."""
+    """Return whether `signature` is what `sign` returns for these strings."""
     expected = _sign(texts)
     return bool(expected) and hmac.compare_digest(expected.encode(), str(signature).encode())
 

@@ -79,7 +79,7 @@ def explain(error: Exception, scheme: str) -> StoreError:
         problem = f"no valid credentials for the store ({text})"
         return StoreError(errno.EACCES, problem, _LOG_IN[extra])
     if isinstance(error, PermissionError) or _status(error) in (401, 403) or "Forbidden" in text:
-        remedy = f"Check who may use it. {_LOG_IN[extra]}"
+        remedy = f"Check your access rights. {_LOG_IN[extra]}"
         return StoreError(errno.EACCES, f"the store refuses access ({text})", remedy)
     remedy = f"{_CHECK_NETWORK[extra]}, then start the same command again."
     return StoreError(errno.EIO, f"the store does not answer properly ({text})", remedy)

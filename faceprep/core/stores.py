@@ -177,7 +177,7 @@ class ObjectReader:
         data = read(self.path, start, last)
         if len(data) != last - start:
             problem = f"expected {last - start} bytes at offset {start}, found {len(data)}"
-            raise StoreError(errno.EIO, problem, "Was it written meanwhile? Start again.")
+            raise StoreError(errno.EIO, problem, "It may have changed during the run: start again.")
         self._start, self._data = offset, kept + data
 
 

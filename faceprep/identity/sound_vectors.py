@@ -100,7 +100,7 @@ def _square_all(vectors: Floats) -> Doubles:
 def _find_repeated(keys: Sequence[str]) -> Ints:
     """Return the rows (k,) whose key an earlier row has, in rising order.
 
-    Keys with equal hashes are compared as texts.
+    Keys with equal hashes are compared as strings.
     """
     hashes = np.fromiter(map(hash, keys), np.int64, len(keys))
     order = np.argsort(hashes, kind="stable")
@@ -135,7 +135,7 @@ def leave_out(embeddings: Embeddings, rows: Ints) -> Embeddings:
 
 
 class ChosenStrings(Column):
-    """Some texts of a column: those at `places` (n,)."""
+    """Some strings of a column: those at `places` (n,)."""
 
     def __init__(self, texts: Sequence[str], places: Ints) -> None:
         self._texts, self._places = texts, places

@@ -105,7 +105,9 @@ class Apply(PlacingOptions, Job):
         if "fingerprint" in header:
             check_fingerprint(plan, header, source, listed.state)
         else:
-            log.warning("%s has no fingerprint: a change of %s since goes unnoticed", plan, source)
+            log.warning(
+                "%s has no fingerprint, so a later change to %s goes unnoticed", plan, source
+            )
         destinations = resolve(header, decisions, listed.listing, os.fspath(plan))
         origin = _check_origin(plan, header, decisions, scratch)
         if origin:
@@ -155,14 +157,14 @@ def _source_of(plan: Path, header: Mapping[str, Any]) -> Path:
     source = header.get("source")
     if not isinstance(source, str) or not source:
         raise SourceError(
-            "says not what it is about",
+            "does not name the set that it is about",
             path=plan,
             expected='"source": a folder',
             found=repr(source),
         )
     folder = join(plan.parent, source)
     if is_embeddings(folder):
-        remedy = "Plan again where the images are, with the folder that embed had in place."
+        remedy = "Put the images back in the folder that embed read, then plan again."
         raise SourceError(
             "is about embeddings alone, without their images",
             path=plan,
@@ -228,7 +230,7 @@ def _refuse_strange_origin(
         f"{url_of(source)} was not made from",
         path=plan,
         found=url_of(origin),
-        remedy="Look at both sets; if that is meant, add --yes.",
+        remedy="Look at both sets. If you mean this, add --yes.",
     )
 
 

@@ -93,12 +93,12 @@ class CleanIdentities(PlanningOptions):
             f"{found['dropped'] - found['too_small']:,} dropped,"
         )
         sentence += (
-            f" {found['undecided']:,} undecided, for more than {found['angle']:g} degrees "
+            f" {found['undecided']:,} undecided, at more than {found['angle']:g} degrees "
             "from their centre"
         )
         if found["too_small"]:
             sentence += (
-                f"; {count_noun(found['too_small'], 'identity', 'identities')} of too few images "
+                f"; {count_noun(found['too_small'], 'identity', 'identities')} with too few images "
                 "dropped"
             )
         return sentence + separable(found)

@@ -102,7 +102,7 @@ class Convert(NamingOptions, Job):
     )
     memory: int | None = option(
         None,
-        "Shuffle a source of more bytes than this in two passes, through the disk of DST.",
+        "Shuffle a source larger than this in two passes, through the disk of DST.",
         values=Values(
             "BYTES",
             least=1,
@@ -215,7 +215,7 @@ class Convert(NamingOptions, Job):
         most = n // group
         if n_files > most:
             raise OptionError(
-                "--shards", expected=f"{most} or fewer, the images there are", found=str(n_files)
+                "--shards", expected=f"at most {most}, so that no file is empty", found=str(n_files)
             )
         return n_files
 

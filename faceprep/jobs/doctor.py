@@ -137,7 +137,7 @@ class Diagnosis:
         """Return a row for each fact about this machine, or for each place of it."""
         rows = [_row("ONNX Runtime runs on", ", ".join(self.providers) or "-")]
         usable, machine, quota = (self.cores[name] for name in ("usable", "machine", "quota"))
-        limit = f", {quota:g} by the quota of its group" if quota else ""
+        limit = f", {quota:g} by the quota of its control group" if quota else ""
         rows.append(_row("cores", f"{usable:g} of {machine:g} may be used{limit}"))
         if self.memory_limit:
             rows.append(_row("memory limit", f"{self.memory_limit / _GIB:,.1f} GiB"))

@@ -192,9 +192,9 @@ class ExcludePeople(PlanningOptions):
         whole = count_noun(found["dropped_identities"], "identity", "identities")
         images = count_noun(found["dropped_images"], "image")
         sentence = (
-            f"found {found['in_both']:,} of {others} of the other set here: {images} dropped, "
-            f"{whole} as a whole; {found['undecided']:,} undecided; matched at a similarity "
-            f"of {found['threshold']:.6g} or more"
+            f"found {found['in_both']:,} of {others} of the other set in this one: "
+            f"{images} dropped, {whole} as a whole; {found['undecided']:,} undecided; "
+            f"matched at a similarity of {found['threshold']:.6g} or more"
         )
         return sentence + separable(found)
 
@@ -204,8 +204,8 @@ def _refuse_sameness(which: str, embeddings: Embeddings, least: float) -> None:
     share = measure_sameness(embeddings, least)
     if share > _MOST_ALIKE:
         raise RefusedByData(
-            f"most identities of {which} look like one person: these are not aligned faces, or not "
-            "of the template --crops",
+            f"most identities of {which} look like one person: these are not aligned faces, or "
+            "not crops of the template that --crops states",
             expected=f"less than {_MOST_ALIKE:.0%} of their pairs at {least:.6g} or more",
             found=f"{share:.0%}",
             remedy="Cut the faces with extract-photos, or give --threshold.",

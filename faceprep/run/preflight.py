@@ -60,7 +60,7 @@ def _refuse_file_name(output: Path) -> None:
             "this command writes a folder",
             path=output,
             expected="the name of a folder",
-            found=f"that of a {output.suffix} file",
+            found=f"the name of a {output.suffix} file",
             remedy="Name a folder; faceprep convert turns it into other sets.",
         )
 

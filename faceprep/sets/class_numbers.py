@@ -89,7 +89,7 @@ class NumberCheck:
         if number in (stated, -1) or _NUMBERS.name(stated) == sample.identity:
             return
         self.n += 1
-        self.first = self.first or f"{sample.key} ({stated:g} there, {number} here)"
+        self.first = self.first or f"{sample.key} ({number} instead of {stated:g})"
 
     def to_json(self) -> bytes:
         """Return what `warn_of_changes` needs."""
@@ -103,7 +103,7 @@ def warn_of_changes(found: Iterable[bytes], source: str, output: Path) -> None:
     if n:
         log.warning(
             "%s: %s got another class number than in %s, such as %s, because classes are numbered "
-            "by identity. faceprep manifest sets other numbers, by --label-rule or --classes.",
+            "by identity. faceprep manifest sets other numbers, with --label-rule or --classes.",
             output,
             count_noun(n, "image"),
             source,

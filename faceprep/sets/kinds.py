@@ -43,7 +43,7 @@ _PHRASES: Mapping[str, tuple[str, str]] = {
     FACES: ("a table of faces", "Name the folder of the crops, which is beside it."),
     FRAMES: ("a table of frames", "Name the folder of the crops, which is beside it."),
     SCORES: ("a table of scores", "Name the set of images that was scored."),
-    MATCHES: ("a table of search", "Name the set of images; faceprep report shows the matches."),
+    MATCHES: ("a table of matches", "Name the set of images; faceprep report shows the matches."),
     PAIR_SCORES: ("scores of pairs", "Name the set of images that was verified."),
     PLAN: ("a plan", "Name the set of images; faceprep apply PLAN DST carries a plan out."),
     VIDEO: ("a video", "Extract its faces first: faceprep extract-video VIDEO DST."),
@@ -177,7 +177,7 @@ def sniff(path: Path) -> Content:
     if not storage.size_of(path):
         return Content("", "an empty file")
     if suffix in _TEXTS and storage.read_bytes(path, 2) in (BOM_UTF16_LE, BOM_UTF16_BE):
-        return Content("", "a text in UTF-16, which must be saved as UTF-8")
+        return Content("", "text in UTF-16, which must be saved as UTF-8")
     return _SNIFFERS[suffix](path)
 
 
@@ -272,7 +272,7 @@ def _sniff_lst(path: Path) -> Content:
     line = _first_line(path)
     if line.count(b"\t") >= 2:
         return _content(LST)
-    return Content("", f"a text that begins with {excerpt_line(line)}")
+    return Content("", f"text that begins with {excerpt_line(line)}")
 
 
 def _sniff_txt(path: Path) -> Content:
@@ -283,7 +283,7 @@ def _sniff_txt(path: Path) -> Content:
         return _content(_PAIRS)
     if lists.split_label(text)[1] is not None or is_image_name(text.strip()):
         return _content(TXT_LIST)
-    return Content("", f"a text that begins with {excerpt_line(line)}")
+    return Content("", f"text that begins with {excerpt_line(line)}")
 
 
 def _sniff_jsonl(path: Path) -> Content:
@@ -295,7 +295,7 @@ def _sniff_jsonl(path: Path) -> Content:
     is_plan = isinstance(header, dict) and header.get("kind") == PLAN
     if is_plan or line.startswith(b'{"kind": "plan"'):  # its header may be longer than the head
         return _content(PLAN)
-    return Content("", f"a text that begins with {excerpt_line(line)}")
+    return Content("", f"text that begins with {excerpt_line(line)}")
 
 
 _SNIFFERS: dict[str, Callable[[Path], Content]] = {

@@ -76,7 +76,7 @@ class ListWriter(SetWriter):
                 outside = next(name for name in listed if name.startswith("/"))
                 raise OptionError(
                     "--relative-to",
-                    expected="a folder that all images lie in",
+                    expected="a folder that holds all images",
                     found=f"{names.relative_to}, and {outside} outside of it",
                 )
         return {

@@ -112,8 +112,8 @@ def refuse_names(listing: Listing, forbidden: re.Pattern[str] | None = None) -> 
             elif forbidden and forbidden.search(path):
                 listing.refused[position] = Unlabelled(
                     BAD_NAME,
-                    f"{path!r}: tabs, line breaks and outer blanks cannot stand in the list; "
-                    "rename the file",
+                    f"{path!r}: a list cannot hold tabs, line breaks, or spaces at the ends of a "
+                    "name; rename the file",
                 )
 
 

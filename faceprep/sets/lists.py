@@ -236,7 +236,7 @@ def _read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
 
 
 def parse_label(text: str) -> int | float | None:
-    """Return the number that a label is; None for another text and for one that is too long.
+    """Return the number that a label is; None for any other string and for one that is too long.
 
     A large whole number is exact, with or without a point: IDs of people may have 19 digits.
 

@@ -31,7 +31,7 @@ _FILES = ("file_name", "filename", "image_names")
 _NO_CLASS = -1
 """The label of an image without an identity, in our layout and in Hugging Face's."""
 Value = int | float | Buffer | None
-"""A label or an identity as its column holds it: texts as bytes, whole numbers as such."""
+"""A label or an identity as its column holds it: strings as bytes, whole numbers as such."""
 _real_names = IdentityNames()
 
 
@@ -254,7 +254,7 @@ def _is_value(kind: pa.DataType) -> bool:
 
 
 def _is_text(kind: pa.DataType | None) -> bool:
-    """Return whether values are texts; some programs write them as bytes."""
+    """Return whether values are strings; some programs write them as bytes."""
     if kind is None:
         return False
     kind = _decoded(kind)
@@ -266,7 +266,7 @@ def _decoded(kind: pa.DataType) -> pa.DataType:
 
 
 def _values(batch: pa.RecordBatch, name: str) -> Sequence[Any]:
-    """Return the values of a column, texts as bytes, since they may not be UTF-8."""
+    """Return the values of a column, strings as bytes, since they may not be UTF-8."""
     if not name:
         return [None] * len(batch)
     found: Sequence[Any] = _plain(batch.column(name))

@@ -18,7 +18,7 @@ _MOST_ROWS = 64
 _MOST_BYTES = 64 << 20
 _WHOLE, _BUFFER = 16 << 20, 1 << 20
 """Row groups of at most this many bytes are read whole; others in buffers of this many."""
-_CHANGED = "the file is another than when it was indexed"
+_CHANGED = "the file has changed since it was indexed"
 
 
 class Row(NamedTuple):

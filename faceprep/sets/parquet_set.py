@@ -78,7 +78,7 @@ class ParquetSet(ImageSet):
         files = find_files(path, SUFFIX)
         columns, others = share_columns(files)
         for column in columns.unusable:
-            expected = "expected numbers or texts. Write it as one of these."
+            expected = "expected numbers or strings. Write it as one of these."
             log.warning("%s: the column %s is not read: %s", path, column, expected)
         kinds = (NAMES,) if columns.key else (STEMS, NAMES)
         check, n_unnamed = KeyCheck(index.folder, kinds), 0

@@ -50,7 +50,7 @@ def read_struct(data: Buffer, at: int, depth: int = 0) -> tuple[Struct, int]:
 
 def _read_value(data: Buffer, at: int, kind: int, depth: int) -> tuple[Any, int]:
     if depth > _DEEPEST:
-        raise MalformedStruct(f"more than {_DEEPEST} structs in one another")
+        raise MalformedStruct(f"structs nested more than {_DEEPEST} deep")
     if kind in _NUMBERS:
         return _read_zigzag(data, at)
     if kind == _STRUCT:

@@ -183,5 +183,5 @@ def read_content(source: ByteSource, member: ZipMember) -> bytes | str:
         except zlib.error:
             return "the compressed bytes are damaged"
     if len(data) != member.size or zlib.crc32(data) != member.crc:
-        return "the bytes are damaged: their checksum does not fit"
+        return "the bytes are damaged: their checksum does not match"
     return data

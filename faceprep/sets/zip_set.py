@@ -66,7 +66,7 @@ class ZipSet(ImageSet):
             images = _find_images(source, directory)
             if images.have_backslashes_alone():
                 log.warning(
-                    "%s: the names have backslashes and no slashes, as programs of Windows write "
+                    "%s: the names have backslashes and no slashes, as some Windows programs write "
                     "them; each backslash ends the name of a folder",
                     path,
                 )
@@ -193,7 +193,7 @@ def _find_problem(member: ZipMember, file_size: int) -> str:
     if member.start + member.packed_size > file_size:
         return f"it takes {member.packed_size:,} bytes, more than the file has"
     if member.size > min(_LARGEST_IMAGE, _MOST_EXPANSION * (member.packed_size + 1)):
-        return f"its size is absurd: {member.size:,} bytes out of {member.packed_size:,}"
+        return f"its size is implausible: {member.size:,} bytes from {member.packed_size:,}"
     return ""
 
 

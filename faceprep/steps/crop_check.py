@@ -137,8 +137,8 @@ def _find_displacement(template: str, images: Sequence[Pixels]) -> str:
     if len(found) < _FEWEST or 2 * n_far <= len(found):
         return ""
     return (
-        f"{n_far} of {len(found)} examined faces are not where the template has them: by "
-        f"{np.median(found):.2f} eye distances in the median"
+        f"{n_far} of {len(found)} examined faces are not where the template has them: their "
+        f"median distance is {np.median(found):.2f} times that between the eyes"
     )
 
 

@@ -203,7 +203,7 @@ def load_parts(
     packed = pack_strings(keys())
     if n_fitted:
         n = count_noun(n_fitted, "image is", "images are")
-        log.warning("%s of another shape than %s: fitted into it on black", n, page["crops"])
+        log.warning("%s not of the shape of %s: letterboxed with black", n, page["crops"])
     vectors = _join_rows([sink.part_path(id, ROWS) for id in ids], sink.scratch / f"{name}.f32")
     rows = vectors.reshape(len(packed), page["dim"])
     return Embeddings(packed, identities.column(), rows, model)

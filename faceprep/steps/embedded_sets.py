@@ -230,5 +230,5 @@ def refuse_other_length(path: str, one: Embeddings, other: Embeddings) -> None:
     """Raise SourceError unless the vectors of two sets are equally long."""
     lengths = [each.vectors.shape[1] for each in (one, other)]
     if lengths[0] != lengths[1]:
-        problem = "its vectors do not have as many numbers as those to compare them with"
+        problem = "its vectors and the ones to compare them with differ in length"
         raise SourceError(problem, path=path, expected=str(lengths[0]), found=str(lengths[1]))

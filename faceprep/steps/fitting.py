@@ -12,7 +12,7 @@ from faceprep.core.opencv import opencv
 from faceprep.vision import align
 from faceprep.vision.templates import Template, load_template, map_template
 
-_OTHER_SHAPE = "of another shape than the template: fitted into it on black"
+_OTHER_SHAPE = "not of the template's shape: letterboxed with black"
 
 
 class Fitter:
@@ -25,7 +25,7 @@ class Fitter:
     def fit(self, image: Pixels) -> Pixels:
         """Convert an image.
 
-        One with the source's aspect ratio is scaled; another is fitted into it on black.
+        One with the source's aspect ratio is scaled; another is letterboxed with black.
         """
         size = image.shape[0], image.shape[1]
         if self._source.name == self._target.name and size == self._target.size:
@@ -52,7 +52,7 @@ class Scaler:
         self._size = size
 
     def fit(self, image: Pixels) -> Pixels:
-        """Scale an image; one of another shape is fitted into the size on black."""
+        """Scale an image; one of another shape is letterboxed with black."""
         height, width = self._size
         if image.shape[:2] == self._size:
             return image

@@ -82,13 +82,13 @@ def _find_images(embeddings: Embeddings, root: Path, scratch: Path) -> ListedSet
     Raises SourceError if only some exist.
     """
     if not exists(root):
-        log.warning("%s, the set of the images, is not there: a plan only", root)
+        log.warning("%s, the set of the images, is not there: only a plan is written", root)
         return None
     listed = list_source(root, scratch, may_be_empty=True)
     there = pack_strings(listed.listing.prefixed_paths(""))
     missing = list(find_missing(embeddings.keys, there))
     if len(missing) == len(embeddings):
-        log.warning("%s has none of the images: a plan only", root)
+        log.warning("%s has none of the images: only a plan is written", root)
         return None
     if missing:
         raise SourceError(
@@ -103,7 +103,7 @@ def _find_images(embeddings: Embeddings, root: Path, scratch: Path) -> ListedSet
         for key, name in zip(embeddings.keys, embeddings.identities, strict=True)
     ):
         log.warning(
-            "the identities of these embeddings are not those of the images in %s: a plan only",
+            "the images in %s have other identities than these embeddings: only a plan is written",
             root,
         )
         return None

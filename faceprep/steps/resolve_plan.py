@@ -72,7 +72,7 @@ def resolve(
     """Resolve the accepted decisions for the images of `listing`; their order does not matter.
 
     Raises SourceError with the path `plan` for unknown subjects, and for decisions that contradict
-    each other or form a circle.
+    each other or form a cycle.
     """
     orders = _Orders(listing, plan)
     for decision in decisions:
@@ -214,7 +214,7 @@ class _Orders:
             TopologicalSorter(merges).prepare()
         except CycleError as error:
             names = [repr(self.listing.identities[number]) for number in reversed(error.args[1])]
-            raise self.refused("the merges form a circle", found=" into ".join(names)) from error
+            raise self.refused("the merges form a cycle", found=" into ".join(names)) from error
         final_identities = {}
         for members in _connected(merges):
             goals = [number for number in members if number not in merges]

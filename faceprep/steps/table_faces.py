@@ -90,8 +90,8 @@ def read_faces(
     """Yield the wanted rows of each photo or frame, and what reads its pixels.
 
     `transform` and `template` of the rows are those of `template`. `wants` is asked once for each
-    row, in order, with its fault: why the face cannot be cut, or an empty text. An image of another
-    size than the table states is a Problem.
+    row, in order, with its fault: why the face cannot be cut, or an empty string. An image whose
+    size is not the one in the table is a Problem.
     """
     with open_photos(shard, scratch) as photos:
         fitted = _fit_rows(shard, table, template)

@@ -213,9 +213,9 @@ _EXPECTED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
         "the path of an image or the name of an identity",
         lambda value: _is_text(value) and value != "",
     ),
-    "into": ("a text", _is_text),
+    "into": ("a string", _is_text),
     "score": ("a finite number", _is_score),
-    "reason": ("a text", _is_text),
+    "reason": ("a string", _is_text),
     "verdict": ("one of " + ", ".join(VERDICTS), lambda value: value in VERDICTS),
     "evidence": ("an object", lambda value: isinstance(value, dict)),
 }

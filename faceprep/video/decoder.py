@@ -222,7 +222,7 @@ def _has_checksums(path: str) -> bool:
 def _refusal(path: str, problem: str, cause: Exception | None = None) -> Exception:
     """Return the error of a file that FFmpeg does not open; an OSError is one of the disk."""
     if not storage.size_of(path):
-        return SourceError("an empty file, no video", path=path)
+        return SourceError("an empty file, not a video", path=path)
     if not is_container(path):
         return SourceError("not a video", path=path, expected=CONTAINERS)
     if cut := describe_cut(path):
@@ -241,9 +241,7 @@ def _video_stream(container: Any, path: str) -> Any:
                 raise _refusal(path, "FFmpeg has no decoder for it")
             return stream
     kinds = sorted({stream.type for stream in container.streams})
-    raise _refusal(
-        path, "a stream of pictures is missing; it holds " + (", ".join(kinds) or "nothing")
-    )
+    raise _refusal(path, "it has no video stream; it holds " + (", ".join(kinds) or "nothing"))
 
 
 def _refuse_size(stream: Any, container: str, path: str) -> None:

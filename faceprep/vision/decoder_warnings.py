@@ -132,7 +132,7 @@ def catch_warnings(decode: Callable[[], T]) -> tuple[T, list[str]]:
 
 
 def find_damage(warnings: list[str]) -> str:
-    """Return the first warning of lost pixels, or an empty text.
+    """Return the first warning of lost pixels, or an empty string.
 
     >>> find_damage(["Corrupt JPEG data: premature end of data segment"])
     'premature end of data segment'

@@ -140,7 +140,7 @@ def cut_crop(image: Pixels, transform: npt.ArrayLike, template: Template) -> Pix
 
 
 def check_faces(faces: Faces, template: Template) -> list[str]:
-    """Describe why each face cannot be cropped to `template`, with an empty text if it can."""
+    """Describe why each face cannot be cropped to `template`, with an empty string if it can."""
     if template.needs_landmarks:
         return check_landmarks(faces.landmarks)
     return [_describe_box_fault(box) for box in faces.boxes]

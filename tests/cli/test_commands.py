@@ -117,7 +117,7 @@ def test_could_not_be_done(damaged_set: Path, tmp_path: Path) -> None:
         (["rec2folder", "a", "b", "--no-such-option"], "No such option '--no-such-option'.\n"),
         (["rec2folder", "a", "b", "--overwite"], "'--overwite'. Did you mean --overwrite"),
         (["convert", "a", "b", "--Relative_to", "c"], "Did you mean --relative-to?\n"),
-        (["rec2folder", "", "b"], "'SRC': expected a path, found an empty text."),
+        (["rec2folder", "", "b"], "'SRC': expected a path, found an empty string."),
         (["rec2folder", "~no-such-user/a", "b"], "'SRC': no home folder for '~no-such-user/a'."),
         (["rec2folder", "a", "b", "--workers", "0"], "--workers: expected 1 or more, found 0"),
         (["rec2folder", "a", "b", "--limit", "x"], "'x' is not a valid integer"),

@@ -81,7 +81,7 @@ def test_verbose_names_where_a_value_comes_from(
         ),
         ("[rec2folder]\ndetector = 'mtcnn'", "unknown key 'detector' at [rec2folder]"),
         ("json = true", "faceprep.toml: json cannot have a default. Type --json"),
-        ("limit = [2]", "faceprep.toml: invalid --limit: expected text or a number, found [2]"),
+        ("limit = [2]", "faceprep.toml: invalid --limit: expected a string or a number, found [2]"),
         ("overwrite = 1", "faceprep.toml: invalid --overwrite: expected true or false, found 1"),
         ("workers = 1.5", "'1.5' is not a valid integer. It comes from faceprep.toml."),
         ("limit", "faceprep.toml: not TOML"),

@@ -40,6 +40,6 @@ def test_options_take_both_forms(tmp_path: Path) -> None:
     assert (choice.start, choice.end) == (90, 100)
     done = faceprep("extract-video", "a.mp4", "out", "--start", "1:75", cwd=tmp_path)
     assert done.returncode == 2
-    assert "--start: expected seconds or HH:MM:SS, got '1:75'." in done.stderr.replace(
+    assert "--start: expected seconds or HH:MM:SS, found '1:75'." in done.stderr.replace(
         "'--start'", "--start"
     )

@@ -201,7 +201,7 @@ def test_move_makes_the_folder(tmp_path: Path) -> None:
 
 
 def test_guard_says_what_where_and_what_to_do() -> None:
-    line = r"^x: cannot write: Permission denied\. Check who may use it\.$"
+    line = r"^x: cannot write: Permission denied\. Check its permissions\.$"
     with pytest.raises(FaceprepError, match=line), os_errors.guard("write", "x"):
         raise PermissionError(13, "Permission denied")
     with (

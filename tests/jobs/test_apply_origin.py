@@ -119,7 +119,7 @@ def test_an_output_over_the_origin(strange: Path, tmp_path: Path) -> None:
 def test_without_a_terminal_it_needs_yes(strange: Path, tmp_path: Path) -> None:
     refused = faceprep("apply", strange, tmp_path / "out")
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr.endswith("Look at both sets; if that is meant, add --yes.\n")
+    assert refused.stderr.endswith("Look at both sets. If you mean this, add --yes.\n")
     assert refused.stderr.count("\n") == 1
     assert faceprep("apply", strange, tmp_path / "out", "--yes").returncode == 0
 

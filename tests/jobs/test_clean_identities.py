@@ -57,10 +57,10 @@ def test_planned_placed_and_undone(source: Path, tmp_path: Path) -> None:
     assert summary.details["angle_origin"] == "the rainbow" and summary.details["too_small"] == 1
     sentence = CleanIdentities().sentence(summary.details)
     assert (
-        "17 images of 3 identities: 4 moved, 0 dropped, 0 undecided, for more than 40 degrees"
+        "17 images of 3 identities: 4 moved, 0 dropped, 0 undecided, at more than 40 degrees"
         in sentence
     )
-    assert "1 identity of too few images dropped" in sentence
+    assert "1 identity with too few images dropped" in sentence
     assert set(images(tmp_path / "out")) == {
         *(f"red/{i}.png" for i in range(9)),
         *(f"red-2/blue{i}.png" for i in range(3)),

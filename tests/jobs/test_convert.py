@@ -177,7 +177,7 @@ def test_names_that_differ_in_the_suffix_alone_stay_two_images(tmp_path: Path) -
     ("options", "said"),
     [
         ({"shards": 0}, "--shards"),
-        ({"shards": 31}, "30 or fewer"),
+        ({"shards": 31}, "at most 30"),
         ({"shards": 2, "shard_size": 2}, "exclude each other"),
     ],
 )

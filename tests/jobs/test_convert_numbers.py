@@ -143,7 +143,7 @@ def test_a_label_that_is_not_the_identity_is_warned_of(
         output = convert(source, tmp_path / f"b{suffix}")
     assert len(rows(output)) == 3
     assert "2 images got another class number than in" in caplog.text
-    assert "(1 there, 2 here)" in caplog.text
+    assert "(2 instead of 1)" in caplog.text
 
 
 @pytest.fixture

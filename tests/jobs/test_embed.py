@@ -269,7 +269,7 @@ def test_a_place_whose_name_is_no_text_is_refused(crops: Path, tmp_path: Path, n
     folder.mkdir()
     (folder / "1.png").write_bytes((crops / NAMES[0]).read_bytes())
     with pytest.raises(
-        SourceError, match="this path cannot stand in a file of embeddings. Rename the folder"
+        SourceError, match="a file of embeddings cannot hold this path. Rename the folder"
     ):
         run(folder, tmp_path / "out.npz", net)
 

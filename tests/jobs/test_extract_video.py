@@ -215,7 +215,7 @@ def test_what_is_no_video_is_named_and_the_others_go_on(tmp_path: Path) -> None:
     assert (summary.ok, summary.failed) == (1, 4)
     told = (tmp_path / "out" / "failures.csv").read_text()
     assert not any(f"{name}: " in told for name, _ in named), "a reason repeats no path"
-    assert "no face in its 3 wanted frames, 2 with an unsure one" in told
+    assert "no face in its 3 wanted frames, 2 with a face below the minimum score" in told
     assert "no face in its 1 wanted frame\n" in told.replace("\r", "")
 
 

@@ -204,7 +204,7 @@ def test_options_that_cannot_be_meant(options: dict[str, Any], why: str) -> None
             "a.csv",
             {"shards": 13},
             OptionError,
-            "--shards: expected 12 or fewer, the images there are, found 13",
+            "--shards: expected at most 12, the number of training images, found 13",
         ),
         (
             "a.csv",

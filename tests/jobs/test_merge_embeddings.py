@@ -73,12 +73,12 @@ def test_embeddings_without_their_images(
     file = embed(source, tmp_path / "set.npz")
     source.rename(tmp_path / "elsewhere")
     summary = merge(file, tmp_path / "out")
-    assert "is not there: a plan only" in caplog.text
+    assert "is not there: only a plan is written" in caplog.text
     assert (summary.inputs, summary.outputs) == (9, 2)
     assert len(decided(tmp_path / "out")) == 4
     source.mkdir()
     merge(file, tmp_path / "other")
-    assert "has none of the images: a plan only" in caplog.text
+    assert "has none of the images: only a plan is written" in caplog.text
     with pytest.raises(OptionError, match="a second opinion needs the images"):
         merge(file, tmp_path / "second", second_opinion="brightness")
 
@@ -99,7 +99,7 @@ def test_embeddings_whose_identities_are_no_folders(
         embed(source, tmp_path / "set.npz", identities=[f"class {i}" for i in range(9)]),
         tmp_path / "out",
     )
-    assert "the identities of these embeddings are not those of the images" in caplog.text
+    assert "have other identities than these embeddings: only a plan is written" in caplog.text
     assert ("merge", "class 0", "class 1") not in {line[:3] for line in decided(tmp_path / "out")}
     assert set(results(tmp_path / "out")) == {"plan.jsonl", "likeness.jsonl"}
 

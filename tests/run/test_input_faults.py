@@ -95,7 +95,7 @@ def test_a_folder_that_cannot_be_listed_costs_itself(
     with locked(images / "locked", errno.EACCES):
         told = run(job, images, output)
     assert (told.failed, told.others) == (1, {"folder": {"unreadable": 1}})
-    reason = f"{images}/locked: cannot list: Permission denied. Check who may use it."
+    reason = f"{images}/locked: cannot list: Permission denied. Check its permissions."
     assert failures(told) == [[f"{images}/locked", "unreadable", reason]]
     with locked(images / "locked", errno.EIO):
         again = run(job, images, output)

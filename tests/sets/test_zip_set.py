@@ -139,7 +139,7 @@ def change(path: Path, at: int, data: bytes) -> None:
         (8, b"\1", "encrypted"),
         (10, b"\x0e", "compressed by method 14"),
         (20, b"\xff\xff\xff\x7f", "more than the file has"),
-        (24, b"\xff\xff\xff\x7f", "size is absurd"),
+        (24, b"\xff\xff\xff\x7f", "size is implausible"),
     ],
 )
 def test_members_that_are_refused(path: Path, at: int, data: bytes, problem: str) -> None:

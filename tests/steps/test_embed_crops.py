@@ -221,16 +221,16 @@ def test_other_shapes_are_fitted_and_told_once(
     outcomes, sink = shard(options, tmp_path, names, tmp_path / "out")
     assert [bool(outcome.reason) for outcome in outcomes] == [True, False, False]
     assert outcomes[0] == Outcome(
-        "wide.png", "ok", "60 × 112, of another shape than the template: fitted into it on black"
+        "wide.png", "ok", "60 × 112, not of the template's shape: letterboxed with black"
     )
     shard(options, tmp_path, names, tmp_path / "out", "1")
     vectors = load_parts(sink, ["0", "1"], Model()).vectors
     assert caplog.messages == [
-        "2 images are of another shape than arcface-112: fitted into it on black"
+        "2 images are not of the shape of arcface-112: letterboxed with black"
     ]
     load_parts(sink, ["1"], Model())
     assert caplog.messages[1:] == [
-        "1 image is of another shape than arcface-112: fitted into it on black"
+        "1 image is not of the shape of arcface-112: letterboxed with black"
     ]
     cells = vectors[0].reshape(3, 4, 4)
     assert (cells[:, 1:3] > 0.5).all() and (cells[:, [0, 3]] < 0).all(), "black above and below"

@@ -307,7 +307,7 @@ def test_sound_alone_is_no_video(tmp_path: Path) -> None:
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), "fltp", "mono")
         frame.sample_rate = 8000
         container.mux([*stream.encode(frame), *stream.encode()])
-    assert "a stream of pictures is missing; it holds audio" in message_of(path)
+    assert "it has no video stream; it holds audio" in message_of(path)
 
 
 def test_a_missing_file_a_folder_and_a_pipe(tmp_path: Path) -> None:

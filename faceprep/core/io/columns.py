@@ -1,4 +1,4 @@
-"""Columns of texts that need little memory: UTF-8 one after the other, and where each one ends.
+"""Columns of strings that need little memory: UTF-8 one after the other, and where each one ends.
 
 A named column is two files, NAME.text and NAME.ends, (n,) int64 little-endian. A packed one lies in
 files that have lost their name.
@@ -27,11 +27,11 @@ _PACKED = "texts"
 
 
 class Column(Sequence[str]):
-    """A sequence of texts that makes each of them when it is read; it equals a list of the same."""
+    """A sequence of strings, each made when it is read; it equals a list of the same strings."""
 
     @abstractmethod
     def read(self, start: int, stop: int) -> list[str]:
-        """Return the texts [start, stop)."""
+        """Return the strings [start, stop)."""
 
     @abstractmethod
     def read_one(self, at: int) -> str:
@@ -67,7 +67,7 @@ class Column(Sequence[str]):
 
 
 class StringColumn(Column):
-    """Texts that are given as bytes (m,) and the end of each text (n,)."""
+    """Strings that are given as bytes (m,) and the end of each string (n,)."""
 
     def __init__(self, text: Octets, ends: Ints) -> None:
         self._text, self._ends, self._bytes = text, ends, text.data
@@ -92,7 +92,7 @@ class StringColumn(Column):
 
 
 class DictionaryColumn(Column):
-    """Texts that are given as numbers (n,) of `names`.
+    """A dictionary-encoded column: numbers (n,) of `names`.
 
     >>> list(DictionaryColumn(["a", "b"], np.array([1, 1, 0])))
     ['b', 'b', 'a']
@@ -113,31 +113,31 @@ class DictionaryColumn(Column):
 
 
 class DictionaryEncoder:
-    """Texts that come again and again, numbered in the order of their first appearance."""
+    """A dictionary encoder: it numbers strings in the order of their first appearance."""
 
     def __init__(self) -> None:
         self._number_of: dict[str, int] = {}
         self._numbers = array("i")
 
     def add(self, texts: Iterable[str]) -> None:
-        """Append some texts."""
+        """Append some strings."""
         number_of = self._number_of
         self._numbers.extend(number_of.setdefault(text, len(number_of)) for text in texts)
 
     def column(self) -> DictionaryColumn:
-        """Return all texts."""
+        """Return all strings."""
         return DictionaryColumn(list(self._number_of), np.array(self._numbers, np.int32))
 
 
 class StringWriter:
-    """Writes a column to two open files, some texts at a time."""
+    """Writes a column to two open files, some strings at a time."""
 
     def __init__(self, text: BinaryIO, ends: BinaryIO) -> None:
         self._text, self._ends = text, ends
         self._end = 0
 
     def add(self, texts: Iterable[str]) -> None:
-        """Append texts."""
+        """Append strings."""
         encoded = [text.encode("utf-8", "surrogateescape") for text in texts]
         ends = np.cumsum([self._end, *map(len, encoded)], dtype="<i8")[1:]
         self._text.write(b"".join(encoded))
@@ -168,7 +168,7 @@ def create_strings(path: str | os.PathLike[str]) -> StringWriter:
 
 
 def save_strings(path: str | os.PathLike[str], texts: Sequence[str]) -> None:
-    """Write texts as the column NAME at `path`."""
+    """Write strings as the column NAME at `path`."""
     writer = create_strings(path)
     for start in range(0, len(texts), _BLOCK):
         writer.add(texts[start : start + _BLOCK])
@@ -176,7 +176,7 @@ def save_strings(path: str | os.PathLike[str], texts: Sequence[str]) -> None:
 
 
 def pack_strings(texts: Iterable[str]) -> StringColumn:
-    """Write texts to temporary files, and return them as one column.
+    """Write strings to temporary files, and return them as one column.
 
     >>> list(pack_strings(["a", "ü"]))
     ['a', 'ü']
@@ -191,9 +191,9 @@ def pack_strings(texts: Iterable[str]) -> StringColumn:
 
 
 def find_missing(texts: Iterable[str], others: Sequence[str]) -> Iterator[str]:
-    """Yield the texts that are not among `others`.
+    """Yield the strings that are not among `others`.
 
-    Texts are compared by hashes of 64 bits, in 8 bytes each: of 40 million, two different ones
+    Strings are compared by hashes of 64 bits, in 8 bytes each: of 40 million, two different ones
     are equal with a probability of 1 in 20,000.
 
     >>> list(find_missing(["a", "b"], ["b", "c"]))

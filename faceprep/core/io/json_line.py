@@ -56,7 +56,7 @@ def _check(value: Any) -> None:
     """Refuse what no table may hold, in `value` or in any part of it."""
     if isinstance(value, str):
         if found := _NO_NAME.search(value):
-            raise ValueError(f"a text holds the character {found[0]!r}")
+            raise ValueError(f"a string holds the character {found[0]!r}")
     elif isinstance(value, dict):
         for name, part in value.items():
             _check(name)

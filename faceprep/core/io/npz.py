@@ -255,7 +255,7 @@ def _read_header(member: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     try:
         shape, is_fortran, dtype = read(member)
     except (MemoryError, RecursionError, SyntaxError, TokenError) as error:  # parsed as Python
-        raise ValueError("its header is nested beyond all bounds") from error
+        raise ValueError("its header is nested too deeply") from error
     return tuple(map(int, shape)), is_fortran, dtype  # NumPy takes True for a length of 1
 
 

@@ -86,7 +86,7 @@ def _groups(
     with open_parquet(path) as file:
         for group in range(file.num_row_groups):
             table = file.read_row_group(group, columns=columns)
-            table.validate(full=True)  # texts may hold bytes that are not UTF-8
+            table.validate(full=True)  # strings may hold bytes that are not UTF-8
             yield table
 
 

@@ -94,7 +94,7 @@ def plan_source(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
         )
     if not is_text(f"{plan.place.root}{plan.place.prefix}{source.name}"):
         raise SourceError(
-            "this path cannot stand in a file of embeddings",
+            "a file of embeddings cannot hold this path",
             path=repr(os.fspath(source)),
             remedy="Rename the folder.",
         )
@@ -181,7 +181,7 @@ def _prefix(root: str, relative_to: Path | None) -> str:
         return _below(root)
     folder = full_path(relative_to)
     if not is_within(root, folder):
-        raise OptionError("--relative-to", expected=f"a folder that {root} lies in", found=folder)
+        raise OptionError("--relative-to", expected=f"a folder that holds {root}", found=folder)
     prefix = os.path.relpath(root, folder)
     return "" if prefix == "." else f"{prefix}/"
 

@@ -33,7 +33,7 @@ class PairWork:
     def write(self, tables: Sequence[Path], faces: FacesWriter, sink: Sink) -> str:
         """Write the crops of the pair among the rows of `tables`, and these rows.
 
-        Returns the reason if the video cannot be read again, else an empty text.
+        Returns the reason if the video cannot be read again, else an empty string.
         """
         found = [
             table["frame"].to_numpy()

@@ -142,7 +142,7 @@ def _faceless(facts: PieceFacts, n: int) -> str:
     if counts[NOT_MARKED]:
         return f"no face in its {wanted} is marked by a box of a .face file"
     n_unsure = counts[LOW_SCORE]
-    unsure = f", {n_unsure:,} with an unsure one" if n_unsure else ""
+    unsure = f", {n_unsure:,} with a face below the minimum score" if n_unsure else ""
     return f"no face in its {wanted}{unsure}"
 
 

@@ -76,7 +76,7 @@ def _place_rows(path: Path, data: Ijb, saved: Embeddings) -> _Embedded:
             vectors[number], sound[number] = saved.vectors[row], True
         row += 1
     if row < len(saved):
-        problem = "embeddings of other images than those of the set, or in another order"
+        problem = "not the embeddings of this set, or not in its order"
         raise SourceError(problem, path=path, where=f"row {row}", found=repr(saved.keys[row]))
     return _Embedded(vectors, sound, problems)
 

@@ -117,9 +117,9 @@ def log_notes(results: Iterable[Mapping[str, Any]], logged: set[str]) -> None:
 def _note_pairs(found: Judgement) -> list[str]:
     counts = {kind: sum(found.histogram[kind]) for kind in ("positive", "negative")}
     if not counts["negative"]:
-        return [f"{_ONE_CLASS}: every pair shows one person, so nothing can be accepted falsely"]
+        return [f"{_ONE_CLASS}: every pair shows one person, so no false accept is possible"]
     if not counts["positive"]:
-        return [f"{_ONE_CLASS}: no pair shows one person, so nothing can be found"]
+        return [f"{_ONE_CLASS}: no pair shows one person, so no true accept is possible"]
     if found.separable:
         return ["the pairs are separable: the threshold is the middle of the gap"]
     return []

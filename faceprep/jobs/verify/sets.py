@@ -172,7 +172,7 @@ def _find_people(listed: ListedSet) -> People:
     if listed.is_folder:
         folders = sorted({(root / name).parent for name in people.names})
         for folder in filter(ijb.is_ijb, folders):
-            problem = "holds IJB in a folder of its own"
+            problem = "has IJB in a folder below it"
             raise SourceError(problem, path=root, remedy=f"Name {folder}.")
     if people.names:
         return people

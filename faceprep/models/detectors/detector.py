@@ -265,7 +265,7 @@ class SizedDetector:
 
 
 def problem_of(image: object) -> str:
-    """Return the reason why `image` is not an image, or an empty text for an image.
+    """Return the reason why `image` is not an image, or an empty string for an image.
 
     >>> problem_of(np.zeros((4, 5), np.uint8))
     'expected height × width × 3 uint8 RGB, found shape (4, 5) uint8'

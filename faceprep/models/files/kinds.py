@@ -13,7 +13,7 @@ _CHECKPOINT = "mxnet"
 
 
 def find_file_kind(name: str) -> str:
-    """Return the kind in MODEL_FILES of the file or folder `name`, or an empty text.
+    """Return the kind in MODEL_FILES of the file or folder `name`, or an empty string.
 
     >>> find_file_kind("nets/r50.ONNX"), find_file_kind("model-r100,0")
     ('onnx', 'mxnet')

@@ -172,7 +172,7 @@ class Graph:
 class Reading(NamedTuple):
     """The preprocessing that a model's file states or its graph shows.
 
-    `stated` are mean, std, size and color as texts; empty if the file shows none. `origin` says
+    `stated` are mean, std, size and color as strings; empty if the file shows none. `origin` says
     where they are from. `doubt` is a scaling inside the graph that is not understood.
     """
 

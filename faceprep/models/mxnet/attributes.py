@@ -1,4 +1,4 @@
-"""Attributes of MXNet's operators: texts, read as the types that the operators declare."""
+"""Attributes of MXNet's operators: strings, read as the types that the operators declare."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class Attributes:
         ]
 
     def text(self, name: str, default: str = "") -> str:
-        """Return a text; `default` if it is missing."""
+        """Return a string; `default` if it is missing."""
         self._read.add(name)
         return self._texts.get(name, default)
 
     def choice(self, name: str, default: str, known: tuple[str, ...]) -> str:
-        """Return a text that is one of `known`. Raises SourceError."""
+        """Return a string that is one of `known`. Raises SourceError."""
         text = self.text(name, default)
         if text not in known:
             raise self.error(name, " or ".join(known), text)

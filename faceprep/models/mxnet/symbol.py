@@ -106,7 +106,7 @@ def _parse_attributes(attributes: Any, place: str) -> dict[str, str]:
         raise _error(place, "an object", type(attributes).__name__)
     for name, text in attributes.items():
         if not isinstance(text, str):
-            raise _error(place, f"a text as {name}", f"{text!r:.40}")
+            raise _error(place, f"a string as {name}", f"{text!r:.40}")
     return attributes
 
 

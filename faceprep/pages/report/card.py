@@ -115,7 +115,7 @@ def _count(numbers: Mapping[str, Any], crops: Crops) -> tuple[int, int]:
 
 
 def _header(account: Account, name: str, n_images: int) -> Iterator[str]:
-    """Yield the YAML header; JSON texts are YAML texts as well."""
+    """Yield the YAML header; JSON strings are YAML strings as well."""
     yield "---\n"
     yield f"pretty_name: {json.dumps(name)}\n"
     yield "license: other\nlicense_name: to-do\n"

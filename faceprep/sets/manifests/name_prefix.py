@@ -36,14 +36,12 @@ def find_prefix(images: ImageSet, form: Format, with_images: bool, relative_to: 
     if relative_to is not None:
         base = full_path(relative_to)
         if not is_within(prefix, base):
-            raise OptionError(
-                "--relative-to", expected=f"a folder that {prefix} lies in", found=base
-            )
+            raise OptionError("--relative-to", expected=f"a folder that holds {prefix}", found=base)
         prefix = os.path.relpath(prefix, base)
     prefix = "" if prefix == "." else f"{prefix}/"
     if not is_text(prefix) or (form.forbidden and form.forbidden.search(prefix)):
         raise SourceError(
-            "this path cannot stand in a manifest",
+            "a manifest cannot hold this path",
             path=repr(prefix),
             remedy="Rename the folder, or see --relative-to.",
         )

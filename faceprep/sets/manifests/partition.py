@@ -111,7 +111,7 @@ def cut(cutter: Cutter, output: Path, chosen: Selection, n_files: int) -> None:
     if n_files > chosen.train.size:
         raise OptionError(
             "--shards",
-            expected=f"{chosen.train.size} or fewer, the images there are",
+            expected=f"at most {chosen.train.size}, the number of training images",
             found=str(n_files),
         )
     cutter.add_split(TRAINING, output, chosen.train, n_files)

@@ -75,9 +75,9 @@ def _load_identities(path: Path, file: NpzFile) -> list[str]:
     if of_classes != shape or kind.kind not in "iuf":
         values = "text" if kind.kind in "US" else str(kind)
         raise SourceError(
-            f"{CLASSES} are not a number for each name",
+            f"{CLASSES} does not have one number for each name",
             path=path,
-            expected=f"numbers of shape {shape}, as the names have it",
+            expected=f"numbers of shape {shape}, like the names",
             found=f"{values} of shape {of_classes}",
             remedy=f"Number the classes; their names by number may be in {IDENTITIES}.",
         )

@@ -134,7 +134,7 @@ def _read_tar(path: Path) -> Iterator[NamedVector]:
 
 
 def _shown(vector: Reals) -> str:
-    return f"an array of shape {vector.shape} of {vector.dtype}"
+    return f"an array of shape {vector.shape} and type {vector.dtype}"
 
 
 def _bad(path: Path, number: int, expected: str, found: str) -> SourceError:

@@ -219,7 +219,7 @@ def _encode(values: tuple[Any, ...], strings: Strings) -> Span:
         and strings.word(values[1]) in ("latin1", "latin-1")
     ):
         return values[0]
-    raise NotAllowed("a text that is not encoded as latin1")
+    raise NotAllowed("text that is not encoded as latin1")
 
 
 def _bytes(values: tuple[Any, ...], strings: Strings) -> Span:

@@ -264,8 +264,8 @@ def _common_size(sizes: Counter[tuple[int, int]]) -> tuple[int, int]:
     shown = ", ".join(f"{n:,} of {height}x{width}" for (height, width), n in sizes.most_common(5))
     more = " …" if len(sizes) > 5 else ""
     log.warning(
-        "the images differ in size (h x w): %s%s; `property` says 0,0, and a trainer with batches "
-        "needs one size",
+        "the images differ in size (h x w): %s%s; `property` says 0,0, but a trainer "
+        "needs images of one size for its batches",
         shown,
         more,
     )

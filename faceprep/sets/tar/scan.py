@@ -61,7 +61,7 @@ class Members(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        """Return the names as texts."""
+        """Return the names as strings."""
         joined = b"\0".join(self.fields.view(f"S{self.fields.shape[1]}").ravel().tolist())
         names = joined.decode("utf-8", "surrogateescape").split("\0")[: len(self.fields)]
         for i, name in self.longer.items():

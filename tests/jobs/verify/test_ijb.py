@@ -119,7 +119,7 @@ def test_images_of_ijb_that_cannot_be_used(ijbc: tuple[Path, list[Face]], tmp_pa
     assert (left_out["IJB-C 1:N G1"], left_out["IJB-C 1:N G2"]) == (1 + 3, 0), (
         "it, and the probes of its person"
     )
-    with pytest.raises(SourceError, match="holds IJB in a folder of its own. Name .*/set."):
+    with pytest.raises(SourceError, match="has IJB in a folder below it. Name .*/set."):
         verify(tmp_path)
     shutil.rmtree(root / "loose_crop")
     with pytest.raises(

@@ -72,7 +72,7 @@ def test_json_of_any_form_is_one_line(nodes: list[Any], heads: Any) -> None:
         (b'{"nodes": [], "heads": []}', "heads: expected one output or more"),
         (b'{"nodes": [{"op": "null", "name": "\\ud800"}]}', "name of node 0: expected 1 to 1,024"),
         (b'{"nodes": [{"op": "a", "name": "b", "inputs": [[0, 0]]}]}', "from nodes before 0"),
-        (b'{"nodes": [{"op": "a", "name": "b", "attrs": {"c": 1}}]}', "a text as c, found 1"),
+        (b'{"nodes": [{"op": "a", "name": "b", "attrs": {"c": 1}}]}', "a string as c, found 1"),
         (b" " * (1 << 24) + b" ", "expected at most 16,777,216 bytes"),
     ],
 )
