@@ -32,7 +32,7 @@ def outliers(results: Results) -> str:
     return results.fill(
         "With two in five of AT&T's images put into the wrong identity, "
         f"`clean-identities` moved {{{_CLEANED} > move right, accepted > images}} images to\n"
-        f"their owner, and left {{{_CLEANED} > drop, undecided > images}} undecided.\n"
+        f"the right identity, and left {{{_CLEANED} > drop, undecided > images}} undecided.\n"
     )
 
 

@@ -14,7 +14,13 @@ START, END = "<!-- generated: tests/test_containers_page.py -->\n", "<!-- end --
 def table() -> str:
     """Return one row per container: suffixes, and what its writer can hold."""
     heads = ["kind", "suffix", "is read", "is written"]
-    heads += ["names of images", "names of identities", "images without one", "labels", "order"]
+    heads += [
+        "names of images",
+        "names of identities",
+        "images without an identity",
+        "labels",
+        "order",
+    ]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for kind, entry in registry.CONTAINERS.items():
         suffixes = " ".join(f"`{suffix}`" for suffix in entry.suffixes) or "a folder"

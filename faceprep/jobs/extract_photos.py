@@ -79,7 +79,7 @@ class ExtractPhotos(WritesCrops, FaceOptions, Job):
     select: str = option(
         "only",
         "Choose the faces to write if a photo has several: none (only; they go to DST_multi), the "
-        "largest, the one with the highest score, the one nearest to the center, or all.",
+        "largest, the one with the highest score, the one nearest to the centre, or all.",
         choices=_SELECTS,
     )
     fallback: str | None = option(

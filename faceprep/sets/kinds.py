@@ -1,7 +1,7 @@
 """The kind of a file or folder, by its name and its content.
 
 Several kinds share a suffix: a .parquet may be a list of images, images, vectors or a table. A kind
-of set is recognized by its container; all others, and lists of images, by `sniff`.
+of set is recognised by its container; all others, and lists of images, by `sniff`.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def describe_other_kind(path: Path) -> str:
 
 
 def sniff(path: Path) -> Content:
-    """Recognize a file by its suffix and the head of its content. Raises SourceError if damaged."""
+    """Recognise a file by its suffix and the head of its content. Raises SourceError if damaged."""
     from faceprep.video.reader import is_video_name
 
     suffix = path.suffix.lower()
@@ -209,7 +209,7 @@ _COLUMNS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset(["probe", "rank", "identity", "similarity"]), MATCHES),
     (frozenset(["embedder", "first", "second", "same", "similarity"]), PAIR_SCORES),
 )
-"""Columns by which a table in Parquet is recognized."""
+"""Columns by which a table in Parquet is recognised."""
 
 
 def _sniff_parquet(path: Path) -> Content:
@@ -251,7 +251,7 @@ _HEADERS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset(["input", "status", "reason"]), _FAILURES),
     *_COLUMNS[-2:],
 )
-"""Columns by which a table in CSV is recognized."""
+"""Columns by which a table in CSV is recognised."""
 
 
 def _sniff_csv(path: Path) -> Content:

@@ -1,4 +1,4 @@
-"""Kinds of files: each is recognized, and the wrong one is refused with both names."""
+"""Kinds of files: each is recognised, and the wrong one is refused with both names."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_an_unknown_content_is_named(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_a_set_is_recognized(name: str, tmp_path: Path) -> None:
+def test_a_set_is_recognised(name: str, tmp_path: Path) -> None:
     kind, write = SETS[name]
     write(tmp_path / name)
     assert describe_kind(tmp_path / name) == containers.kind_of(tmp_path / name) == kind

@@ -66,7 +66,7 @@ class VideoOptions(WritesCrops, FaceOptions):
     select: str = option(
         SCORE,
         "Choose the face to write if a frame has several: the one with the highest score, the "
-        "largest, the one nearest to the center, or the one that the .face file marks (given).",
+        "largest, the one nearest to the centre, or the one that the .face file marks (given).",
         choices=SELECTIONS,
     )
     by_track: bool = option(
