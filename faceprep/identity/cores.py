@@ -1,8 +1,8 @@
 """Cores: identities without the images that are far from their centre.
 
 The centre is robust: it starts from the nearer half of the images, so even two fifths of other
-people's images do not shift it. A core tells more about a person than all images of an identity:
-strays make its mean less like that of the same person elsewhere.
+people's images do not shift it. A core describes a person better than all images of an identity:
+outliers make the mean less similar to the same person elsewhere.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ _TURNS = 20
 _SAMPLE = 1 << 14
 _AT_ONCE = 1 << 12
 _FEWEST = 3
-"""The number of images from which an identity can have a stray."""
+"""The number of images from which an identity can have an outlier."""
 
 
 def gather_cores(vectors: Vectors, groups: Groups, bounds: Bounds, limit: float) -> Groups:
-    """Return `groups` without the strays of identities whose images are less alike than a match.
+    """Return `groups` without the outliers of identities whose images are less alike than a match.
 
-    Strays are images more than `limit` degrees from the centre. An identity keeps all its images if
-    its own are alike on average, if half of them or more are strays, or if the strays are alike:
-    then they may be a second person, and it is not clear which of the two it is.
+    Outliers are images more than `limit` degrees from the centre. An identity keeps all its images
+    if they are alike on average, if half of them or more are outliers, or if the outliers are
+    alike: then they may be a second person, and it is not clear which of the two it is.
     """
     totals = copy_array(groups.totals)
     doubtful = groups.likeness_within(groups.totals) < bounds.merge_from
     for group in np.flatnonzero(doubtful & (groups.totals[:, -1] >= _FEWEST)).tolist():
         rows = vectors.rows_of([group])
         angles = measure_angles(vectors, rows, limit, groups.is_unit)
-        strays = rows[angles > limit]
-        if not len(strays) or 2 * len(strays) >= len(rows):
+        outliers = rows[angles > limit]
+        if not len(outliers) or 2 * len(outliers) >= len(rows):
             continue
-        stray = gather_images(vectors, groups, strays).sum(axis=0)
-        if groups.likeness_within(stray[None])[0] < bounds.undecided_from:
-            totals[group] -= stray
+        total = gather_images(vectors, groups, outliers).sum(axis=0)
+        if groups.likeness_within(total[None])[0] < bounds.undecided_from:
+            totals[group] -= total
     return replace(groups, totals=totals)
 
 

@@ -232,7 +232,7 @@ class _Plan:
         """Yield the decisions on one identity: on the whole of it, or on some of its images."""
         first, last = np.searchsorted(self.identities.left, [group, group + 1]).tolist()
         if first == last:
-            yield from self._judge_strays(group)
+            yield from self._judge_single_images(group)
         elif self._agree(group, int(self.identities.right[first])):
             yield self._judge_whole(group, slice(first, last))
         else:
@@ -290,7 +290,7 @@ class _Plan:
             reason += f"; the images of {name} do not agree"
             yield self._drop_image(group, row, person, _Judged(score, reason, verdict))
 
-    def _judge_strays(self, group: int) -> Iterator[_Drop]:
+    def _judge_single_images(self, group: int) -> Iterator[_Drop]:
         """Yield decisions on the images that match somebody although the identity does not.
 
         One that is similar to the rest of its identity as well is left to a person.

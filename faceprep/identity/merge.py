@@ -1,11 +1,11 @@
 """Plans which identities to merge as one person, with evidence for each decision.
 
 Mean linkage is the default: the likeness of two identities is the mean over all pairs of their
-images, without those that are strays in their identity. A few similar images therefore do not join
+images, without the outliers of their identity. A few similar images therefore do not join
 two identities, and a few bad images do not separate them. It needs only the identities' mean
 vectors; images are compared only for the evidence of a decision.
 
-Blurry faces are all alike. A merge is undecided if both identities are about as similar to several
+Blurry faces all look alike. A merge is undecided if both identities are about as similar to several
 unrelated ones as to each other.
 
 Linkage `complete` takes the least similar pair. `single` takes the most similar pair, like the rule

@@ -35,15 +35,15 @@ _PERSON = 3
 """The number of similar images that make a person; two may be the same photo twice."""
 _SURE, _APART = 0.8, 0.1
 """Shares of the angle: an outlier is moved to a core within the first, if the next core is farther
-away by the second. On AT&T with 40 % wrong images, 98 % are moved so, and all rightly; of people
-who are not there, 3 % are moved."""
+away by the second. On AT&T with 40 % wrong images, 98 % are moved so, and all of these
+correctly; of people who are not in the set, 3 % are moved."""
 
 
 Hold = Callable[[Sequence[Decision]], list[Decision]]
 """A function that makes some decisions undecided, in the same order."""
 
 
-class Stray(NamedTuple):
+class Outliers(NamedTuple):
     """Similar images of one identity that are far from its centre.
 
     `angles` are their distances from the centre in degrees. `is_clear` is true if less than half of
@@ -90,26 +90,26 @@ def plan_cleaning(
     vectors = prepare(embeddings)
     groups = gather_groups(vectors)
     bounds = Bounds(embeddings.model.merge_from, embeddings.model.undecided_from)
-    strays = list(_find_strays(vectors, groups, bounds, limit, progress))
-    cores = _take_out(vectors, groups, strays)
-    images = _Plan(vectors, cores, bounds, limit, set(vectors.names)).judge_all(strays)
+    outliers = list(_find_outliers(vectors, groups, bounds, limit, progress))
+    cores = _take_out(vectors, groups, outliers)
+    images = _Plan(vectors, cores, bounds, limit, set(vectors.names)).judge_all(outliers)
     images = dict(zip(images, hold(list(images.values())), strict=True))
     return _drop_small(vectors, images, least_images)
 
 
-def _take_out(vectors: Vectors, groups: Groups, strays: Sequence[Stray]) -> Groups:
-    """Return the cores: identities without their strays, or whole where nothing would be left."""
+def _take_out(vectors: Vectors, groups: Groups, outliers: Sequence[Outliers]) -> Groups:
+    """Return the cores: identities without their outliers, or whole where nothing would be left."""
     totals = copy_array(groups.totals)
-    for stray in strays:
-        totals[stray.group] -= gather_images(vectors, groups, stray.rows).sum(axis=0)
+    for each in outliers:
+        totals[each.group] -= gather_images(vectors, groups, each.rows).sum(axis=0)
     is_empty = totals[:, -1] == 0
     totals[is_empty] = groups.totals[is_empty]
     return replace(groups, totals=totals)
 
 
-def _find_strays(
+def _find_outliers(
     vectors: Vectors, groups: Groups, bounds: Bounds, limit: float, progress: Progress | None
-) -> Iterator[Stray]:
+) -> Iterator[Outliers]:
     for group in range(len(vectors.names)):
         rows = vectors.rows_of([group])
         angles = measure_angles(vectors, rows, limit, groups.is_unit)
@@ -117,7 +117,7 @@ def _find_strays(
         is_clear = 2 * len(far) < len(rows)
         for alike in _group_alike(vectors, groups, rows[far], bounds):
             places = far[alike]
-            yield Stray(group, rows[places], angles[places], is_clear)
+            yield Outliers(group, rows[places], angles[places], is_clear)
         if progress:
             progress(group + 1, len(vectors.names))
 
@@ -137,9 +137,9 @@ def _group_alike(vectors: Vectors, groups: Groups, rows: Ints, bounds: Bounds) -
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """The set and its thresholds, with methods that turn strays into decisions.
+    """The set and its thresholds, with methods that turn groups of outliers into decisions.
 
-    `cores` are the identities without their strays. `names` are the names of identities in use.
+    `cores` are the identities without their outliers. `names` are the names of identities in use.
     """
 
     vectors: Vectors
@@ -148,20 +148,20 @@ class _Plan:
     limit: float
     names: set[str]
 
-    def judge_all(self, strays: Sequence[Stray]) -> dict[int, Decision]:
-        """Return one decision for each row of the strays, in order of the rows."""
+    def judge_all(self, outliers: Sequence[Outliers]) -> dict[int, Decision]:
+        """Return one decision for each row of the groups, in order of the rows."""
         judged: dict[int, Decision] = {}
-        for at in range(0, len(strays), _AT_ONCE):
-            block = strays[at : at + _AT_ONCE]
-            images = (gather_images(self.vectors, self.cores, stray.rows) for stray in block)
+        for at in range(0, len(outliers), _AT_ONCE):
+            block = outliers[at : at + _AT_ONCE]
+            images = (gather_images(self.vectors, self.cores, each.rows) for each in block)
             totals = np.stack([image_totals.sum(axis=0) for image_totals in images])
             nearest = find_nearest_groups(self.cores, totals, 3)
-            for number, stray in enumerate(block):
-                is_other = (nearest.left == number) & (nearest.right != stray.group)
+            for number, each in enumerate(block):
+                is_other = (nearest.left == number) & (nearest.right != each.group)
                 others, likeness = nearest.right[is_other], nearest.likeness[is_other]
                 matches = self.matches(totals[number], others[:2], likeness[:2])
-                decisions = self.judge(stray, totals[number], matches)
-                judged |= zip(stray.rows.tolist(), decisions, strict=True)
+                decisions = self.judge(each, totals[number], matches)
+                judged |= zip(each.rows.tolist(), decisions, strict=True)
         return dict(sorted(judged.items()))
 
     def matches(self, total: Doubles, others: Ints, likeness: Doubles) -> list[Match]:
@@ -173,11 +173,11 @@ class _Plan:
         found = map(Match, others.tolist(), likeness.tolist(), angles.tolist())
         return sorted(found, key=lambda match: (match.angle, match.group))
 
-    def judge(self, stray: Stray, total: Doubles, matches: Sequence[Match]) -> list[Decision]:
+    def judge(self, outliers: Outliers, total: Doubles, matches: Sequence[Match]) -> list[Decision]:
         """Decide for each row: move it to a matching identity or to a new one, or drop it."""
-        rest = np.setdiff1d(self.vectors.rows_of([stray.group]), stray.rows)
+        rest = np.setdiff1d(self.vectors.rows_of([outliers.group]), outliers.rows)
         verdict = UNDECIDED
-        if stray.is_clear:
+        if outliers.is_clear:
             verdict = ACCEPTED
         nearest = ""
         if matches:
@@ -189,13 +189,13 @@ class _Plan:
                     "from its centre"
                 )
                 target = self.vectors.rows_of([match.group])
-                return self.decide(stray, (MOVE, name, verdict), why, (target, rest))
+                return self.decide(outliers, (MOVE, name, verdict), why, (target, rest))
             nearest = f"; {name} is the nearest other identity, {match.likeness:.3f}"
             if match.likeness >= self.bounds.undecided_from or match.angle <= self.limit:
                 verdict = UNDECIDED
-        if len(stray.rows) == 1 or not len(rest):
-            return self.decide(stray, (DROP, "", verdict), nearest, (stray.rows[:0], rest))
-        return self.propose(stray, total, verdict, rest)
+        if len(outliers.rows) == 1 or not len(rest):
+            return self.decide(outliers, (DROP, "", verdict), nearest, (outliers.rows[:0], rest))
+        return self.propose(outliers, total, verdict, rest)
 
     def is_sure(self, matches: Sequence[Match]) -> bool:
         """Return whether the nearest core is that of the same person."""
@@ -205,20 +205,26 @@ class _Plan:
         is_alone = not others or others[0].angle - first.angle >= _APART * self.limit
         return first.angle <= _SURE * self.limit and is_alone
 
-    def propose(self, stray: Stray, total: Doubles, verdict: str, rest: Ints) -> list[Decision]:
+    def propose(
+        self, outliers: Outliers, total: Doubles, verdict: str, rest: Ints
+    ) -> list[Decision]:
         """Propose a new identity for a group of similar outliers."""
-        own = float(self.cores.mean_likeness(total[None], self.cores.totals[[stray.group]])[0])
-        if len(stray.rows) < _PERSON or own >= self.bounds.undecided_from:
+        own = float(self.cores.mean_likeness(total[None], self.cores.totals[[outliers.group]])[0])
+        if len(outliers.rows) < _PERSON or own >= self.bounds.undecided_from:
             verdict = UNDECIDED
         why = (
-            f"; one of {len(stray.rows)} that are alike, mean similarity {own:.3f} to the "
+            f"; one of {len(outliers.rows)} that are alike, mean similarity {own:.3f} to the "
             "rest: a second person"
         )
-        new = self.new_name(self.vectors.names[stray.group])
-        return self.decide(stray, (MOVE, new, verdict), why, (stray.rows, rest))
+        new = self.new_name(self.vectors.names[outliers.group])
+        return self.decide(outliers, (MOVE, new, verdict), why, (outliers.rows, rest))
 
     def decide(
-        self, stray: Stray, outcome: tuple[str, str, str], why: str, compared: tuple[Ints, Ints]
+        self,
+        outliers: Outliers,
+        outcome: tuple[str, str, str],
+        why: str,
+        compared: tuple[Ints, Ints],
     ) -> list[Decision]:
         """Make one decision for each row, with the angle as its score.
 
@@ -227,17 +233,17 @@ class _Plan:
         """
         action, into, verdict = outcome
         decisions = []
-        for row, angle in zip(stray.rows.tolist(), stray.angles.tolist(), strict=True):
-            key, reason = self.vectors.key(row), self.distance_reason(stray, angle) + why
+        for row, angle in zip(outliers.rows.tolist(), outliers.angles.tolist(), strict=True):
+            key, reason = self.vectors.key(row), self.distance_reason(outliers, angle) + why
             evidence = self.evidence(row, *compared)
             decisions.append(Decision(action, key, into, angle, reason, verdict, evidence))
         return decisions
 
-    def distance_reason(self, stray: Stray, angle: float) -> str:
+    def distance_reason(self, outliers: Outliers, angle: float) -> str:
         """Describe the distance from the centre for the reason of a decision."""
-        name = self.vectors.names[stray.group]
+        name = self.vectors.names[outliers.group]
         reason = f"{angle:.1f} degrees from the centre of {name}, more than {self.limit:g}"
-        if not stray.is_clear:
+        if not outliers.is_clear:
             reason += ", as are most of its images"
         return reason
 

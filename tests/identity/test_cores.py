@@ -1,4 +1,4 @@
-"""Cores leave out strays, and nothing where it is not clear who is a stray."""
+"""Cores leave out outliers, and nothing where it is not clear who is an outlier."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def strangers(n: int, first: int) -> np.ndarray:
     return np.concatenate([photos(person(first + at), 1, at, 0.95) for at in range(n)])
 
 
-def test_strays_are_left_out() -> None:
+def test_outliers_are_left_out() -> None:
     rows = np.concatenate([photos(person(1), 6, 1, 0.65), strangers(4, 50)])
     assert core_sizes({"a": rows}) == [6]
 
 
-def test_a_second_person_is_not_a_stray() -> None:
+def test_a_second_person_is_not_an_outlier() -> None:
     rows = np.concatenate([photos(person(1), 6, 1), photos(person(2), 4, 2)])
     assert core_sizes({"a": rows}) == [10]
 
@@ -58,7 +58,7 @@ def test_the_own_likeness_is_the_mean_of_all_pairs() -> None:
     assert found[0] == pytest.approx(table.mean(), abs=1e-6) and found[1] == -np.inf
 
 
-def test_identities_with_strays_are_merged_with_their_person() -> None:
+def test_identities_with_outliers_are_merged_with_their_person() -> None:
     noisy = np.concatenate([photos(person(1), 6, 1, 0.65), strangers(4, 50)])
     rows = {"a": noisy, "b": photos(person(1), 5, 3, 0.65), "c": photos(person(3), 5, 4)}
     decisions = plan_merges(folders(rows)).decisions

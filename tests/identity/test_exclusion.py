@@ -68,13 +68,13 @@ def test_two_people_of_the_other_set_in_one_folder_both_go() -> None:
     assert drops(found) == {f"a/{i}": "accepted" for i in range(6)} and found.n_shared == 2
 
 
-def test_a_single_stray_goes_and_its_hosts_stay() -> None:
+def test_a_single_match_is_dropped_and_its_identity_stays() -> None:
     mixed = np.concatenate([person(6, 12), person(1, 1)])
     found = plan_exclusion(people(a=mixed), OTHERS, BOUNDS)
     assert drops(found) == {"a/12": "accepted"}
 
 
-def test_a_stray_that_matches_its_folder_too_is_undecided() -> None:
+def test_an_image_that_matches_its_folder_too_is_undecided() -> None:
     middle = person(6, 1) + person(1, 1)
     mixed = np.concatenate([person(6, 12), middle])
     found = plan_exclusion(people(a=mixed), OTHERS, Bounds(0.5, 0.3))

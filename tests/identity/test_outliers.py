@@ -168,7 +168,7 @@ def test_what_cannot_be() -> None:
             plan_cleaning(folders({"a": photos(person(1), 1, 1)}), angle)
 
 
-def test_an_owner_with_strays_of_its_own_is_found_by_its_core() -> None:
+def test_an_owner_with_outliers_of_its_own_is_found_by_its_core() -> None:
     """Neither identity matches as a whole: two fifths of each are other people's."""
     strangers = [photos(person(at), 1, at, 0.95) for at in range(30, 38)]
     rows = {
