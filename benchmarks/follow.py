@@ -121,12 +121,12 @@ def look(options: ExtractVideo, images: list[Pixels]) -> list[Found]:
 
 def see(path: Path, options: ExtractVideo) -> Seen:
     frames = [frame.pixels for frame in read_frames(path)]
-    follower = options.follower(options.finders())
-    assert follower is not None
+    tracker = options.tracker(options.finders())
+    assert tracker is not None
     followed: list[Found] = []
     for start in range(0, len(frames), CHUNK):
         numbered = [Numbered(n, frames[n]) for n in range(start, min(start + CHUNK, len(frames)))]
-        followed += [found for found, _ in follower.find(numbered, Trail(), options.most, 0)]
+        followed += [found for found, _ in tracker.find(numbered, Trail(), options.most, 0)]
     return Seen(frames, look(options, frames), followed)
 
 

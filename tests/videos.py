@@ -86,19 +86,19 @@ class PatchDetector:
         )
 
 
-class PatchLook:
-    """Looks for the patches of `draw` that overlap the expected boxes; counts its looks."""
+class PatchSearch:
+    """Searches for the patches of `draw` that overlap the expected boxes; counts its searches."""
 
     fingerprint = "near patches"
 
     def __init__(self) -> None:
-        self.n_looks = 0
+        self.n_searches = 0
 
     def is_cheaper(self, size: tuple[int, int], boxes: Doubles) -> bool:
         return len(boxes) < CROWD
 
-    def look(self, images: Sequence[Pixels], places: Rows, boxes: Doubles) -> Seen:
-        self.n_looks += len(boxes)
+    def search(self, images: Sequence[Pixels], places: Rows, boxes: Doubles) -> Seen:
+        self.n_searches += len(boxes)
         seen = Seen(np.zeros((len(boxes), 4)), np.zeros((len(boxes), 5, 2)), np.zeros(len(boxes)))
         for row, (place, box) in enumerate(zip(places.tolist(), boxes, strict=True)):
             (found,) = PatchDetector().detect([images[place]])
@@ -117,8 +117,8 @@ class PatchVideo(ExtractVideo):
     def finder(self, detector: str | None = None) -> FaceFinder:
         return FaceFinder(SizedDetector(PatchDetector()), self.min_score)
 
-    def look(self) -> PatchLook:
-        return PatchLook()
+    def local_search(self) -> PatchSearch:
+        return PatchSearch()
 
 
 def extract(

@@ -1,4 +1,4 @@
-"""The faces that are followed through a segment of a video, from frame to frame.
+"""The faces that are tracked through a segment of a video, from frame to frame.
 
 The faces of several segments are joined for one step, because calls of NumPy cost the same for one
 face as for many.
@@ -26,11 +26,11 @@ _MAX_SCALE = float(np.log(1.4))
 _NEW_SIZE = 0.3
 """Share of the size in a frame that is taken over; the rest is that of the frames before."""
 _OVERLAP = 0.4
-"""Overlap of two followed faces above which they may be one."""
+"""Overlap of two tracked faces above which they may be one."""
 _SURE = 0.65
-"""Minimum score of a look at a face whose landmarks no refiner placed."""
+"""Minimum score of a search for a face whose landmarks no refiner placed."""
 _DOUBTED = 0.9
-"""Score of O-Net below which it need not look at the face again before the next full look."""
+"""Score of O-Net below which it does not run on the face before the next full detection."""
 _TINY = 1e-9
 
 
@@ -82,23 +82,23 @@ class Boxes:
 
 @dataclass
 class Answers:
-    """What is known of n followed faces in the next frame."""
+    """The facts about n tracked faces in the next frame."""
 
     landmarks: Doubles
-    """(n, 5, 2): those expected, until a look or a refiner places them."""
+    """(n, 5, 2): those expected, until a search or a refiner places them."""
     refiners: Numbers
     """(n,) names."""
     onet_scores: Floats
     scores: Doubles
-    """(n,) scores of the looks at faces; 1 without a look."""
+    """(n,) scores of the searches for faces; 1 without a search."""
     seen: Boxes
     """Boxes that the refiner saw, NaN where it saw none."""
-    looked: Boxes
-    """Boxes of the looks, NaN without one."""
+    searched: Boxes
+    """Boxes that a search found, NaN without one."""
 
     @staticmethod
     def expect(faces: Faces) -> Answers:
-        """Return the answers before any look, with the expected landmarks."""
+        """Return the answers before any search, with the expected landmarks."""
         n = len(faces)
         onet_scores = np.full(n, np.nan, np.float32)
         points = faces.landmarks.astype(np.float64)
@@ -106,14 +106,14 @@ class Answers:
         return Answers(points, names_of((), n), onet_scores, np.ones(n), *unknown)
 
     def take_over(self, rows: Rows, refined: Refined) -> None:
-        """Take over what the refiner says of the faces `rows`."""
+        """Take over the refined faces `rows`."""
         self.landmarks[rows] = refined.faces.landmarks
         self.refiners[rows] = refined.refiners
         self.onet_scores[rows] = refined.onet_scores
         self.seen.put(rows, Boxes.of(refined.seen))
 
     def are_sure(self) -> Bools:
-        """Return which landmarks (n,) are sound, and a look or a refiner sure of the face."""
+        """Return which landmarks (n,) are sound, with a search or a refiner sure of the face."""
         return are_sure(self.landmarks, self.refiners, self.scores)
 
     def unrefined(self) -> Rows:
@@ -122,23 +122,23 @@ class Answers:
 
 
 @dataclass
-class Followed:
-    """Followed faces, as they were in the last frame of their segment."""
+class TrackedFaces:
+    """Tracked faces, as they were in the last frame of their segment."""
 
     numbers: Ints
     """(n,) numbers of that frame."""
     first: Boxes
-    """Boxes in the last full look."""
+    """Boxes in the last full detection."""
     first_landmarks: Doubles
-    """(n, 5, 2) in the last full look."""
+    """(n, 5, 2) in the last full detection."""
     scores: Floats
-    """(n,) scores in the last full look."""
+    """(n,) scores in the last full detection."""
     landmarks: Doubles
     """(n, 5, 2)"""
     boxes: Boxes
     """Boxes with smoothed sizes."""
     motions: Doubles
-    """(n, 2) pixels a frame."""
+    """(n, 2) pixels per frame."""
     refiners: Numbers
     """(n,) names."""
     onet_scores: Floats
@@ -147,8 +147,8 @@ class Followed:
     """Boxes of the detector relative to those that the refiner saw, NaN where it saw none."""
 
     @staticmethod
-    def begin(number: int, found: Found) -> Followed:
-        """Return the faces of a full look at frame `number`."""
+    def begin(number: int, found: Found) -> TrackedFaces:
+        """Return the faces of a full detection on frame `number`."""
         n, boxes = len(found.faces), Boxes.of(found.faces.boxes)
         seen, landmarks = Boxes.unknown(n), found.faces.landmarks.astype(np.float64)
         if found.seen is not None:
@@ -156,7 +156,7 @@ class Followed:
         onet_scores = np.full(n, np.nan, np.float32)
         if found.onet_scores is not None:
             onet_scores = found.onet_scores
-        return Followed(
+        return TrackedFaces(
             np.full(n, number),
             first=boxes,
             first_landmarks=landmarks,
@@ -170,18 +170,18 @@ class Followed:
         )
 
     @staticmethod
-    def join(parts: Sequence[Followed]) -> Followed:
+    def join(parts: Sequence[TrackedFaces]) -> TrackedFaces:
         """Join the faces of several segments, in that order."""
-        return Followed(*(_join(each) for each in zip(*map(_arrays, parts), strict=True)))
+        return TrackedFaces(*(_join(each) for each in zip(*map(_arrays, parts), strict=True)))
 
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def __getitem__(self, rows: slice) -> Followed:
-        return Followed(*(each[rows] for each in _arrays(self)))
+    def __getitem__(self, rows: slice) -> TrackedFaces:
+        return TrackedFaces(*(each[rows] for each in _arrays(self)))
 
     def turned_away(self) -> Bools:
-        """Return the faces (n,) of which O-Net was far from sure: it need not look again."""
+        """Return the faces (n,) of which O-Net was far from sure: it need not run again."""
         is_doubted: Bools = ~(self.onet_scores >= _DOUBTED)
         return is_doubted & np.equal(self.refiners, RETINAFACE)
 
@@ -191,14 +191,14 @@ class Followed:
         boxes = Boxes(self.boxes.centres + shift, self.boxes.sizes)
         return make_faces(boxes, self.landmarks + shift[:, None], self.scores)
 
-    def follow(self, numbers: Ints, answers: Answers) -> tuple[Followed, Bools]:
+    def advance(self, numbers: Ints, answers: Answers) -> tuple[TrackedFaces, Bools]:
         """Return the faces in the frames `numbers` (n,), and which of them may be lost."""
         found = self._place(answers)
         change = np.abs(np.log(found.sizes / self.boxes.sizes)).max(axis=1, initial=0)
         boxes = Boxes(found.centres, (1 - _NEW_SIZE) * self.boxes.sizes + _NEW_SIZE * found.sizes)
         moved = (boxes.centres - self.boxes.centres) / (numbers - self.numbers)[:, None]
         is_new = ~np.isnan(answers.onet_scores)
-        followed = Followed(
+        tracked = TrackedFaces(
             numbers,
             first=self.first,
             first_landmarks=self.first_landmarks,
@@ -210,25 +210,25 @@ class Followed:
             onet_scores=np.where(is_new, answers.onet_scores, self.onet_scores),
             detected=self.detected,
         )
-        return followed, ~answers.are_sure() | (change > _MAX_SCALE)
+        return tracked, ~answers.are_sure() | (change > _MAX_SCALE)
 
     def faces(self) -> Faces:
-        """Return the faces with the scores of the last full look."""
+        """Return the faces with the scores of the last full detection."""
         return make_faces(self.boxes, self.landmarks, self.scores)
 
     def _place(self, answers: Answers) -> Boxes:
         """Return the boxes as the detector would draw them.
 
-        They come from those that the refiner saw, else from the looks, else from the landmarks.
+        They come from those that the refiner saw, else from the search, else from the landmarks.
         """
         boxes = self.detected.placed_on(answers.seen)
-        for others in (answers.looked, self._carry(answers.landmarks)):
+        for others in (answers.searched, self._carry(answers.landmarks)):
             rows = np.flatnonzero(np.isnan(boxes.sizes).any(axis=1))
             boxes.put(rows, others[rows])
         return boxes
 
     def _carry(self, landmarks: Doubles) -> Boxes:
-        """Return the boxes of the last full look, carried along by the landmarks."""
+        """Return the boxes of the last full detection, carried along by the landmarks."""
         boxes, before = self.first, self.first_landmarks
         scales = (_spread(landmarks) / np.maximum(_spread(before), _TINY))[:, None]
         shifts = (boxes.centres - before.mean(axis=1)) * scales
@@ -237,12 +237,12 @@ class Followed:
 
 @dataclass
 class Trail:
-    """What is passed on from frame to frame in a segment."""
+    """The state that is passed on from frame to frame in a segment."""
 
     cuts: SceneCuts = field(default_factory=SceneCuts)
     detector: str = ""
-    followed: Followed | None = None
-    """None: no face is followed until the next full look."""
+    tracked: TrackedFaces | None = None
+    """None: no face is tracked until the next full detection."""
 
 
 def make_faces(boxes: Boxes, landmarks: Doubles, scores: Floats) -> Faces:
@@ -252,14 +252,14 @@ def make_faces(boxes: Boxes, landmarks: Doubles, scores: Floats) -> Faces:
 
 
 def names_of(refiners: Sequence[str] | None, n: int) -> Numbers:
-    """Return the names (n,) of refiners, empty ones where there was no second look."""
+    """Return the names (n,) of refiners, empty ones without refinement."""
     return np.array(refiners or [NONE] * n, object)
 
 
 def are_sure(landmarks: Doubles, refiners: Numbers, scores: Doubles) -> Bools:
-    """Return which faces (n,) are sure, by the scores (n,) of looks and the names (n,) of refiners.
+    """Return which faces (n,) are sure, by scores (n,) of searches and names (n,) of refiners.
 
-    Their landmarks (n, 5, 2) are sound, and either a refiner placed them or the look was sure.
+    Their landmarks (n, 5, 2) are sound, and either a refiner placed them or the search was sure.
     """
     is_seen: Bools = (scores >= _SURE) | (refiners != NONE)
     return are_sound(landmarks) & is_seen
@@ -276,7 +276,7 @@ def are_apart(boxes: Boxes, places: Rows) -> Bools:
 
 
 def _spread(landmarks: Doubles) -> Doubles:
-    """Return the root mean square distance (n,) of landmarks (n, 5, 2) from their middle."""
+    """Return the root mean square distance (n,) of landmarks (n, 5, 2) from their mean."""
     offsets = landmarks - landmarks.mean(axis=1, keepdims=True)
     spread: Doubles = np.sqrt((offsets**2).sum(axis=2).mean(axis=1))
     return spread

@@ -1,4 +1,4 @@
-"""Faces followed between full looks: the same faces, and a full look wherever one may be lost."""
+"""Faces tracked between full detections: the same faces, detected anew where one may be lost."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from faceprep.core.faces import Faces
 from faceprep.core.turns import turn_image
 from faceprep.models.detectors.detector import SizedDetector
 from faceprep.steps.find_faces import FaceFinder
-from faceprep.steps.follow_faces import FaceFollower, Numbered
+from faceprep.steps.follow_faces import FaceTracker, Numbered
 from faceprep.steps.found import Found
 from faceprep.steps.trail import Trail
-from tests.videos import CROWD, GROUND, RED, SIZE, PatchDetector, PatchLook, draw
+from tests.videos import CROWD, GROUND, RED, SIZE, PatchDetector, PatchSearch, draw
 
 EVERY = 5
 
@@ -37,14 +37,14 @@ def numbered(frames: Sequence[Pixels], first: int = 0) -> list[Numbered]:
     return [Numbered(first + place, pixels) for place, pixels in enumerate(frames)]
 
 
-def follow(
+def track(
     frames: Sequence[Numbered], most: int | None = None, turn: int = 0, min_face: int = 0
 ) -> tuple[list[Found], list[int]]:
-    """Return what is found, and the numbers of the frames with a full look."""
+    """Return what is found, and the numbers of the frames with full detection."""
     detector = Counted()
     finders = [FaceFinder(SizedDetector(detector), 0.8)]
-    follower = FaceFollower(finders, PatchLook(), EVERY, min_face)
-    found = [each for each, _ in follower.find(frames, Trail(), most, turn)]
+    tracker = FaceTracker(finders, PatchSearch(), EVERY, min_face)
+    found = [each for each, _ in tracker.find(frames, Trail(), most, turn)]
     pairs = zip(frames, found, strict=True)
     full = [frame.number for frame, each in pairs if not each.is_followed]
     assert detector.n_seen >= len(full)
@@ -67,9 +67,9 @@ def same(one: Found, other: Found) -> bool:
     )
 
 
-def test_faces_are_those_of_full_looks() -> None:
+def test_tracked_faces_are_those_of_full_detection() -> None:
     frames = list(draw("R" * 17))
-    found, full = follow(numbered(frames))
+    found, full = track(numbered(frames))
     assert full == [0, 5, 10, 15]
     for each, expected in zip(found, PatchDetector().detect(frames), strict=True):
         assert np.abs(each.faces.boxes - expected.boxes).max() < 1
@@ -79,8 +79,8 @@ def test_faces_are_those_of_full_looks() -> None:
 @pytest.mark.parametrize("turn", [90, 180, 270])
 def test_a_turned_video_gives_the_same_faces(turn: int) -> None:
     frames = list(draw("r" * 8))
-    plain, _ = follow(numbered(frames))
-    found, full = follow(numbered([turn_image(each, -turn % 360) for each in frames]), turn=turn)
+    plain, _ = track(numbered(frames))
+    found, full = track(numbered([turn_image(each, -turn % 360) for each in frames]), turn=turn)
     assert full == [0, 5] and all(each.turn == turn for each in found)
     for one, other in zip(plain, found, strict=True):
         sizes = [np.ptp(each.faces.boxes.reshape(2, 2), axis=0) for each in (one, other)]
@@ -88,66 +88,66 @@ def test_a_turned_video_gives_the_same_faces(turn: int) -> None:
 
 
 def test_segments_begin_at_multiples() -> None:
-    _, full = follow(numbered(list(draw("r" * 9)), first=3))
+    _, full = track(numbered(list(draw("r" * 9)), first=3))
     assert full == [3, 5, 10]
     frames = [each for each in numbered(list(draw("r" * 20))) if each.number % 7 == 0]
-    assert follow(frames)[1] == [0, 7, 14]
+    assert track(frames)[1] == [0, 7, 14]
 
 
-def test_a_frame_without_a_face_gets_a_full_look() -> None:
-    found, full = follow(numbered(list(draw("..r.rbbrrr"))))
+def test_a_frame_without_a_face_gets_full_detection() -> None:
+    found, full = track(numbered(list(draw("..r.rbbrrr"))))
     assert full == [0, 1, 2, 3, 4, 5, 6, 7]
     assert [each.status for each in found[:7]] == [
         *("no_face", "no_face", "ok", "no_face", "ok", "low_score", "low_score")
     ]
 
 
-def test_a_lost_face_gets_a_full_look() -> None:
+def test_a_lost_face_gets_full_detection() -> None:
     both = squares((20, 60), (200, 100))
-    found, full = follow(numbered([both, both, squares((20, 60)), squares((20, 60))]))
+    found, full = track(numbered([both, both, squares((20, 60)), squares((20, 60))]))
     assert full == [0, 2]
     assert [len(each.faces) for each in found] == [2, 2, 1, 1]
 
 
-def test_new_faces_appear_at_the_next_full_look() -> None:
+def test_new_faces_appear_at_the_next_full_detection() -> None:
     both, one = squares((20, 60), (200, 100)), squares((20, 60))
-    found, _ = follow(numbered([one, one, both, both, both, both]))
+    found, _ = track(numbered([one, one, both, both, both, both]))
     assert [len(each.faces) for each in found] == [1, 1, 1, 1, 1, 2]
 
 
-def test_a_cut_gets_a_full_look() -> None:
+def test_a_cut_gets_full_detection() -> None:
     one = squares((20, 60), side=60)
     other = squares((20, 60), side=60)
     other[:, 100:] = 255 - other[:, 100:]
-    _, full = follow(numbered([one, one, other, other]))
+    _, full = track(numbered([one, one, other, other]))
     assert full == [0, 2]
 
 
-def test_a_face_that_changes_its_size_at_once_gets_a_full_look() -> None:
+def test_a_face_that_changes_its_size_at_once_gets_full_detection() -> None:
     small, large = squares((60, 60), side=40), squares((50, 50), side=60)
-    assert follow(numbered([small, small, large, large]))[1] == [0, 2]
+    assert track(numbered([small, small, large, large]))[1] == [0, 2]
 
 
-def test_faces_that_may_be_one_get_a_full_look() -> None:
+def test_faces_that_may_be_one_get_full_detection() -> None:
     apart, near = squares((60, 60), (110, 60)), squares((80, 60), (101, 60))
-    _, full = follow(numbered([apart, near]))
+    _, full = track(numbered([apart, near]))
     assert full == [0, 1]
 
 
-def test_a_crowd_gets_full_looks() -> None:
+def test_a_crowd_gets_full_detection() -> None:
     many = squares(*((20 + 60 * place, 60) for place in range(CROWD)))
-    assert follow(numbered([many] * 4))[1] == [0, 1, 2, 3]
+    assert track(numbered([many] * 4))[1] == [0, 1, 2, 3]
 
 
-def test_a_face_that_becomes_too_small_gets_a_full_look() -> None:
+def test_a_face_that_becomes_too_small_gets_full_detection() -> None:
     sides = (50, 47, 44, 41, 38)
     frames = numbered([squares((60, 60), side=side) for side in sides])
-    assert follow(frames)[1] == [0]
-    assert follow(frames, min_face=44)[1] == [0, 4]
+    assert track(frames)[1] == [0]
+    assert track(frames, min_face=44)[1] == [0, 4]
 
 
-def test_one_face_is_followed_of_several() -> None:
-    found, full = follow(numbered(list(draw("R" * 6))), most=1)
+def test_one_face_of_several_is_tracked() -> None:
+    found, full = track(numbered(list(draw("R" * 6))), most=1)
     assert full == [0, 5]
     assert [len(each.faces) for each in found] == [2, 1, 1, 1, 1, 2]
     assert all(each.faces.scores[0] == found[0].faces.scores[0] for each in found)
@@ -157,12 +157,12 @@ def test_one_face_is_followed_of_several() -> None:
 @given(cuts=st.sets(st.integers(1, 23)), letters=st.text("rrrR.b", min_size=24, max_size=24))
 def test_the_result_does_not_depend_on_chunks(cuts: set[int], letters: str) -> None:
     frames = numbered(list(draw(letters)))
-    whole, _ = follow(frames)
-    follower = FaceFollower([FaceFinder(SizedDetector(PatchDetector()), 0.8)], PatchLook(), EVERY)
+    whole, _ = track(frames)
+    tracker = FaceTracker([FaceFinder(SizedDetector(PatchDetector()), 0.8)], PatchSearch(), EVERY)
     trail, found = Trail(), list[Found]()
     edges = sorted({0, len(frames), *cuts, *range(0, len(frames), EVERY)})
     for first, stop in zip(edges, edges[1:], strict=False):
         if first % EVERY == 0:
             trail = Trail()
-        found += [each for each, _ in follower.find(frames[first:stop], trail, None, 0)]
+        found += [each for each, _ in tracker.find(frames[first:stop], trail, None, 0)]
     assert all(same(*pair) for pair in zip(whole, found, strict=True))

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from faceprep.core.errors import OptionError
 from faceprep.core.options import Values, option
 from faceprep.jobs.extract_video.selection import SCORE, SELECTIONS
-from faceprep.models.refine.follow import open_follow_look
+from faceprep.models.refine.follow import open_square_search
 from faceprep.steps.crop_options import WritesCrops, format_option, quality_option
 from faceprep.steps.embed_options import EmbedOptions
 from faceprep.steps.find_faces import FaceFinder, FaceOptions
-from faceprep.steps.follow_faces import FaceFollower, Look
+from faceprep.steps.follow_faces import FaceTracker, LocalSearch
 from faceprep.steps.model_names import DETECTORS, EMBEDDERS
 from faceprep.video.sampling import FrameChoice, parse_frames
 from faceprep.video.siw_boxes import FILLS
@@ -144,7 +144,7 @@ class VideoOptions(WritesCrops, FaceOptions):
         return EmbedOptions(self.track_embedder, self.device, self.require_gpu, crops=self.template)
 
     def segment(self) -> int:
-        """Return the frames from one look at the whole frame to the next. Raises OptionError."""
+        """Return the number of frames from one full detection to the next. Raises OptionError."""
         every = self.detect_every
         if every is None:
             return 1
@@ -158,19 +158,19 @@ class VideoOptions(WritesCrops, FaceOptions):
             )
         return int(every)
 
-    def follower(self, finders: Sequence[FaceFinder]) -> FaceFollower | None:
-        """Return the follower of faces between looks of `finders`; None without --detect-every.
+    def tracker(self, finders: Sequence[FaceFinder]) -> FaceTracker | None:
+        """Return the tracker between full detections by `finders`; None without --detect-every.
 
         Raises FaceprepError.
         """
         if self.segment() == 1:
             return None
-        return FaceFollower(finders, self.look(), self.segment(), self.min_face)
+        return FaceTracker(finders, self.local_search(), self.segment(), self.min_face)
 
-    def look(self) -> Look:
-        """Return the look at a followed face; it is opened once. Raises FaceprepError."""
+    def local_search(self) -> LocalSearch:
+        """Return the search around a tracked face; it is opened once. Raises FaceprepError."""
         spec = replace(self.spec(), threads=self.detector_threads())
-        return open_follow_look(spec.runtime(), self.det_size)
+        return open_square_search(spec.runtime(), self.det_size)
 
     def detector_threads(self) -> int:
         """Return one thread: frames are detected in parallel, so no core waits for another."""

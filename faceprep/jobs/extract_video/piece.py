@@ -47,7 +47,7 @@ class Piece(NamedTuple):
     """The work on one piece: the frames of `span`, or all of a video that is one piece.
 
     `index_name` names the file with the index of a video of several pieces in the scratch folder.
-    `turn` is that of all frames; None lets the only piece of a video find it.
+    `turn` is the turn of all frames; None lets the only piece of a video find it.
     """
 
     video: Video
@@ -139,7 +139,7 @@ class _PieceWork:
         self._video = piece.video
         self._cutter = FrameCutter(options, root, piece.video)
         self._finders = options.finders(options.fallback)
-        self._follower = options.follower(self._finders)
+        self._tracker = options.tracker(self._finders)
         self._turn = piece.turn
 
     def run(self, scratch: Path) -> Iterator[Extracted]:
@@ -201,8 +201,8 @@ class _PieceWork:
         choice = within(self._choice, self._piece.span)
         frames = reader.frames(choice)
         chunks = cut_chunks(frames)
-        if self._follower is not None:
-            chunks = cut_segments(frames, self._follower.every, n_threads)
+        if self._tracker is not None:
+            chunks = cut_segments(frames, self._tracker.every, n_threads)
         with closing(map_ahead(self._extract, chunks, n_threads, n_threads)) as extracted:
             for chunk in extracted:
                 yield from chunk
@@ -218,12 +218,12 @@ class _PieceWork:
         options = self._options
         is_first_kept = options.select == SCORE and not options.by_track
         most = options.most if is_first_kept else None
-        if self._follower is None:
+        if self._tracker is None:
             images = [frame.pixels for frame in chunk.frames]
             return find_with(self._finders, images, most, self._turn)
         numbered = [Numbered(frame.number, frame.pixels) for frame in chunk.frames]
         with chunk.trail() as trail:
-            return self._follower.find(numbered, trail, most, self._turn or 0)
+            return self._tracker.find(numbered, trail, most, self._turn or 0)
 
     def _keep(self, frame: Frame, found: Found, detector: str) -> Extracted:
         """Return the files and the rows of one frame."""
@@ -261,7 +261,7 @@ class _PieceWork:
 
 
 def pack_crops(thumb: Octets, crops: Sequence[bytes]) -> bytes:
-    """Encode what CROPS_PART keeps of one decoded frame: the thumb, then lengths and crops."""
+    """Encode what CROPS_PART keeps of one decoded frame: the thumbnail, then lengths and crops."""
     parts = [thumb.tobytes()]
     for data in crops:
         parts += [len(data).to_bytes(8, "little"), data]

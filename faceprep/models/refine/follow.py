@@ -1,8 +1,7 @@
-"""Looks for faces where they are expected: on a small square in place of the whole frame.
+"""Searches for faces where they are expected: on a small square instead of the whole frame.
 
-A square has the scale and the sampling of the look at the whole frame, and its pixels lie in the
-same cells of the network. The same face gets nearly the same box and score as there, in a tenth of
-the time.
+A square has the scale and the sampling of full detection, and its pixels lie in the same cells of
+the network. A face gets nearly the same box and score as in full detection, in a tenth of the time.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from faceprep.models.refine.squares import Squares, cut_squares
 _VERSION = 4
 """Increase it when the same weights give other faces."""
 _SMALL, _LARGE, _WIDE = 96, 144, 192
-"""Sides in pixels of the square of a small face, of a large one, and of the second look."""
+"""Sides in pixels of the square of a small face, of a large one, and of the second search."""
 _FILL = 0.8
 """Share of a square that a face fills at most; larger faces are shrunk."""
 _CELL = 16
@@ -32,19 +31,19 @@ _LEAST = 16.0
 _LARGEST_SIZE = 640
 """Detection size at which large faces are found."""
 _MIN_SCORE, _SURE = 0.5, 0.8
-"""Score below which there is no face, and below which a wider look follows."""
+"""Score below which there is no face, and below which a wider search follows."""
 _LARGE_FACE, _LARGE_STRIDES = 64.0, (16,)
-"""Minimum longer side of a face, in pixels of the look, at which only these strides answer."""
+"""Minimum longer side of a face, in pixels of the square, at which only these strides run."""
 _SAME_FACE = 0.35
-"""Minimum overlap of an answer with the box that is expected."""
+"""Minimum overlap of a detection with the expected box."""
 _BATCH = 8
-"""Squares in one run: faster than single runs, with the same answers."""
+"""Squares in one run: faster than single runs, with the same results."""
 _MAX_SHARE = 0.6
-"""Share of the pixels of a whole look above which squares are no cheaper."""
+"""Share of the pixels of full detection above which squares are no cheaper."""
 
 
 class Seen(NamedTuple):
-    """The answers for n expected faces: boxes (n, 4) and landmarks (n, 5, 2) in pixels, scores (n,)
+    """The results for n expected faces: boxes (n, 4) and landmarks (n, 5, 2) in pixels, scores (n,)
     float64; a score of 0 stands for no face.
     """
 
@@ -54,13 +53,13 @@ class Seen(NamedTuple):
 
 
 @functools.cache
-def open_follow_look(runtime: Runtime, det_size: int) -> FollowLook:
-    """Open the look once per process. Raises MissingExtra."""
-    return FollowLook(runtime, det_size)
+def open_square_search(runtime: Runtime, det_size: int) -> SquareSearch:
+    """Open the search once per process. Raises MissingExtra."""
+    return SquareSearch(runtime, det_size)
 
 
-class FollowLook:
-    """RetinaFace on squares around expected faces, at the scale of a look of `det_size`."""
+class SquareSearch:
+    """RetinaFace on squares around expected faces, at the scale of detection at `det_size`."""
 
     def __init__(self, runtime: Runtime, det_size: int = _LARGEST_SIZE) -> None:
         self._network = RetinaFace(runtime, _MIN_SCORE)
@@ -69,29 +68,31 @@ class FollowLook:
         self.fingerprint = f"followed/{self._network.fingerprint}/v{_VERSION}"
 
     def is_cheaper(self, size: tuple[int, int], boxes: Doubles) -> bool:
-        """Return whether looks at `boxes` (n, 4) take less time than one at an image of `size`."""
+        """Return whether searching at `boxes` (n, 4) costs less than an image of `size`."""
         whole = size[0] * size[1] / self._shrink(size) ** 2
         sides = _longer_sides(boxes) / self._shrink(size)
         return bool((_choose_sides(sides) ** 2).sum() <= _MAX_SHARE * whole)
 
-    def look(self, images: Sequence[Pixels], places: Rows, boxes: Doubles) -> Seen:
-        """Look for the face expected at each of `boxes` (n, 4) in image `places` (n,)."""
+    def search(self, images: Sequence[Pixels], places: Rows, boxes: Doubles) -> Seen:
+        """Search for the face expected at each of `boxes` (n, 4) in image `places` (n,)."""
         bases = np.array([self._shrink((each.shape[0], each.shape[1])) for each in images])
         expected = _Expected(places, boxes, _longer_sides(boxes), bases[places])
-        seen = self._look_at(images, expected, _choose_sides(expected.sides / expected.bases))
+        seen = self._search_squares(
+            images, expected, _choose_sides(expected.sides / expected.bases)
+        )
         rows = np.flatnonzero(seen.scores < _SURE)
-        wide = self._look_at(images, expected.take(rows), np.full(len(rows), _WIDE))
+        wide = self._search_squares(images, expected.take(rows), np.full(len(rows), _WIDE))
         better = wide.scores > seen.scores[rows]
-        for all_looks, again in zip(seen, wide, strict=True):
-            all_looks[rows[better]] = again[better]
+        for found, again in zip(seen, wide, strict=True):
+            found[rows[better]] = again[better]
         return seen
 
     def _shrink(self, size: tuple[int, int]) -> float:
-        """Return how many pixels of an image become one of the look at the whole of it."""
+        """Return how many pixels of an image become one pixel of full detection."""
         return max(1.0, max(size) / self._det_size)
 
-    def _look_at(self, images: Sequence[Pixels], expected: _Expected, sides: Rows) -> Seen:
-        """Look at a square of `sides` (n,) pixels around each box, several of a size in one run."""
+    def _search_squares(self, images: Sequence[Pixels], expected: _Expected, sides: Rows) -> Seen:
+        """Search a square of `sides` (n,) pixels around each box, several of a size in one run."""
         n, longer = len(sides), np.maximum(expected.sides, 1e-9)
         seen = Seen(np.zeros((n, 4)), np.zeros((n, 5, 2)), np.zeros(n))
         shrinks = np.minimum(expected.bases, longer / _LEAST)
@@ -117,7 +118,7 @@ class FollowLook:
 
 class _Expected(NamedTuple):
     """Faces that are expected: the place of their image, boxes (n, 4), longer sides (n,), and how
-    many pixels of the image become one of the look at the whole of it (n,).
+    many pixels of the image become one pixel of full detection (n,).
     """
 
     places: Rows
@@ -137,9 +138,9 @@ def _put(
     answers: tuple[Floats, Floats, Floats],
     placing: tuple[float, Doubles],
 ) -> None:
-    """Keep the best of the answers that may be of the face at `box`.
+    """Keep the best of the detections that may be the face at `box`.
 
-    `placing` is the scale from the look to the image, and the corner of the square.
+    `placing` is the scale from the square to the image, and the corner of the square.
     """
     (boxes, landmarks, scores), (shrink, corner) = answers, placing
     placed = boxes.astype(np.float64) * shrink + np.tile(corner, 2)

@@ -1,4 +1,4 @@
-"""Looks for expected faces: as the full look sees them, nothing where there is no face."""
+"""Searches for expected faces: the same as in full detection, and none where there is no face."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from faceprep.core.boxes import overlaps
 from faceprep.core.faces import Faces
 from faceprep.models.detectors.detector import DetectorSpec, open_detector
 from faceprep.models.onnx_session import Runtime
-from faceprep.models.refine.follow import FollowLook, Seen, open_follow_look
+from faceprep.models.refine.follow import Seen, SquareSearch, open_square_search
 from tests.photos import astronaut
 
 pytest.importorskip("onnxruntime")
@@ -21,12 +21,12 @@ pytest.importorskip("retinaface")
 
 
 @functools.cache
-def look() -> FollowLook:
-    return open_follow_look(Runtime("cpu", 1), 640)
+def search() -> SquareSearch:
+    return open_square_search(Runtime("cpu", 1), 640)
 
 
-def look_at(photo: Pixels, boxes: Doubles) -> Seen:
-    return look().look([photo], np.zeros(len(boxes), np.intp), boxes)
+def search_in(photo: Pixels, boxes: Doubles) -> Seen:
+    return search().search([photo], np.zeros(len(boxes), np.intp), boxes)
 
 
 @functools.cache
@@ -38,11 +38,11 @@ def full(scale: float) -> tuple[Pixels, Faces]:
 
 @pytest.mark.parametrize("scale", [0.25, 0.5, 1.0, 2.5])
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (0.15, -0.1)])
-def test_the_face_is_that_of_the_full_look(scale: float, shift: tuple[float, float]) -> None:
+def test_the_face_is_that_of_full_detection(scale: float, shift: tuple[float, float]) -> None:
     photo, face = full(scale)
     box = face.boxes[0].astype(np.float64)
     side = float(np.ptp(box.reshape(2, 2), axis=0).max())
-    seen = look_at(photo, (box + np.tile(shift, 2) * side)[None])
+    seen = search_in(photo, (box + np.tile(shift, 2) * side)[None])
     assert seen.scores[0] > 0.8
     assert overlaps(seen.boxes[0], face.boxes)[0] > 0.8
     away = np.linalg.norm(seen.landmarks[0] - face.landmarks[0], axis=1).max()
@@ -53,29 +53,29 @@ def test_no_face_is_seen_where_none_is() -> None:
     photo, face = full(1.0)
     box = face.boxes[0].astype(np.float64)
     grey = np.full_like(photo, 127)
-    assert look_at(grey, box[None]).scores[0] == 0
+    assert search_in(grey, box[None]).scores[0] == 0
     for empty in (box + 5_000, box * 0 - 50, np.array([0, 0, 1e6, 1e6])):
-        assert look_at(photo, empty[None]).scores[0] == 0
-    none = look_at(photo, np.zeros((0, 4)))
+        assert search_in(photo, empty[None]).scores[0] == 0
+    none = search_in(photo, np.zeros((0, 4)))
     assert none.boxes.shape == (0, 4) and none.landmarks.shape == (0, 5, 2)
 
 
-def test_faces_are_looked_at_one_by_one() -> None:
+def test_faces_do_not_depend_on_each_other() -> None:
     photo, face = full(1.0)
     box = face.boxes[0].astype(np.float64)
     boxes = np.stack([box, box + 200, box + 3, box / 3, box + 8])
     small = np.ascontiguousarray(photo[::2, ::2])
     places = np.array([0, 0, 0, 1, 0])
-    both = look().look([photo, small], places, boxes)
+    both = search().search([photo, small], places, boxes)
     assert (both.scores > 0).sum() >= 3
     for row, place in enumerate(places.tolist()):
-        one = look_at((photo, small)[place], boxes[row : row + 1])
+        one = search_in((photo, small)[place], boxes[row : row + 1])
         assert all(np.array_equal(a[row], b[0]) for a, b in zip(both, one, strict=True))
 
 
-def test_many_faces_are_no_cheaper_than_a_full_look() -> None:
+def test_many_faces_are_no_cheaper_than_full_detection() -> None:
     box = np.array([[0.0, 0, 60, 60]])
-    assert look().is_cheaper((360, 640), box)
-    assert not look().is_cheaper((360, 640), np.repeat(box, 16, axis=0))
-    assert look().is_cheaper((1080, 1920), 3 * np.repeat(box, 14, axis=0))
-    assert not look().is_cheaper((90, 160), box)
+    assert search().is_cheaper((360, 640), box)
+    assert not search().is_cheaper((360, 640), np.repeat(box, 16, axis=0))
+    assert search().is_cheaper((1080, 1920), 3 * np.repeat(box, 14, axis=0))
+    assert not search().is_cheaper((90, 160), box)
