@@ -66,9 +66,9 @@ class Apply(PlacingOptions, Job):
     PLAN is a plan of merge-identities, clean-identities, exclude-people, dedupe or score. Decisions
     with the verdict accepted, or without a verdict, are carried out. DST gets the images, bytes
     untouched, each where the plan puts it; its suffix selects the container. undo.jsonl is a plan
-    that reverses this one. A plan whose set has changed since is refused. A plan that restores
-    images from another set than its own was made from has to be confirmed, and so has one about a
-    set that another user made.
+    that reverses this one. A plan whose set has changed since is refused. You must confirm a
+    plan that restores images from a set that is not the source of its own set, or that is about a
+    set made by another user.
 
     Details:
 
@@ -81,7 +81,7 @@ class Apply(PlacingOptions, Job):
     may_ask: ClassVar[bool] = True
 
     def check_places(self, request: Request) -> None:
-        """Refuse an output that is given as the plan, or that is the folder of the plan."""
+        """Refuse an output that is the plan itself, or the folder of the plan."""
         given, output = request.sources[0], request.output
         plan = plan_of(given)
         if is_file(plan) and real_path(plan.parent) == real_path(output):

@@ -26,7 +26,7 @@ from faceprep.steps.shared_frames import hold_shared_moves
 
 @dataclass(frozen=True)
 class CleanIdentities(PlanningOptions):
-    """Clean identities of images that belong to someone else.
+    """Remove images that belong to someone else from each identity.
 
     SRC is any set of crops, or the embeddings that embed wrote for one. An image too far from the
     centre of its identity is moved to the identity that it clearly matches, moved to a new identity
@@ -45,7 +45,7 @@ class CleanIdentities(PlanningOptions):
 
     angle: float | None = option(
         None,
-        "Treat an image as an outlier from this many degrees off the centre of its identity.",
+        "Treat images more than this many degrees from the centre of their identity as outliers.",
         values=Values("DEGREES", above=0, most=180, default="the embedder's"),
     )
     min_images: int = option(

@@ -259,7 +259,7 @@ def _with(extra: str, table: Mapping[str, registry.Entry]) -> tuple[str, ...]:
 def _models_without(extra: str) -> tuple[str, ...]:
     """Return the models of the extra that cannot be used.
 
-    One with its own packages needs only those.
+    A model with packages of its own needs only those.
     """
     entries = [
         (name, entry)
@@ -281,7 +281,7 @@ def _broken(base: Sequence[str]) -> list[str]:
         project = installed.project_of(requirement)
         problem = installed.problem_of(requirement)
         try:
-            with contextlib.redirect_stdout(io.StringIO()):  # OpenCV prints what it misses
+            with contextlib.redirect_stdout(io.StringIO()):  # OpenCV prints what it lacks
                 importlib.import_module(_MODULES.get(project, project))
         except (ImportError, OSError, AttributeError, ValueError) as error:  # ill-matched NumPy
             problem = problem or f"{project} cannot be loaded: {' '.join(str(error).split())}"

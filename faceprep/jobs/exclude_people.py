@@ -65,7 +65,7 @@ _MOST_ALIKE = 0.5
 class ExcludePeople(PlanningOptions):
     """Remove everyone from a set who appears in another, whatever the folders are called.
 
-    SRC and OTHER are sets of crops, or files that embed made of them. OTHER holds the people to
+    SRC and OTHER are sets of crops, or files that embed made from them. OTHER holds the people to
     leave out: a test set such as LFW, or people who opted out. DST gets the set without them,
     plan.jsonl with the evidence for each drop, and undo.jsonl, a plan that reverses it. Doubtful
     drops are undecided in the plan and are not carried out: accept them there, then use apply.
@@ -185,7 +185,7 @@ class ExcludePeople(PlanningOptions):
         }
 
     def sentence(self, found: Mapping[str, Any]) -> str:
-        """State how many people both sets have, and what is dropped for it."""
+        """State how many people are in both sets, and what is dropped."""
         if "identities" not in found:
             return "nothing to compare: no image has a vector"
         others = count_noun(found["other_identities"], "identity", "identities")

@@ -273,7 +273,7 @@ def _survey_set(source: Path, scratch: Path, relative_to: Path | None) -> _Surve
 
 @functools.lru_cache(maxsize=1)
 def _list_identity(root: str, name: str, state: str) -> Identity:
-    """List an identity once for all shards of a worker, as long as `state` names its state."""
+    """List an identity once for all shards of a worker, as long as its `state` stays the same."""
     return read_identity(Path(root), name)
 
 

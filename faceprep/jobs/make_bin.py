@@ -198,7 +198,7 @@ def _choose(
 
 
 def _load_encoded(sample: Sample | Outcome) -> bytes | Outcome:
-    """Return the bytes that go into the set, or the outcome of an image that cannot."""
+    """Return the bytes that go into the set, or the outcome of an unusable image."""
     checked = check_sample(sample)
     if isinstance(checked, Outcome):
         return checked

@@ -130,7 +130,7 @@ class Manifest(NamingOptions, Job):
     )
     check: bool = option(
         False,
-        "Open every image first, and leave out and name files that are not images or cut off.",
+        "Open every image first, and leave out and name files that are not images or are cut off.",
     )
 
     def __post_init__(self) -> None:

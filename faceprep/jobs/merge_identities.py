@@ -50,7 +50,7 @@ class MergeIdentities(PlanningOptions):
     Details:
 
     DST/plan.jsonl lists the identities to merge, each with the pair of images that supports it most
-    and the pair that speaks most against it. DST/IDENTITY/IMAGE is named after the identity with
+    and the pair that contradicts it most. DST/IDENTITY/IMAGE is named after the identity with
     the most images. Two identities with faces in the same photo or frame, according to
     SRC/faces.parquet, are undecided too, because they are likely two people. Images that cannot be
     read are dropped in the plan.
@@ -165,7 +165,9 @@ class MergeIdentities(PlanningOptions):
                 "the candidates"
             )
         if merged or found["undecided"]:
-            return sentence  # identities of one person are alike, which says nothing of the model
+            return (
+                sentence  # identities of one person are similar, which says nothing about the model
+            )
         return sentence + separable(found)
 
     def _rule(self, embeddings: Embeddings) -> tuple[MergeRule, dict[str, Any]]:
@@ -191,7 +193,7 @@ class MergeIdentities(PlanningOptions):
         return rule, {"threshold_origin": origin, "far": rates}
 
     def _rule_from(self, threshold: float, model: Model) -> MergeRule:
-        """Return the rule from a threshold on, with a band as wide as that of the model."""
+        """Return the rule for a threshold, with an undecided band as wide as the model's."""
         band = model.merge_from - model.undecided_from
         return MergeRule(self.linkage, threshold, threshold - band)
 

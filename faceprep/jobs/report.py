@@ -97,8 +97,8 @@ class Report(Look):
 
     Details:
 
-    The page begins with the answer: what was written, what failed, and whether the run came to its
-    end. Then it shows merged people side by side, failures by reason with pictures, the worst
+    The page begins with the answer: what was written, what failed, and whether the run
+    finished. Then it shows merged people side by side, failures by reason with pictures, the worst
     videos, faces drawn on their photos, and the steps from the first source to this output with
     what each left out. Distributions, similarity, space and options are folded below. For
     embeddings there is one row per identity in an .identities.csv. --card writes README.md with the
@@ -115,7 +115,7 @@ class Report(Look):
         values=Values("FILE", default="OUT/report.html"),
     )
     scores: Path | None = option(
-        None, "Use this table of score.", values=Values("TABLE", default="a sample is measured")
+        None, "Use this table of scores.", values=Values("TABLE", default="a sample is measured")
     )
     embeddings: Path | None = option(
         None, "Use these embeddings to show similarity.", values=Values("FILE")
@@ -219,7 +219,7 @@ def _name_of(account: Account) -> str:
 
 
 def _answer_all(accounts: Sequence[Account]) -> str:
-    """Say what several outputs come to."""
+    """Summarise several outputs in one sentence."""
     n_open = sum(not each.sections[0].numbers["finished"] for each in accounts)
     n_failed = sum(tally.outcomes.n_failed for each in accounts for tally in each.tallies)
     state, failures = "all finished", "no failures"

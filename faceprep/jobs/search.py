@@ -60,12 +60,12 @@ class _Sides(NamedTuple):
 class Search(EmbedOptions, ListOptions, Job):
     """Find the closest identities of a gallery for each probe.
 
-    PROBES and GALLERY are sets of crops, or files that embed made of them. OUT is a .csv or
+    PROBES and GALLERY are sets of crops, or files that embed made from them. OUT is a .csv or
     .parquet with the columns probe, rank, identity, similarity, image and margin: the closest
-    identities of each probe, the image of each that is most similar to it, and how much closer each
-    is than the next. Similarity is the cosine, or 1 - distance²/2. An image of GALLERY without an
-    identity counts as one of its own. Images without a vector that can be compared are named in
-    failures.csv. report OUT shows the matches as pictures.
+    identities of each probe, the most similar image of each, and the margin by which each is closer
+    than the next. Similarity is the cosine, or 1 - distance²/2. An image of GALLERY without an
+    identity counts as an identity of its own. Images without a vector that can be compared are
+    named in failures.csv. report OUT shows the matches as pictures.
     """
 
     command: ClassVar[str] = "search"

@@ -188,14 +188,11 @@ def test_an_image_may_take_the_name_that_another_one_leaves() -> None:
             "drop of 'a/9.png': expected an image or an identity of the source",
         ),
         ([Decision("move", "b", "a")], "move of 'b': expected an image of the source, found none"),
-        ([merge("a", "a")], "circle: found 'a' into 'a'"),
-        (
-            [merge("c", "a"), merge("a", "b"), merge("b", "a")],
-            "circle: found 'a' into 'b' into 'a'",
-        ),
+        ([merge("a", "a")], "cycle: found 'a' into 'a'"),
+        ([merge("c", "a"), merge("a", "b"), merge("b", "a")], "cycle: found 'a' into 'b' into 'a'"),
         (
             [merge("x/y", "a"), merge("a", "b"), merge("a", "c"), merge("b", "c"), merge("c", "a")],
-            "form a circle: found",
+            "form a cycle: found",
         ),
         (
             [Decision("drop", "a/1.png"), Decision("move", "a/1.png", "b")],

@@ -186,9 +186,7 @@ def plan_drops(
 
 
 def limits_of(n: int) -> dict[str, Any]:
-    """Return what copies in a set of `n` images have: at most between their hashes, and at least
-    between their thumbnails.
-    """
+    """Return the limits for copies among `n` images: of hash distance and thumbnail agreement."""
     return {"distance": choose_radius(n).wholes, "agreement": hashes.MIN_AGREEMENT}
 
 

@@ -92,7 +92,7 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
     A copy may also have another shape or brightness, be cropped by a twentieth, or have a border or
     text added. Give photos rather than crops of them, because a crop keeps less to compare. The
     best copy within an identity stays: the one with the most pixels of real detail. Noise, grey and
-    palettes count against a copy, and so do a border, text, a missing part, or that it was saved
+    palettes count against a copy, and so do a border, text, a missing part, and having been saved
     again at a higher quality. Images that cannot be read are named and left out.
     """
 
@@ -108,7 +108,7 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
     exact_only: bool = option(False, "Find byte-for-byte copies only; decode nothing.")
     against: tuple[Path, ...] = option(
         (),
-        "Drop every image that this test set has too: a folder, a verification .bin or a .rec. "
+        "Drop every image that is also in this test set: a folder, a verification .bin or a .rec. "
         "May be repeated.",
     )
     plan_only: bool = option(False, "Write the plan only; place no images.")

@@ -81,7 +81,7 @@ class Copies:
 
 
 def find_costs(copies: Copies, n_source: int, load: Load) -> Ints:
-    """Return the steps of quality (n,) that alterations cost each image.
+    """Return the steps of quality (n,) that each image loses by alterations.
 
     Only the first `n_source` images are compared, not those of test sets. Images of one group with
     the same bytes cost the same.

@@ -43,7 +43,7 @@ class Embed(EmbedOptions, NamingOptions, Job):
 
     faces: Path | None = option(
         None,
-        "Align the faces in SRC straight to the embedder's template, by this faces.parquet of "
+        "Align the faces in SRC directly to the embedder's template, by this faces.parquet of "
         "extract-photos or extract-video.",
         values=Values("TABLE"),
     )

@@ -1,6 +1,6 @@
 """Frames of a video in chunks, each the work of one thread.
 
-With --detect-every, the chunks of a segment hand on the faces that are followed: each begins where
+With --detect-every, the chunks of a segment hand on the tracked faces: each begins where
 the one before it ends. The result does not depend on their sizes.
 """
 

@@ -1,4 +1,4 @@
-"""Files that extract-video writes for one frame: encoded crops, and that of the `.face` box."""
+"""Files that extract-video writes for one frame: encoded crops, and the crop of the `.face` box."""
 
 from __future__ import annotations
 

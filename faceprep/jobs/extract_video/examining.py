@@ -1,4 +1,4 @@
-"""The examination of a video for the plan of extract-video: its pieces, and the turn of all.
+"""The examination of a video for the plan of extract-video: its pieces and their turn.
 
 It opens the video, so it takes place in a worker (`core.examination`).
 """

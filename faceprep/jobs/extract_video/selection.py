@@ -1,4 +1,4 @@
-"""`--select`: the face that is written of a frame with several."""
+"""`--select`: the face that is written for a frame with several."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def value_faces(
 ) -> Doubles:
     """Compute the values (n,) by which a face is selected in a frame of `size`, 0 for never.
 
-    They are 0 … 1: the score, the share of the frame, the nearness to its middle, or the overlap
+    They are 0 … 1: the score, the share of the frame, the nearness to its centre, or the overlap
     with the given `box` (4,), which is None where the `.face` file has none.
     """
     boxes, (height, width) = faces.boxes.astype(np.float64), size

@@ -1,7 +1,7 @@
-"""`--track-embedder`: tracks of one person joined by the likeness of their faces.
+"""`--track-embedder`: tracks of one person joined by the similarity of their faces.
 
-Tracks end at cuts of the scene and where a face is lost for some frames. Those that are alike, and
-of which no two share a frame, get one number.
+Tracks end at scene changes and where a face is lost for some frames. Similar tracks of which no two
+share a frame get one number.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ _LEAST = 3
 
 
 def choose_samples(tracks: Ints, scores: Doubles, are_sure: Bools) -> Ints:
-    """Return the rows of the faces to compare, rising: the best sure ones of each track.
+    """Return the rows of the faces to compare, ascending: the best sure ones of each track.
 
     `tracks`, `scores` and `are_sure` are (n,), one for each face. A track is no evidence if it has
-    too few sure faces, or if most of its faces are not: dark, blurred and hidden faces are alike.
+    too few sure faces, or if most of its faces are unsure, because dark, blurred and hidden faces
+    look alike.
 
     >>> tracks, scores = np.array([0, 0, 1, 0, 1]), np.array([0.9, 0.8, 1.0, 0.7, 1.0])
     >>> choose_samples(tracks, scores, np.array([True] * 5)).tolist()
@@ -78,7 +79,7 @@ def join_tracks(embeddings: Embeddings, tracks: Ints, frames: Ints) -> Ints:
 
 
 def _join(merges: Sequence[Decision], numbers: Ints, tracks: Ints, frames: Ints) -> None:
-    """Give joined tracks the number of the first of them; the most alike are joined first."""
+    """Give joined tracks the number of the first of them; the most similar are joined first."""
     for merge in sorted(merges, key=lambda each: (-(each.score or 0), each.subject)):
         one, other = sorted((int(numbers[int(merge.subject)]), int(numbers[int(merge.into)])))
         own, others = (frames[numbers[tracks] == number] for number in (one, other))

@@ -1,9 +1,9 @@
 """`--by-track`: the faces of a whole video linked to tracks, when all its pieces are done.
 
-A piece keeps the crops of all its faces in a part: for each decoded frame the thumb of the scene,
-and for each of its rows in the table of faces the length of the crop and the crop. They are read
-twice: to link the faces, and to write those that are selected. With --track-embedder they are read
-between these, to compare the tracks.
+A piece keeps the crops of all its faces in a part: for each decoded frame the thumbnail of the
+scene, and for each of its rows in the table of faces the length of the crop and the crop. They are
+read twice: to link the faces, and to write those that are selected. With --track-embedder they are
+read between these, to compare the tracks.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class TrackWork:
                     self._values[track] += value
 
     def _join(self) -> None:
-        """Join tracks whose faces are alike, with --track-embedder."""
+        """Join tracks whose faces are similar, with --track-embedder."""
         embedding = self._options.track_embedding()
         if embedding is None or not len(self._tracks):
             return
@@ -101,7 +101,7 @@ class TrackWork:
         self._values = array("d", values.tolist())
 
     def _samples(self, chosen: Ints) -> Iterator[tuple[int, bytes]]:
-        """Yield the tracks and the crops of the faces `chosen`, rising places among all."""
+        """Yield the tracks and the crops of the faces `chosen`, ascending places among all."""
         start = 0
         for seen in self._frames():
             stop = start + len(seen.rows)

@@ -18,7 +18,7 @@ def find_video_turn(
 ) -> int:
     """Find the turn of a video from a few frames: 0, 90, 180 or 270.
 
-    The frames are spread over the whole video, so the turn does not depend on its pieces nor on the
+    The frames are spread over the whole video, so the turn depends neither on its pieces nor on the
     wanted frames. It is 0 for a video that cannot be read. `known` is that of `open_video`.
     """
     finder = options.finder()

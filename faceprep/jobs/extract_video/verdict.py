@@ -70,7 +70,7 @@ def join_video(options: VideoOptions, shard: Shard, sink: Sink) -> Iterator[Outc
     notes = [Outcome(*note) for note in facts.notes]
     if cutter.originals:
         notes += cutter.originals.notes(facts.n_frames)
-    notes = list(dict.fromkeys(notes))  # every piece tells of a file of boxes that it cannot read
+    notes = list(dict.fromkeys(notes))  # every piece reports a file of boxes that it cannot read
     yield from notes
     if notes:
         _write_notes(notes, sink)

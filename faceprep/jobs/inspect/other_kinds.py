@@ -144,7 +144,7 @@ def _embeddings(path: Path, kind: str) -> Inspection:
 
 
 def _matches(path: Path, kind: str) -> Inspection:
-    """Count the probes and the rows of a table of search."""
+    """Count the probes and the rows of a table of matches."""
     n_rows = n_probes = 0
     for row in read_matches(path):
         n_rows += 1

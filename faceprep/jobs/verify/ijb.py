@@ -37,7 +37,7 @@ from faceprep.tables.embeddings import load_embeddings
 
 
 def judge_ijb(options: EmbedOptions, path: Path, is_weighted: bool, progress: Progress) -> Judged:
-    """Embed the images, then judge as `judge_vectors`. Raises SourceError."""
+    """Embed the images, then judge the vectors. Raises SourceError."""
     data = load_ijb(path)
     n = len(data.files)
     own = replace(options, crops=options.open().template)

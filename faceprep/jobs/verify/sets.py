@@ -51,7 +51,7 @@ class Draw(NamedTuple):
 
 
 class _Images(NamedTuple):
-    """The images of a set, identity by identity: vectors (n, d), unscaled, and who has one.
+    """The images of a set, identity by identity: unscaled vectors (n, d), and a mask of sound ones.
 
     `keys` are their names.
     """

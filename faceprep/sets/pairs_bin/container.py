@@ -4,7 +4,7 @@
              each bytes, a Python 2 str, or a uint8 array of shape (N,) or (N, 1)
     same     list or array of n truth values
 
-Read without running it (`safe_pickle`). What is written here, a pickle of protocol 3 that every
+Read without running it (`unpickle`). What is written here, a pickle of protocol 3 that every
 Python 3 reads:
 
     80 03 5d 28       PROTO 3, EMPTY_LIST, MARK

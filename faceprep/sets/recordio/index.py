@@ -2,7 +2,7 @@
 
     .idx       text, one line a record: key TAB offset     keys need be neither ordered nor dense;
                blanks in place of the tab and a byte order mark are accepted
-    our copy   see `rec_entries`
+    our copy   see `entries`
 
 A scan follows the lengths from the start; after damage it resumes at the next aligned magic. Keys
 are then the ids in the records' own headers when these are all different (as im2rec and InsightFace
