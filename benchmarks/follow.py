@@ -7,7 +7,7 @@ python benchmarks/follow.py DATA --only speed --repeats 5
 
 DATA is a folder with video, siw_like and cases/video. `faces` compares what is found in every frame
 of its clips, as they are and enlarged to 1080p: boxes, landmarks, tracks. The floor is how much
-full looks differ when the frame is shifted by 1 to 3 pixels, at the size of the look. `truth`
+full detections differ when the frame is shifted by 1 to 3 pixels, at the detection size. `truth`
 compares the landmarks of both with those of dlib and MediaPipe, which run in an environment of
 their own (`peers/landmark_truth.py`). `speed` runs the command on a
 clip of one person and on the last of the clips, as it is and at 1080p, with full detection and with
@@ -58,7 +58,7 @@ N_FRAMES = 300
 
 @dataclass
 class Counts:
-    """The faces of full looks in followed frames, and what became of them."""
+    """The faces of full detection in tracked frames, and what became of them."""
 
     n_frames: int = 0
     n_followed: int = 0
@@ -73,7 +73,7 @@ class Counts:
 
 
 class Seen(NamedTuple):
-    """The frames of a clip, full looks at each, and what was found by following."""
+    """The frames of a clip, full detection on each, and what was found by tracking."""
 
     frames: list[Pixels]
     full: list[Found]
@@ -177,7 +177,7 @@ def count_tracks(
     frames: Sequence[Pixels],
     counts: Counts,
 ) -> None:
-    """Count tracks of full looks that are missed, and followed tracks that hold two of them."""
+    """Count tracks of full detection that are missed, and tracks that hold two of them."""
     lengths: dict[int, int] = {}
     met: dict[int, set[int]] = {}
     for ours, theirs, own, other in zip(

@@ -53,7 +53,7 @@ class _Command(click.Command):
     context_class = HelpContext
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the line; a misspelt option is answered with those like it."""
+        """Parse the line; suggest similar options for a misspelt one."""
         if not ctx.resilient_parsing:
             set_defaults(ctx)
         try:

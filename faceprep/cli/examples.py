@@ -1,6 +1,6 @@
 """Examples at the end of each `--help`; the tests parse every one of them.
 
-They name files, so they need no drawn data: a reader puts in their own.
+The file names are placeholders, which a reader replaces with their own.
 """
 
 from __future__ import annotations

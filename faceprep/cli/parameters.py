@@ -26,7 +26,7 @@ class _PathType(click.Path):
 
     So is a name with a scheme that faceprep neither reads nor writes, unless there is such a path.
 
-    Commands check themselves whether it can be read, so that all faults of a source are alike.
+    Commands check themselves whether it can be read, so that all faults of a source look alike.
     """
 
     def __init__(self) -> None:

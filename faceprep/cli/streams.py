@@ -1,8 +1,8 @@
 """Standard streams that are closed, full or no longer read.
 
-A closed stream is opened on nothing, so that no output takes its descriptor and gets what libraries
-print. A message that cannot be written never stops a run. A result that cannot be written is an
-error; where its reader has gone away, as `head` does, only the exit status says so.
+A closed stream is opened on the null device, so that no output takes its descriptor and receives
+what libraries print. A message that cannot be written never stops a run. A result that cannot be
+written is an error; where its reader has gone away, as `head` does, only the exit status says so.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def secure_streams() -> None:
 
 
 def _open_closed() -> None:
-    """Open the closed ones of the first three descriptors on nothing."""
+    """Open each closed one of the first three descriptors on the null device."""
     while (fd := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         os.set_inheritable(fd, True)
     os.close(fd)

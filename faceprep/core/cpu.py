@@ -1,4 +1,4 @@
-"""Cores and memory that this process may use: all of them, or a share among other workers."""
+"""Cores and memory that this process may use: all of them, or its share of them."""
 
 from __future__ import annotations
 

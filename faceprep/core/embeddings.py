@@ -122,7 +122,7 @@ class Embedder(Protocol):
 
     @property
     def provider(self) -> str:
-        """Name the device for people: `CPU`, `CUDA (device 0)`."""
+        """Name the device for display: `CPU`, `CUDA (device 0)`."""
         ...
 
     @property

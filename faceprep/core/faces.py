@@ -102,7 +102,7 @@ class Detector(Protocol):
 
     @property
     def provider(self) -> str:
-        """Name the device for people: `CPU`, `CUDA (device 0)`."""
+        """Name the device for display: `CPU`, `CUDA (device 0)`."""
         ...
 
     def detect(self, images: Sequence[Pixels]) -> list[Faces]:

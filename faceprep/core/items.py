@@ -1,8 +1,8 @@
-"""The current item of a worker, so that one item costs one item.
+"""The current item of a worker, so that a bad item costs only itself.
 
 A decoder may crash or hang in C, where Python cannot step in. So whatever reads or decodes an item
 takes it first: its key goes to a board that the driver can read after the worker's death. `Care` is
-what is learned from one attempt at a shard for the next. The first time a shard goes wrong it is
+what one attempt at a shard teaches the next. The first time a shard goes wrong it is
 carried out again one item at a time, so that the current item is the one to blame. From then on,
 each item that goes wrong gets its outcome and is left out.
 """

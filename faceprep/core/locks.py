@@ -5,12 +5,12 @@
     STATE/workers   the run's pass; shared by its workers while each carries out a shard
     STATE/shares/I-of-N/lock, workers   the same for one of these processes
 
-Who takes the lock opens the state, and who lets it go packs it: see `state_file`.
+Whoever takes the lock opens the state, and whoever releases it packs it: see `state_file`.
 
-A run that is killed lets go of `lock` at once, its workers perhaps a moment later. So the next run
-waits until no worker shares `workers` and writes a new pass there, so a late worker finds its own
-pass invalid. Both are locks of the system (flock), gone with the process that
-held them, whatever way it ended.
+A run that is killed releases `lock` at once, and its workers perhaps a moment later. So the next
+run waits until no worker shares `workers`, and writes a new pass there, so that a late worker finds
+its own pass invalid. Both are locks of the system (flock) and end with the process that held them,
+however it ended.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def lock_share(folder: Path, private: Path) -> Iterator[str]:
 
 
 def _leave_share(fd: int, folder: Path, home: Path | None, made: Sequence[Path]) -> None:
-    """Give up a part in the lock; who leaves last tidies up as a whole run does."""
+    """Give up a part in the lock; whoever leaves last tidies up as a whole run does."""
     with hold_folder(home) if home is not None else nullcontext():
         if not _flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, folder / LOCK):
             os.close(fd)

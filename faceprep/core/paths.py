@@ -79,7 +79,7 @@ def _mode_of(path: str | os.PathLike[str]) -> int:
 
 
 def is_present(path: str | os.PathLike[str]) -> bool:
-    """Return whether a name on the disk is taken, be it by a link that leads nowhere.
+    """Return whether a name on the disk is taken, even by a link that leads nowhere.
 
     Raises SourceError if the disk fails.
     """

@@ -17,7 +17,7 @@ class Scorer(Protocol):
 
     @property
     def provider(self) -> str:
-        """Name the device for people: `CPU`, `CUDA (device 0)`."""
+        """Name the device for display: `CPU`, `CUDA (device 0)`."""
         ...
 
     @property

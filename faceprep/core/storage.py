@@ -93,7 +93,7 @@ class ByteSource:
         return data
 
     def announce(self, offset: int, n_bytes: int) -> None:
-        """Let the system fetch bytes that are read soon, so that the disk serves many at a time."""
+        """Let the system fetch bytes that are read soon; the disk then serves many at a time."""
         if self._object is None and hasattr(os, "posix_fadvise"):
             with suppress(OSError):  # only a hint: the read itself reports errors
                 os.posix_fadvise(self._fd, offset, n_bytes, os.POSIX_FADV_WILLNEED)

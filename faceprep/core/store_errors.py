@@ -39,7 +39,7 @@ _CHECK_NETWORK = {
 class StoreError(OSError):
     """An error of a store: `reason` in one line, and what to do.
 
-    `errno` is that of the same trouble with a disk, so EIO where a later start may succeed.
+    `errno` is the number of the same error on a disk, so EIO where a later start may succeed.
     """
 
     def __init__(self, number: int, reason: str, remedy: str) -> None:

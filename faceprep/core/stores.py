@@ -65,7 +65,7 @@ def look_at(path: str | os.PathLike[str]) -> Entry:
 
 
 def list_ahead(paths: Sequence[str | os.PathLike[str]]) -> None:
-    """List several prefixes at once, for those who will ask about each of them soon."""
+    """List several prefixes at once, because each of them will be asked about soon."""
     with ThreadPoolExecutor(_N_AT_ONCE) as pool:
         for _ in pool.map(_try_to_list, map(url_of, paths)):
             pass

@@ -69,7 +69,7 @@ class ApproximateSearch:
 
 
 def _encode_pairs(i: Ints, j: Ints, n: int) -> Ints:
-    """Return one number per pair of different rows, each pair once, in rising order."""
+    """Return one number per pair of different rows, each pair once, in ascending order."""
     apart = i != j
     return np.unique(np.minimum(i, j)[apart] * n + np.maximum(i, j)[apart])
 

@@ -214,7 +214,7 @@ class _HashIndex:
                 table.setdefault(number, []).append(rank)
 
     def find_kept(self, rank: int) -> list[int]:
-        """Return the ranks, rising, of the kept images that are candidates for a copy."""
+        """Return the ranks, ascending, of the kept images that are candidates for a copy."""
         found: set[int] = set()
         for columns, table in (
             (self._queries, self._kept_by_view),

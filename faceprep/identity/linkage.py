@@ -85,7 +85,7 @@ class Clusters:
         return cluster
 
     def identities(self, cluster: int) -> tuple[int, ...]:
-        """Return the identities of a cluster in rising order."""
+        """Return the identities of a cluster in ascending order."""
         return self.members.get(cluster, (cluster,))
 
     def total(self, cluster: int) -> Doubles:

@@ -27,7 +27,7 @@ _FLOAT32 = 2.0**-23
 
 
 class Pairs(NamedTuple):
-    """Pairs of rows or of identities, `left` < `right`, with their likeness, in rising order."""
+    """Pairs of rows or of identities, `left` < `right`, with their likeness, in ascending order."""
 
     left: Ints
     right: Ints

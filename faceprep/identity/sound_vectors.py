@@ -33,7 +33,7 @@ class FaultyRow(NamedTuple):
 
 
 class Faults(NamedTuple):
-    """The faulty rows of embeddings, by kind, each (k,) in rising order."""
+    """The faulty rows of embeddings, by kind, each (k,) in ascending order."""
 
     not_finite: Ints
     zero_vector: Ints
@@ -41,11 +41,11 @@ class Faults(NamedTuple):
 
     @property
     def rows(self) -> Ints:
-        """All faulty rows, in rising order, each once."""
+        """All faulty rows, in ascending order, each once."""
         return np.unique(np.concatenate(self))
 
     def named(self) -> Iterator[FaultyRow]:
-        """Yield each faulty row once, in rising order, with its first status."""
+        """Yield each faulty row once, in ascending order, with its first status."""
         status_of: dict[int, str] = {}
         for status, rows in zip(REASONS, self, strict=True):
             for row in rows.tolist():
@@ -98,7 +98,7 @@ def _square_all(vectors: Floats) -> Doubles:
 
 
 def _find_repeated(keys: Sequence[str]) -> Ints:
-    """Return the rows (k,) whose key an earlier row has, in rising order.
+    """Return the rows (k,) whose key an earlier row has, in ascending order.
 
     Keys with equal hashes are compared as strings.
     """

@@ -75,7 +75,7 @@ class Vectors:
         return np.concatenate([np.arange(self.starts[g], self.starts[g + 1]) for g in groups])
 
     def subset(self, rows: Ints) -> Vectors:
-        """Select the images in `rows`, which must be in rising order."""
+        """Select the images in `rows`, which must be in ascending order."""
         groups = self.group_of(rows)
         present = np.unique(groups)
         starts = np.append(np.searchsorted(groups, present), len(rows)).astype(np.int64)

@@ -1,10 +1,8 @@
-"""A worker as a copy of the driver (fork), where that is as clean as a new Python and there at
-once.
+"""A worker that is a fork of the driver: as clean as a new Python process, but started at once.
 
-It is while the driver has one thread and has not loaded NumPy, without which nothing of ours
-decodes, detects or embeds: nothing runs then that a copy would lack, and no library holds threads
-or a GPU. What the driver has open, its lock too, is closed in the copy; its `__main__` is not the
-copy's.
+A fork is clean while the driver has one thread and has not loaded NumPy. Without NumPy, none of our
+code decodes, detects or embeds, so no library holds threads or a GPU that a copy would lack. The
+copy closes whatever the driver has open, including its lock, and has a `__main__` of its own.
 """
 
 from __future__ import annotations
@@ -67,7 +65,7 @@ class Copy:
 
 
 def _live(serve: Callable[[], None], pipe: int, environment: Mapping[str, str]) -> NoReturn:
-    """Run the fork to its end; it never returns to what the driver was doing."""
+    """Run the fork to its end; it never returns to the work of the driver."""
     status = 1
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -153,7 +153,7 @@ def put_shard(places: Places, store: StorePlaces, shard_id: str) -> None:
 
 
 def load_report(places: Places, shard_id: str, with_parts: bool = True) -> ShardReport | None:
-    """Load the report of a finished shard; None unless all outputs exist in their sizes.
+    """Load the report of a finished shard; None unless all outputs exist with their sizes.
 
     In a store, its page must be there too.
     """

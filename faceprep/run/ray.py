@@ -119,7 +119,7 @@ def _connected(address: str) -> Iterator[None]:
 
 
 class _BareErrors:
-    """A block in which Ray may raise an error of no class of its own; it leaves as RuntimeError."""
+    """A block in which Ray may raise a bare Exception, which becomes a RuntimeError."""
 
     def __enter__(self) -> None:
         pass
@@ -179,7 +179,7 @@ class _Worker:
         return ""
 
     def is_alive(self) -> bool:
-        """Give a sign of life, while a shard is carried out."""
+        """Respond to the driver while a shard is carried out."""
         return True
 
     def run(self, shard: Shard) -> tuple[ShardReport | FaceprepError, list[logging.LogRecord]]:
@@ -249,7 +249,7 @@ class _Member:
         self.pulse, self.heard = None, time.monotonic()
 
     def is_silent(self, seconds: float) -> bool:
-        """Return whether a worker with a shard has given no sign of life for so long."""
+        """Return whether a worker with a shard has not responded for too long."""
         import ray
 
         now = time.monotonic()

@@ -1,11 +1,11 @@
-"""All files of one shard, or none: how a shard's output comes to stand under its names.
+"""All files of one shard, or none: how a shard's output gets its names.
 
     STATE/staging/ATTEMPT/d0, d1 …   folders of the output, numbered in the order of their first use
     STATE/staging/ATTEMPT/commit     the shard's ledger page, once everything is whole
     TOP/.faceprep/beside/ATTEMPT/d2  the same for a folder beside the output
 
-An attempt is one try at a shard, with a name of its own: a shard may be tried twice at once, after
-a worker that only seemed dead. The ledger page decides. It is linked to its place when all files of
+An attempt is one try at a shard, with a name of its own: a shard may be tried twice at once, if
+a worker only seemed dead. The ledger page decides. It is linked to its place when all files of
 the attempt are whole, and the first attempt that does so has won. Then its folders are moved into
 place: a new one as a whole, with one rename, and file by file where the output has the folder.
 Whoever finds a page whose attempt is still there can finish the moves, as each is made once. The

@@ -164,7 +164,7 @@ def _refuse_others(place: _Place, request: Request, store: StorePlaces) -> None:
 
 
 def _bring_state(place: _Place, job: Job, request: Request, store: StorePlaces) -> None:
-    """Make the state on this disk that of the run in the store, which the engine then resumes.
+    """Make the state on this disk match the run in the store, which the engine then resumes.
 
     Raises OutputError if the place holds something other than a run.
     """

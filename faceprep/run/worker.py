@@ -1,8 +1,8 @@
 """A local worker as its driver sees it: start, shards, messages, death.
 
-Each worker is a clean Python: it inherits nothing that the driver has open or running (threads,
-handles, GPUs, a script without a main guard). It is a new process, or a fork of the driver where
-that is as clean (`fork`). Inside, it runs `worker_process.serve`.
+Each worker is a clean Python process: it inherits nothing that the driver has open or running
+(threads, handles, GPUs, a script without a main guard). It is a new process, or a fork of the
+driver where that is as clean (`fork`). Inside, it runs `worker_process.serve`.
 """
 
 from __future__ import annotations

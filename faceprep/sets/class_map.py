@@ -1,7 +1,7 @@
 """The class map `NAME_classes.csv` of a manifest: number, name and images of each class.
 
-Its counts are those of the run that wrote it, also where another output of the stem shares it.
-Another manifest may keep its numbers: --classes.
+Its counts are those of the run that wrote it, even if another output of the stem shares it.
+Another manifest keeps its numbers with --classes.
 """
 
 from __future__ import annotations

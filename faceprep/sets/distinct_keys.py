@@ -1,7 +1,7 @@
 """The keys of a set, derived from names that its container may hold.
 
 A key is the name without the suffix of an image where all keys are then distinct, else the name,
-else IDENTITY/NUMBER. All names are written first; which of the three it is stands in the facts.
+else IDENTITY/NUMBER. All names are written first; the facts say which of the three it is.
 """
 
 from __future__ import annotations

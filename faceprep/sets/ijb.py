@@ -1,16 +1,16 @@
 """IJB-B and IJB-C in their evaluation layout: crops with five points, templates, pairs and
 galleries.
 
-    loose_crop/NAME.jpg                    a face with some of what is around it
+    loose_crop/NAME.jpg                    a face with some of its surroundings
     meta/ijbc_face_tid_mid.txt             NAME.jpg TEMPLATE MEDIUM
     meta/ijbc_name_5pts_score.txt          NAME.jpg x1 y1 … x5 y5 SCORE     the same images in order
     meta/ijbc_template_pair_label.txt      TEMPLATE TEMPLATE 1 or 0         1:1
     meta/ijbc_1N_gallery_G1.csv, …_G2.csv  TEMPLATE_ID,SUBJECT_ID,…         1:N; also S1, S2
     meta/ijbc_1N_probe_mixed.csv           TEMPLATE_ID,SUBJECT_ID,…
 
-Blanks between the columns of .txt; ijbb in place of ijbc. Points are pixels of the crop: left eye,
+Spaces separate the columns of .txt; ijbb in place of ijbc. Points are pixels of the crop: left eye,
 right eye, nose, left and right mouth corner as the viewer sees them. A .csv may name a template in
-many lines, one an image.
+many lines, one per image.
 """
 
 from __future__ import annotations

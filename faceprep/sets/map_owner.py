@@ -33,9 +33,9 @@ _COMMANDS = (
 def may_write_map(output: Path, names: Sequence[str], may_drop: bool = False) -> bool:
     """Return whether the run of `output` is to write its map, of the classes `names`.
 
-    It is not where the map of another run or of a person has the same classes. Raises OutputError
-    where that has others. With `may_drop`, some of the classes may turn out to be left out: a map
-    of the others may stay until they are known.
+    Return False where another run or a person has written a map of the same classes. Raises
+    OutputError where that map has other classes. With `may_drop`, some of the classes may turn out
+    to be left out, so a map of only some of them may stay until they are known.
     """
     path = output.with_name(class_map.name_for(output))
     if not os.path.lexists(path):

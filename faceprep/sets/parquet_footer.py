@@ -1,6 +1,6 @@
 """The footer of a Parquet file, read without pyarrow.
 
-pyarrow ends the process where the metadata of a damaged column chunk are asked for.
+pyarrow ends the process when the metadata of a damaged column chunk is requested.
 
     footer, u32 length of the footer, PAR1
 

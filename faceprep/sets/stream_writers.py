@@ -33,7 +33,7 @@ class _StreamWriter(SetWriter):
     """Writes bytes per image; the parts of a file are joined byte by byte."""
 
     end: ClassVar[bytes] = b""
-    """What stands at the end of a file."""
+    """The bytes at the end of a file."""
 
     def write(
         self, samples: Iterator[Sample | Outcome], part: OutPart, sink: Sink

@@ -1,4 +1,4 @@
-"""Several detectors in turn: each looks only at the images in which those before found no face."""
+"""Several detectors in turn: each looks only at images in which the earlier ones found no face."""
 
 from __future__ import annotations
 

@@ -2,13 +2,13 @@
 
 Never reads the disk.
 
-An image's own decision goes before that of its identity, and a drop of an identity before a merge
-of it. Identities that merges connect are one: with a into b and b into c, the images of all three
-are c's; with a into b and a into c, those of the larger one of b and c. Images keep their file
-names, those of the identity that others are merged into in any case; of those that come in, the
-ones that would collide with it or with each other get their old identity in front, `OLD_NAME.png`,
-and a number at the end where even that is taken. Names that differ in upper and lower case alone
-are different names, as they are on Linux.
+The decision on an image takes precedence over the one on its identity, and a drop of an identity
+over a merge of it. Identities that merges connect become one: with a into b and b into c, the
+images of all three go to c; with a into b and a into c, they go to the larger of b and c. Images
+keep their file names. In a merge, the images of the identity that others are merged into always
+keep theirs. An incoming image whose name would collide gets its old identity in front,
+`OLD_NAME.png`, and a number at the end if that is taken too. Names that differ only in upper and
+lower case are different names, as on Linux.
 """
 
 from __future__ import annotations
@@ -385,7 +385,7 @@ def _with_identity(identity: str, file: str) -> str:
 
 
 def _numbered(file: str) -> Iterator[str]:
-    """Yield a file name, then the name with a rising number.
+    """Yield a file name, then the name with an increasing number.
 
     >>> names = _numbered("a.b.png")
     >>> next(names), next(names), next(names)

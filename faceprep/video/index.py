@@ -30,12 +30,13 @@ _FIELDS = 0.4, 0.6
 class VideoIndex:
     """The frames of a video.
 
-    `stamps` (n,) int64 are the display times of the frames, rising, in `tick` seconds; frame number
-    i has stamps[i]. `has_stamps` says whether they identify frames. `keyframes` (k,) are rising
-    numbers. `n_claimed` is the number of packets that the container claims, 0 where it claims none.
-    `n_whole` is the number of packets that are complete; the last is decoded at `last_decoded`. The
-    decoder holds back `delay` frames to reorder them. `restarts` are the places of the packets
-    at which the stamps of the file restart. Then those here are not the ones to seek by.
+    `stamps` (n,) int64 are the display times of the frames, ascending, in `tick` seconds; frame
+    number i has stamps[i]. `has_stamps` says whether they identify frames. `keyframes` (k,) are
+    ascending numbers. `n_claimed` is the number of packets that the container claims, 0 where it
+    claims none. `n_whole` is the number of packets that are complete; the last is decoded at
+    `last_decoded`. The decoder holds back `delay` frames to reorder them. `restarts` are the places
+    of the packets at which the stamps of the file restart. Then those here are not the ones to seek
+    by.
     """
 
     stamps: npt.NDArray[np.int64]

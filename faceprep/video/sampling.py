@@ -43,7 +43,7 @@ class FrameChoice:
     start: float = 0.0
     end: float = math.inf
     at: tuple[int, ...] = ()
-    """The wanted numbers, rising, of the kind `at`."""
+    """The wanted numbers, ascending, of the kind `at`."""
     within: tuple[int, int] | None = None
     """Keep only numbers from the first to before the second: those of a piece of the video."""
 
@@ -60,9 +60,9 @@ class FrameChoice:
     def numbers(
         self, times: Sequence[float] | npt.NDArray[np.float64], keyframes: npt.ArrayLike
     ) -> range | list[int]:
-        """Return the wanted numbers, rising, of a video with these frame `times` and `keyframes`.
+        """Return the wanted ascending numbers of a video with these frame `times` and `keyframes`.
 
-        `times` are rising seconds.
+        `times` are ascending seconds.
 
         >>> FrameChoice("uniform", 3).numbers([0, 1, 2, 3, 4, 5], [0])
         [1, 3, 5]
@@ -122,7 +122,7 @@ def _pair(n: int) -> list[int]:
 
 
 def choose_pair(numbers: Sequence[int]) -> list[int]:
-    """Return the two of `numbers`, rising, at the places 6 and 6 + half of their count.
+    """Return the two of `numbers`, ascending, at the places 6 and 6 + half of their count.
 
     If there are too few for these places, return the first and the last.
 

@@ -1,8 +1,8 @@
 """`.face` files of SiW: the face box of each frame of the video beside the file.
 
-    524 47 564 100      x1 y1 x2 y2 in pixels, a line a frame, one blank between
+    524 47 564 100      x1 y1 x2 y2 in pixels, one line per frame, one space between
     0 0 0 0             no face in this frame
-    200  257 161        a known defect: a value is missing where two blanks stand together
+    200  257 161        a known defect: a value is missing between two spaces
 
 A missing value is filled from the rows before and after. The number of a row is that of its frame,
 from 0.

@@ -69,7 +69,7 @@ class _Track:
     box: Doubles
     landmarks: Doubles
     motion: Doubles
-    """(2,) pixels a frame."""
+    """(2,) pixels per frame."""
     frame: int
     time_s: float | None
     n_misses: int = 0

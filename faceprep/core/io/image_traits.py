@@ -31,7 +31,7 @@ def is_animation(suffix: str, data: Buffer) -> bool:
 
 
 def has_sixteen_bits(suffix: str, data: Buffer) -> bool:
-    """Return whether a sound image of the format `suffix` holds 16 bits a channel for OpenCV.
+    """Return whether a sound image of the format `suffix` holds 16 bits per channel for OpenCV.
 
     OpenCV reads only 8 bits of a TIFF that stores white as 0, or each channel by itself.
     """

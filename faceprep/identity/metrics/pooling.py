@@ -44,7 +44,7 @@ def scaled(vectors: Reals, metric: str) -> Reals:
 def pool_templates(
     vectors: Floats, templates: Ints, media: Ints, weights: Floats
 ) -> tuple[Ints, Floats]:
-    """Pool images (n, d) to templates; return (template numbers, rising; template vectors (t, d)).
+    """Pool images (n, d) to templates; return (ascending template numbers, vectors (t, d)).
 
     `templates` and `media` are (n,). The weighted mean of the images of a medium (a photo, a video)
     comes first, then the mean of the media of a template. This is the practice for IJB-B and IJB-C,

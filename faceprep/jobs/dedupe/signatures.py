@@ -1,6 +1,6 @@
 """Signatures of images: rows of numbers, thumbnails and names. Each shard writes three parts.
 
-.rows     (n,) ROW, little-endian: one an image that could be read
+.rows     (n,) ROW, little-endian: one per image that could be read
 .thumbs   (n, 24, 24) uint8, or nothing
 .larges   (n, 48, 48) uint8, or nothing
 .names    [[name …], {number: [status, reason]}] as JSON: those images, and the ones that could not

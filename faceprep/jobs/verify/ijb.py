@@ -114,7 +114,7 @@ def _judge_vectors(
 
 
 class _Templates(NamedTuple):
-    """Templates with a vector: their `numbers`, rising, and `vectors` scaled for comparison."""
+    """Templates with a vector: their `numbers`, ascending, and `vectors` scaled for comparison."""
 
     numbers: Ints
     vectors: Floats

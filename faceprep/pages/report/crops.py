@@ -132,7 +132,7 @@ def open_crops(out: Path, runs: Sequence[Run], scratch: Path) -> Iterator[Crops]
 
 
 class SideCrops(Crops):
-    """The crops of several sets; a path is the name of a set, a blank, and the path in it."""
+    """The crops of several sets; a path is the name of a set, a space, and the path in it."""
 
     def __init__(self, sides: Mapping[str, Crops]) -> None:
         self._sides = sides

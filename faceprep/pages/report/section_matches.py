@@ -29,7 +29,7 @@ ReadRows = Callable[[], Iterator[Match]]
 def matches_section(read_rows: ReadRows) -> Section:
     """Describe the table of a search.
 
-    The crop of a row is named by its set, `PROBE` or `GALLERY`, a blank, and its name there.
+    The crop of a row is named by its set, `PROBE` or `GALLERY`, a space, and its name there.
     """
     similarity, margins, n_rows = _measure(read_rows())
     numbers: dict[str, Any] = {"probes": len(similarity), "rows": n_rows}

@@ -176,7 +176,7 @@ def match(
 def find_spare(table: EmbeddingTable, rows: npt.NDArray[np.int64]) -> list[Outcome]:
     """Return an Outcome for each embedding that belongs to none of the images with these `rows`.
 
-    Those whose name an earlier one has are among them.
+    This includes an embedding whose name an earlier one has.
     """
     spare = [
         Outcome(name, DUPLICATE_NAME, f"{name}: {REASONS[DUPLICATE_NAME]}", unit="embedding")

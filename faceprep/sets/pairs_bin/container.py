@@ -8,9 +8,9 @@ Read without running it (`unpickle`). What is written here, a pickle of protocol
 Python 3 reads:
 
     80 03 5d 28       PROTO 3, EMPTY_LIST, MARK
-    42 u32 bytes      BINBYTES, one an image
+    42 u32 bytes      BINBYTES, one per image
     65 5d 28          APPENDS, EMPTY_LIST, MARK
-    88 or 89          NEWTRUE or NEWFALSE, one a pair
+    88 or 89          NEWTRUE or NEWFALSE, one per pair
     65 86 2e          APPENDS, TUPLE2, STOP
 """
 

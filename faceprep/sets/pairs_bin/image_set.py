@@ -1,7 +1,7 @@
 """Verification .bin files as a set of images: the two of each pair, without identities.
 
 A key is PAIR_SIDE, both from 0, as bin2folder numbers its images: 17_1 is the second of pair 17.
-Whether a pair shows one person stands in `same`, and with each image in `Sample.extra`.
+Whether a pair shows one person is stored in `same`, and with each image in `Sample.extra`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
     paths  a/1.jpg b/2.jpg 0                two images below the folder; 1: they show one person
     .csv   pair,first,second,same           the same with a header line, as `bin2folder` writes it
 
-Tabs separate columns where a line has any, else blanks. Empty lines are skipped. Layout of LFW: http://vis-www.cs.umass.edu/lfw/README.txt
+Tabs separate columns where a line has any, else spaces. Empty lines are skipped. Layout of LFW: http://vis-www.cs.umass.edu/lfw/README.txt
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""The state of the machine that reads pickles: the stack, the arguments, and the possible
-faults.
+"""The state of the machine that reads pickles: the stack, the arguments, and the errors.
 
-Every argument is taken from bytes in the file; nothing is made as large as a number in the file
-says.
+Every argument is taken from bytes in the file; no memory is allocated for a
+size that the file merely states.
 """
 
 from __future__ import annotations

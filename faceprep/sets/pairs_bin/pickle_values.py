@@ -205,7 +205,7 @@ def _fill(array: Array, strings: Strings, data: Any, dtype: Any, shape: Any) -> 
 
 
 def _fill_objects(array: Array, items: Any, shape: Any) -> None:
-    """Describe an array of Python objects, whose values stand in the pickle one by one."""
+    """Describe an array of Python objects, whose values are in the pickle one by one."""
     if type(items) is not list or type(shape) is not tuple:
         raise NotAllowed("a NumPy array of objects without its list or shape")
     array.dtype, array.shape, array.data = "object", shape, Span(0, 0)

@@ -109,7 +109,7 @@ def frame_images(images: Iterable[tuple[float, bytes, int]]) -> Iterator[tuple[b
 
 
 def _holds_magic(data: Buffer) -> bool:
-    """Return whether the magic stands at a multiple of 4."""
+    """Return whether the magic is at a multiple of 4."""
     if len(data) <= _SHORT and MAGIC_BYTES not in bytes(data):
         return False
     return _count_magic(data) > 0

@@ -1,7 +1,7 @@
 """The positions of records in a .rec, from its `.idx` or from a scan where there is none.
 
-    .idx       text, one line a record: key TAB offset     keys need be neither ordered nor dense;
-               blanks in place of the tab and a byte order mark are accepted
+    .idx       text, one line per record: key TAB offset     keys need be neither ordered nor dense;
+               spaces in place of the tab and a byte order mark are accepted
     our copy   see `entries`
 
 A scan follows the lengths from the start; after damage it resumes at the next aligned magic. Keys
@@ -237,7 +237,7 @@ def _key_of(image: ImageRecord | Damage) -> int:
 
 
 def refuse_repeats(idx: Path, what: str, numbers: npt.NDArray[Any]) -> None:
-    """Raise SourceError if one of the numbers of an index, keys or offsets, stands there twice."""
+    """Raise SourceError if one of the numbers of an index, keys or offsets, occurs twice."""
     n_repeated, first = _find_repeats(numbers)
     if n_repeated:
         raise SourceError(
@@ -284,7 +284,7 @@ def _number_by_position_unless_distinct(target: Path, rec: Path) -> None:
 
 
 def _find_repeats(numbers: npt.NDArray[Any], n_at_once: int = _SORTED) -> tuple[int, int]:
-    """Count the numbers that stand again in a column, and find the smallest; negative ones aside.
+    """Count the repeated numbers of a column, and find the smallest; negative ones are ignored.
 
     About `n_at_once` of them are sorted in memory at a time.
     """

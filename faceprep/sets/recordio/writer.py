@@ -1,8 +1,8 @@
 """Pieces of a .rec set that is being written: packed parts, spills of an external shuffle, and
 their join.
 
-    packed part  X.rec  records in order         X.rows  one row an image  X.lst  lines of train.lst
-    spill        X.rec  images, shuffled order   X.rows  one row an image  X.lst  their names
+    packed part  X.rec  records in order        X.rows  one row per image  X.lst  lines of train.lst
+    spill        X.rec  images, shuffled order  X.rows  one row per image  X.lst  their names
 
 Rows are fixed-size, little-endian; offsets follow from the lengths. A spill's rows are sorted by
 their random number, so the images of one range of numbers lie together in each spill: a merge reads

@@ -4,7 +4,7 @@
     148  checksum, 8 bytes          156  type
     257  "ustar\\0" or "ustar  "     345  prefix of the name, 155 bytes ("ustar\\0" only)
 
-The checksum is the sum of all bytes of the header, with blanks for the checksum itself. Sources:
+The checksum is the sum of all bytes of the header, with spaces for the checksum itself. Sources:
 POSIX.1-2017, pax; the GNU tar manual, "Basic Tar Format".
 """
 
@@ -92,7 +92,7 @@ def _read_digits(fields: Octets) -> Ints:
 
 
 def count_sound(rows: Octets) -> int:
-    """Count the headers (n, 512) before the first whose checksum does not fit."""
+    """Count the headers (n, 512) before the first whose checksum does not match."""
     if not len(rows):
         return 0
     totals = rows.reshape(_HALVES).sum(axis=2, dtype=np.uint16).sum(axis=1, dtype=np.int64)
@@ -107,13 +107,13 @@ def count_sound(rows: Octets) -> int:
 
 
 def _is_signed_sum(row: Octets, stored: int) -> bool:
-    """Return whether the checksum fits if bytes are taken as signed, as some old programs did."""
+    """Return whether the checksum matches with signed bytes, as some old programs wrote it."""
     total = int(row.view(np.int8).sum(dtype=np.int64))
     return total - int(row[CHECKSUM].view(np.int8).sum(dtype=np.int64)) + _BLANKS == stored
 
 
 def is_header(block: bytes) -> bool:
-    """Return whether `block` is a header whose checksum fits."""
+    """Return whether `block` is a header whose checksum matches."""
     if len(block) < BLOCK or not any(block):
         return False
     return count_sound(np.frombuffer(block, np.uint8).reshape(1, BLOCK)) == 1

@@ -1,7 +1,7 @@
 """Headers of the usual kinds in a window of a tar file, followed from one to the next.
 
-All blocks of the window that look like a header are read as if each was one, which costs less than
-to read the true headers one after the other. The usual kinds are regular files with an octal size,
+All blocks of the window that look like a header are read as if each were one, which costs less than
+reading the true headers one after the other. The usual kinds are regular files with an octal size,
 alone or after pax records that change neither their name nor their size, such as a time with a
 fraction.
 """

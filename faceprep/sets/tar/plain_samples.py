@@ -1,7 +1,7 @@
 """Samples of the usual kind, found for thousands of members at once.
 
 Their keys have no dots in folders and no escapes, and each has one image. This is several times as
-fast as to look at one member after another, and has the same result.
+fast as looking at one member after another, and has the same result.
 """
 
 from __future__ import annotations

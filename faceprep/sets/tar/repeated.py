@@ -1,7 +1,7 @@
 """Keys that occur more than once in a set of any size, found by their checksums.
 
 A key has 64 bits: CRC-32 and CRC-32C. Sums wait on the disk and are compared in passes of a few
-million. Two keys with one sum by chance count as repeated, which does no harm: they only get
+million. Two keys that have one sum by chance count as repeated, which does no harm: they only get
 another name.
 """
 

@@ -48,7 +48,7 @@ class Members(NamedTuple):
     A member begins at its first header, which may be an extended one, and its content at
     `contents`. `block` are the bytes of the file from `base` that the headers were read from.
     `fields` (n, k) are the names, zeros behind each; those that headers do not hold as they are
-    stand in `longer`, by the number of the member.
+    are in `longer`, by the number of the member.
     """
 
     fields: Octets
