@@ -128,7 +128,7 @@ class Runtime:
                     "--device cpu",
                 )
             if _CUDA in ort.get_available_providers():
-                log.warning("the CPU is used, because no GPU can be: %s", problem)
+                log.warning("the CPU is used, because no GPU can be used: %s", problem)
         try:
             session = ort.InferenceSession(source, self._options(ort), providers=[_CPU])
         except _failures(ort) as error:
@@ -158,7 +158,9 @@ class Runtime:
         except _failures(ort) as error:
             return None, _first_line(error)
         if session.get_providers()[0] != _CUDA:
-            return None, "a CUDA that does not start (driver, CUDA or cuDNN missing or too old)"
+            return None, (
+                "a CUDA installation that does not start (driver, CUDA or cuDNN missing or too old)"
+            )
         return session, ""
 
     def _gpu_number(self) -> str:

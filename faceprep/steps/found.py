@@ -36,7 +36,7 @@ class Found(NamedTuple):
     turn: int = 0
     """Degrees by which the image was turned clockwise to find them."""
     is_followed: bool = False
-    """The faces were followed from an earlier frame: only their surroundings were searched."""
+    """The faces were tracked from an earlier frame: only their surroundings were searched."""
 
     def take(self, rows: Sequence[int]) -> Found:
         """Select the faces of `rows`, in that order."""

@@ -259,7 +259,7 @@ def _identities_npz(
         raise SourceError(
             f"{CLASSES} are not class numbers",
             path=path,
-            expected="one integer an image",
+            expected="one integer per image",
             found=found,
         )
     if _IDENTITIES not in file.keys:

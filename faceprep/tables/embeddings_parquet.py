@@ -53,7 +53,7 @@ def count_rows(path: _Path) -> int:
     for shard in files_of(path):
         if load_about(shard) != about:
             raise SourceError(
-                "of another run than the files beside it",
+                "from another run than the files beside it",
                 path=shard,
                 remedy="Make the files again.",
             )

@@ -20,7 +20,7 @@ turn                    int32    degrees, 0, 90, 180 or 270, by which the image 
                                  else is in pixels of the image as it is
 track                   int32    number of the face's track in its video, from 0; two tracks of a
                                  source that share a frame are two people; null without tracks
-followed                bool     the face was followed from an earlier frame, whose score it has;
+followed                bool     the face was tracked from an earlier frame, whose score it has;
                                  null in tables of earlier versions
 
 An output `+_multi/a/b_0.png` lies beside the output folder: `a/b_0.png` in the folder that has its

@@ -5,8 +5,8 @@ frame     int64    its number in the video, from 0
 time_s    double   seconds from the first frame; null where the file has no times
 status    string   `ok`: a face was cropped; else why not, as in the counts of the run
 reason    string   the same as a sentence; may be empty
-faces     int32    faces above the minimum score; in a frame without a full look, the faces that are
-                   followed; null where the frame could not be decoded
+faces     int32    faces above the minimum score; in a frame without full detection, the faces that
+                   are tracked; null where the frame could not be decoded
 track     int32    the track of the written face; null without tracks
 has_box   bool     whether the .face file has a usable box for it; null without a .face file
 

@@ -121,5 +121,5 @@ def _parse(path: str | os.PathLike[str], line: int, row: Sequence[str]) -> Match
         return Match(probe, int(rank), identity, float(similarity), image, gap)
     except ValueError as error:
         expected = ", ".join(COLUMNS)
-        problem = "not a row of a table of search"
+        problem = "not a row of a table of matches"
         raise SourceError(problem, path=path, where=f"line {line}", expected=expected) from error

@@ -57,8 +57,8 @@ def refuse_open_review(plan: Path) -> None:
         raise SourceError(
             "there are verdicts that are not in the plan yet",
             path=journal,
-            remedy=f"Run faceprep review {plan} and end it with Ctrl-C, which takes them over; or "
-            "remove this file.",
+            remedy=f"Run faceprep review {plan} and end it with Ctrl-C, which adds them to the "
+            "plan; or remove this file.",
         )
 
 

@@ -181,7 +181,7 @@ def map_template(
         return rescaled
     if source.points is None or target.points is None:
         raise OptionError(
-            f"crops of {source.name} cannot be brought to {target.name}",
+            f"crops of {source.name} cannot be converted to {target.name}",
             expected="templates that fit points, such as arcface-112 or dlib-150",
             remedy=f"If the model takes them, say so in its spec: crops={source.name}.",
         )

@@ -113,7 +113,7 @@ def test_merged_people_are_side_by_side(source: Path, tmp_path: Path) -> None:
     undecided = [each._replace(verdict="undecided") for each in found]
     (section,) = decision_sections(header, undecided, tmp_path / "scratch")
     assert section.title == "People who may be one"
-    assert "Nothing here was carried out" in section.text
+    assert "None of these was carried out" in section.text
     accepted = [each._replace(into="person", verdict="accepted") for each in undecided]
     merges_of_one = [each for each in accepted if each.action == "merge"]
     (section,) = decision_sections(header, merges_of_one, tmp_path / "together")

@@ -86,7 +86,7 @@ def test_the_cpu_is_taken_on_request(pretend_gpu: list[str]) -> None:
 @pytest.mark.parametrize("runtime", [Runtime("cuda"), Runtime(require_gpu=True)])
 def test_a_session_that_fell_back_is_an_error(runtime: Runtime, pretend_gpu: list[str]) -> None:
     pretend_gpu.append(CPU)
-    with pytest.raises(FaceprepError, match="a CUDA that does not start"):
+    with pytest.raises(FaceprepError, match="a CUDA installation that does not start"):
         runtime.open(b"")
 
 
@@ -96,7 +96,10 @@ def test_auto_says_why_it_falls_back(
     pretend_gpu.append(CPU)
     with caplog.at_level(logging.WARNING, "faceprep"):
         assert Runtime().open(b"").provider == "CPU"
-    assert "the CPU is used, because no GPU can be: a CUDA that does not start" in caplog.text
+    assert (
+        "the CPU is used, because no GPU can be used: a CUDA installation that does not start"
+        in caplog.text
+    )
 
 
 def test_a_gpu_error_is_reported(pretend_gpu: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

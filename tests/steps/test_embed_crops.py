@@ -104,7 +104,7 @@ def test_options_that_cannot_be_meant(name: str, value: str) -> None:
 
 
 def test_templates_that_cannot_be_brought_are_told_before_the_run(options: EmbedOptions) -> None:
-    with pytest.raises(OptionError, match="crops of box1.5-256 cannot be brought to arcface-112"):
+    with pytest.raises(OptionError, match="crops of box1.5-256 cannot be converted to arcface-112"):
         changed(options, crops="box1.5-256").announce()
 
 

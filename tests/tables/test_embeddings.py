@@ -244,7 +244,7 @@ def test_shards_belong_together(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", some())
     write(tmp_path / "b.parquet", some(model=Model("other")))
     (tmp_path / shard_names("b.parquet", 3)[2]).rename(tmp_path / shard_names("a.parquet", 3)[2])
-    with pytest.raises(SourceError, match="of another run than the files beside it"):
+    with pytest.raises(SourceError, match="from another run than the files beside it"):
         load_embeddings(path)
     (tmp_path / shard_names("a.parquet", 3)[2]).unlink()
     with pytest.raises(SourceError, match="a-00002-of-00003.parquet: cannot read: No such file"):

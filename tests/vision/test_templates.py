@@ -222,5 +222,5 @@ def test_templates_without_points_only_map_to_themselves() -> None:
     wanted = apply_transforms([[(0.0, 0.0), (255.0, 9.0)]], [back[0]])
     assert np.allclose(apply_transforms(points, [back[1]]), wanted), "the same place of the image"
     for pair in ((box, load_template("arcface-112")), (load_template("arcface-112"), box)):
-        with pytest.raises(OptionError, match="cannot be brought to"):
+        with pytest.raises(OptionError, match="cannot be converted to"):
             map_template(*pair)

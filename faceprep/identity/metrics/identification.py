@@ -82,7 +82,7 @@ def search(gallery: Floats, gallery_ids: Ints, probes: Floats, probe_ids: Ints) 
     if not len(ids) or len(ids) < len(gallery_ids):
         found = "none" if not len(ids) else f"{len(gallery_ids):,} of {len(ids):,} identities"
         raise SourceError(
-            "the gallery", expected="one vector an identity, and one at least", found=found
+            "the gallery", expected="one vector per identity, and at least one", found=found
         )
     places = np.minimum(np.searchsorted(ids, probe_ids), len(ids) - 1)
     mate, is_mated = columns[places], ids[places] == probe_ids

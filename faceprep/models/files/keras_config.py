@@ -43,7 +43,7 @@ def _holds_code(path: Path, found: str) -> SourceError:
         path=path,
         expected="layers of Keras itself",
         found=found,
-        remedy="Ask its author for a file without, or for an .onnx or .tflite.",
+        remedy="Ask its author for a file without code, or for an .onnx or .tflite.",
     )
 
 

@@ -97,7 +97,7 @@ def _read_normalisation(
     if dtype == np.uint8:
         return Reading(UNCHANGED, "the graph takes bytes")
     if metadata.keys() & {"mean", "std"}:
-        return Reading(origin="as the file's metadata state")
+        return Reading(origin="as the file's metadata states")
     return read_scaling(Graph(graph.nodes(), graph.constant).find_scaling(input_name))
 
 

@@ -149,7 +149,7 @@ def _prepare(opened: OpenModel, options: InputOptions) -> Preparation:
     if opened.reading.doubt and not (options.mean and options.std):
         raise SourceError(
             "its preprocessing is not known",
-            expected="a scaling of pixels that is usual, or none",
+            expected="a usual scaling of pixels, or none",
             found=opened.reading.doubt,
             remedy="Give mean= and std= in the model spec, as the model was trained.",
         )

@@ -213,7 +213,7 @@ def _read_color(metadata: Mapping[str, str]) -> str:
 
 def _bad_metadata(metadata: Mapping[str, str], name: str, expected: str) -> SourceError:
     return SourceError(
-        f"the file's metadata have a bad {name}",
+        f"the file's metadata has a bad {name}",
         expected=expected,
         found=repr(metadata[name]),
         remedy=f"Give {name}= in the model spec.",

@@ -103,7 +103,7 @@ class Accountant:
             raise SourceError(
                 "nothing to report: no faceprep run is recorded here",
                 path=self._out,
-                expected="what a command of faceprep made, with its .faceprep, a plan, or a table",
+                expected="the output of a faceprep command, with its .faceprep, a plan, or a table",
             )
         if len(tallies) > 1:
             answer = joint_answer(self._runs, tallies)

@@ -105,7 +105,7 @@ def _warn(run: Run, tally: Tally) -> str:
     return (
         f"This run is not finished: {tally.n_pages:,} of "
         f"{count_noun(run.record['n_shards'], 'shard')} are done. It was stopped, or it is still "
-        "at work. The numbers are those of the part that is done. Start the same command again to "
+        "running. The numbers cover only the part that is done. Start the same command again to "
         "resume it."
     )
 

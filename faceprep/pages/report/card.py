@@ -50,7 +50,7 @@ def refuse_own_card(path: Path) -> None:
     found = _MARK.search(text)
     if found is None or found[1] != _digest(text[: found.start()]):
         raise OutputError(
-            "not replaced, since a person wrote or edited it",
+            "not replaced, because a person wrote or edited it",
             path=path,
             remedy="Move it away, or replace it with --overwrite.",
         )

@@ -82,7 +82,7 @@ class _Tracer:
                 yield from self.follow(home, made)
                 continue
             elif path.exists():
-                reason = "it was made again since, so the chain cannot be followed further"
+                reason = "it has been made again since, so the chain cannot be followed further"
             else:
                 reason = "it is no longer there, so the chain cannot be followed further"
             if self._is_new(path, None):

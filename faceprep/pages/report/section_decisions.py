@@ -26,7 +26,7 @@ _OPEN_TITLES = {
     DROP: "Images that may be dropped",
 }
 """Titles where no decision of the action is accepted."""
-_OPEN_TEXT = "Nothing here was carried out: faceprep review decides each one."
+_OPEN_TEXT = "None of these was carried out: decide on each with faceprep review."
 _TEXTS = {
     MERGE: "The names in one box are one person. The least similar are shown first.",
     MOVE: "Each image on the left was moved to the identity on the right.",

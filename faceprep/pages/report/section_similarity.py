@@ -56,7 +56,7 @@ def similarity_section(
         Histogram(
             "Similarity of pairs", axis, edges, series, "share of pairs", marks, as_shares=True
         ),
-        Table("Similarity below which a share of the pairs lies", header, rows),
+        Table("Similarity below which this share of the pairs lies", header, rows),
     ]
     return Section("similarity", "Similarity", numbers, parts, text, is_detail=True)
 

@@ -120,7 +120,7 @@ def test_bad_metadata_and_sizes_are_named(tmp_path: Path) -> None:
     for stated in ({"mean": "grey"}, {"color": "hsv"}, {"size": "large"}, {"std": "1,2"}):
         path = save_onnx(tmp_path / f"{next(iter(stated))}.onnx", metadata=stated)
         with pytest.raises(
-            SourceError, match=f"{path.name}: the file's metadata have a bad {next(iter(stated))}"
+            SourceError, match=f"{path.name}: the file's metadata has a bad {next(iter(stated))}"
         ):
             embedded(path)
     with pytest.raises(
