@@ -200,7 +200,7 @@ def _pop_options(kind: type[_Options], given: dict[str, Any]) -> _Options:
 
 
 def _run_job(job: Job, request: Request, runner: Runner, as_object: bool, quiet: bool) -> int:
-    """Run the job, print what became of it, and return the exit status."""
+    """Run the job, print its summary, and return the exit status."""
     signal.signal(signal.SIGTERM, _interrupt)
     summary = run_job(job, request, runner, progress_bar(quiet))
     if as_object:

@@ -88,7 +88,7 @@ class OutputError(FaceprepError):
 
 
 class MadeMeanwhile(OutputError):
-    """An output that was to be new, and that another run has made since."""
+    """An output that should be new, but that another run has made meanwhile."""
 
 
 class BadName(OutputError):

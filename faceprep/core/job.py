@@ -127,4 +127,4 @@ class Service(ABC):
 
     @abstractmethod
     def serve(self, plan: Path, announce: Callable[[str], None]) -> Any:
-        """Serve the plan at `plan` and return what became of it; `announce` prints the address."""
+        """Serve the plan at `plan` and return the result; `announce` prints the address."""

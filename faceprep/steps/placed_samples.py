@@ -156,7 +156,7 @@ def _without_class(extra: Mapping[str, bytes]) -> dict[str, bytes]:
 def join_container(
     shards: Sequence[Shard], path_of: PartPath, sink: Sink, rows: Iterable[Row]
 ) -> SetWriter:
-    """Join the parts of a container, write its class map, and warn of what befell the classes.
+    """Join the parts of a container, write its class map, and warn of lost or changed classes.
 
     Return the writer of the container.
     """

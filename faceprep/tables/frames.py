@@ -1,4 +1,4 @@
-"""`frames.parquet`: one row per wanted frame of a video, whatever became of it.
+"""`frames.parquet`: one row per wanted frame of a video, with or without a face.
 
 source    string   the video, relative to the source folder
 frame     int64    its number in the video, from 0

@@ -190,7 +190,7 @@ def test_a_plan_warns_of_numbers_that_cannot_stay(
         output = apply(fixed, tmp_path / "b.tar", Decision("move", "2/0", "new"))
     assert rows(output) == [(0, "0", 2), (1, "1", 2), (2, "2", 1), (3, "new", 1)]
     assert f"{output}: 5 images got another class number than in {fixed}, such as" in caplog.text
-    assert "faceprep manifest sets other numbers, by --label-rule or --classes." in caplog.text
+    assert "faceprep manifest sets other numbers, with --label-rule or --classes." in caplog.text
 
 
 def test_a_map_of_other_numbers_is_not_used(tmp_path: Path, folder: Path) -> None:

@@ -94,7 +94,7 @@ def test_crops_of_another_size_are_scaled_and_of_another_shape_noted(
     grey, letterboxed = column(tmp_path / "out.parquet", "net")
     factor = head_weights(4)[0].sum()
     assert grey == pytest.approx(90 * factor, rel=1e-4)
-    assert letterboxed == pytest.approx(45 * factor, rel=0.03), "fitted into it on black"
+    assert letterboxed == pytest.approx(45 * factor, rel=0.03), "letterboxed with black"
 
 
 def test_one_number_needs_no_rule(tmp_path: Path, crops: Path) -> None:

@@ -99,7 +99,7 @@ def _figures(tally: Tally, counted: Mapping[str, int]) -> list[tuple[str, str]]:
 
 
 def _warn(run: Run, tally: Tally) -> str:
-    """Say that a run has not come to its end; empty where it has."""
+    """State that a run has not finished; empty where it has."""
     if not is_open(run, tally):
         return ""
     return (

@@ -75,7 +75,7 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        """Return whether the run came to its end."""
+        """Return whether the run finished."""
         return self.record.get("finished") is True
 
     def failures(self) -> Iterator[tuple[str, str, str]]:

@@ -106,7 +106,7 @@ def words_of(status: str) -> str:
 
 
 def is_open(run: Run, tally: Tally) -> bool:
-    """Return whether the run has not come to its end: killed, stopped, or still at work."""
+    """Return whether the run has not finished: killed, stopped, or still running."""
     n_shards = run.record.get("n_shards")
     return isinstance(n_shards, int) and (tally.n_pages < n_shards or not run.is_finished)
 
