@@ -11,7 +11,8 @@ import numpy.typing as npt
 from faceprep.core.arrays import Floats
 from faceprep.core.errors import SourceError, loading
 
-_OPSET, _IR_VERSION = 13, 8
+OPSET, IR_VERSION = 13, 8
+"""The operators and the format of all graphs that are built here."""
 _MAX_BYTES = (1 << 31) - (1 << 24)
 """Weights of an ONNX file, which protobuf limits to 2 GiB with its nodes."""
 
@@ -33,8 +34,8 @@ class Graph:
         with loading("onnx", "pip install 'faceprep[embed]'"):
             import onnx
         self._onnx, self.scope, self.is_for_cpu = onnx, "", is_for_cpu
-        self._model = onnx.ModelProto(ir_version=_IR_VERSION)
-        self._model.opset_import.append(onnx.helper.make_opsetid("", _OPSET))
+        self._model = onnx.ModelProto(ir_version=IR_VERSION)
+        self._model.opset_import.append(onnx.helper.make_opsetid("", OPSET))
         self._model.producer_name = "faceprep"
         self._graph = self._model.graph
         self._graph.name = name

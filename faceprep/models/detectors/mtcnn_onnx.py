@@ -15,9 +15,9 @@ import numpy as np
 
 from faceprep.core.arrays import Floats
 from faceprep.core.errors import loading
+from faceprep.models.onnx_graph import IR_VERSION, OPSET
 from faceprep.models.weights import Layers
 
-_OPSET, _IR = 13, 8
 Pool = tuple[int, int]
 """Window, and 1 if the last window may be cut off (Keras's `same` at the sizes that occur)."""
 _POOLS: dict[str, Sequence[Pool | None]] = {
@@ -129,7 +129,7 @@ class _Graph:
         answers = helper.make_tensor_value_info("answers", kinds.FLOAT, None)
         graph = helper.make_graph(self._nodes, "mtcnn", [images], [answers], self._constants)
         model = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
         )
         data: bytes = model.SerializeToString()
         return data

@@ -21,8 +21,8 @@ from faceprep.models.embedders.dlib_weights import (
     RELU,
     Layer,
 )
+from faceprep.models.onnx_graph import IR_VERSION, OPSET
 
-_OPSET, _IR_VERSION = 13, 8
 _SHAPE = tuple[int, int, int]
 
 
@@ -82,8 +82,8 @@ class Graph:
         crops = helper.make_tensor_value_info("crops", types.UINT8, crops_shape)
         vectors = helper.make_tensor_value_info("vectors", types.FLOAT, ["n", self.shape[0]])
         graph = helper.make_graph(self._nodes, "dlib", [crops], [vectors], self._weights)
-        opset = [helper.make_opsetid("", _OPSET)]
-        model = helper.make_model(graph, ir_version=_IR_VERSION, opset_imports=opset)
+        opset = [helper.make_opsetid("", OPSET)]
+        model = helper.make_model(graph, ir_version=IR_VERSION, opset_imports=opset)
         data: bytes = model.SerializeToString()
         return data
 
