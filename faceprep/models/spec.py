@@ -20,13 +20,12 @@ from typing import Any
 import numpy as np
 
 from faceprep.core.errors import OptionError
-from faceprep.models.files.preparation import InputOptions
+from faceprep.models.files.preparation import COLORS, InputOptions
 
 EMBEDDER_SETTINGS = (*InputOptions._fields, "flip")
 SCORER_SETTINGS = (*InputOptions._fields, "read", "name")
 _START = re.compile(r":(?=[a-z]+=)")
 _SIZE = re.compile(r"([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?", re.ASCII)
-COLORS = ("rgb", "bgr")
 _FLAGS = {"true": True, "false": False}
 
 

@@ -22,6 +22,7 @@ from faceprep.models.embedders.embedder import (
     find_kind,
     open_embedder,
 )
+from faceprep.models.files.preparation import COLORS
 from faceprep.models.spec import EMBEDDER_SETTINGS, ModelSpec, parse_numbers, parse_size, parse_spec
 from faceprep.steps.device_options import (
     UsesDevice,
@@ -70,10 +71,7 @@ class EmbedSettings(UsesDevice):
         values=Values("SIZE"),
     )
     color: str | None = option(
-        None,
-        "Set the channel order of a model file.",
-        choices=("rgb", "bgr"),
-        values=Values(default="rgb"),
+        None, "Set the channel order of a model file.", choices=COLORS, values=Values(default="rgb")
     )
     flip: bool = option(False, "Average with the vector of the mirror image.")
     crops: str | None = option(

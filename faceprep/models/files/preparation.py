@@ -19,6 +19,7 @@ KERAS_STD = 128.0
 """Keras_insightface trains with this and a mean of 127.5."""
 UNCHANGED = {"mean": "0", "std": "1"}
 """The normalisation of a model that takes pixels as they are."""
+COLORS = ("rgb", "bgr")
 _CHANNELS = 3
 _SIZE_OF_TEMPLATE = re.compile(r"-(\d+)(?:x(\d+))?$", re.ASCII)
 _FITTED = ("arcface-", "dlib-")
@@ -206,8 +207,8 @@ def _read_size(metadata: Mapping[str, str]) -> tuple[int, int] | None:
 
 def _read_color(metadata: Mapping[str, str]) -> str:
     color = metadata.get("color", "rgb").lower()
-    if color not in ("rgb", "bgr"):
-        raise _bad_metadata(metadata, "color", "rgb or bgr")
+    if color not in COLORS:
+        raise _bad_metadata(metadata, "color", " or ".join(COLORS))
     return color
 
 
