@@ -120,7 +120,7 @@ class Review(Service):
         return Reviewed(str(plan), session.n_changed, verdicts, note, page, left_out)
 
     def _import(self, session: Session) -> str:
-        n, n_overruled = session.adopt(read_verdicts(self.import_ or "", cut=True))
+        n, n_overruled = session.adopt(read_verdicts(self.import_ or ""))
         if n_overruled:
             return f"{n_overruled:,} overruled what was decided meanwhile"
         return ""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,17 +68,16 @@ def format_verdicts(verdicts: Iterable[Verdict]) -> bytes:
     return b"".join(encode_json(verdict._asdict()) for verdict in verdicts)
 
 
-def read_verdicts(path: str | os.PathLike[str], cut: bool = False) -> list[Verdict]:
+def read_verdicts(path: str | os.PathLike[str]) -> list[Verdict]:
     """Read verdicts in the order of the lines. Raises SourceError.
 
-    With `cut`, the last line may be incomplete, as after a kill, and is then left out.
+    The last line may be incomplete, as after a kill, and is then left out.
     """
-    lines = storage.read_bytes(path).split(b"\n")
-    tail = lines.pop()
+    *lines, tail = storage.read_bytes(path).split(b"\n")
     verdicts = [
         _verdict(path, number, line) for number, line in enumerate(lines, 1) if line.strip()
     ]
-    if tail.strip() and not cut:
+    with suppress(SourceError):
         verdicts.append(_verdict(path, len(lines) + 1, tail))
     return verdicts
 

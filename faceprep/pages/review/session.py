@@ -243,7 +243,7 @@ def open_session(plan: Path, journal: bool = True) -> Iterator[Session]:
     with lock(state_folder(plan)):
         session = Session(plan)
         if journal and exists(session.journal):
-            verdicts = read_verdicts(session.journal, cut=True)
+            verdicts = read_verdicts(session.journal)
             data = format_verdicts(verdicts)  # drops an incomplete last line
             storage.write_file(session.journal, data)
             session.adopt(verdicts, strict=True)

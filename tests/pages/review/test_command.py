@@ -312,6 +312,14 @@ def test_import(plan: Path, tmp_path: Path) -> None:
     assert again.decided == 0
 
 
+def test_import_of_a_file_without_its_last_line_break(plan: Path, tmp_path: Path) -> None:
+    """An editor or a person may have taken it away."""
+    key = next(read_plan(plan)[1])[:3]
+    (tmp_path / "saved.jsonl").write_bytes(format_verdicts([Verdict(0, *key, R, U)]).rstrip())
+    Review(import_=tmp_path / "saved.jsonl").serve(plan, no_page)
+    assert verdicts(plan)[0] == R
+
+
 def test_import_overrules_and_says_so(plan: Path, tmp_path: Path) -> None:
     key = next(read_plan(plan)[1])[:3]
     (tmp_path / "saved.jsonl").write_bytes(format_verdicts([Verdict(0, *key, R, U)]))
