@@ -14,9 +14,9 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 from click.core import ParameterSource
@@ -46,12 +46,12 @@ def variables_of(command: str, option: str) -> list[str]:
     return [name.replace("-", "_").upper() for name in names]
 
 
-def read_defaults(command: str, options: Mapping[str, click.Option]) -> tuple[str, dict[str, Any]]:
-    """Return the name of the file of defaults and those of `command`, by the parameter's name.
+def _read_defaults(ctx: click.Context) -> tuple[str, dict[str, Any]]:
+    """Return the name of the file of defaults and those of the command, by the parameter's name.
 
-    `options` are the command's own by their typed names without hyphens in front. Raises
-    OptionError for a file that cannot be read and for a key that no command has.
+    Raises OptionError for a file that cannot be read and for a key that no command has.
     """
+    options = typed_options(ctx.command)
     path, table = _read_table()
     allowed = set(options) - set(ONLY_TYPED)
     shared: dict[str, Any] = {}
@@ -61,15 +61,15 @@ def read_defaults(command: str, options: Mapping[str, click.Option]) -> tuple[st
         if isinstance(value, dict):
             if name not in registry.COMMANDS:
                 raise _unknown_key(key, path, registry.COMMANDS)
-            if name == command:
+            if name == ctx.command.name:
                 own |= value
         elif name in allowed:
             shared[name] = value
         else:
-            _refuse_unknown(key, path)
+            _refuse_unknown(key, path, ctx)
     for key in own:
         if _plain(key) not in allowed:
-            raise _unknown_key(key, path, allowed, f"[{command}]")
+            raise _unknown_key(key, path, allowed, f"[{ctx.command.name}]")
     chosen = shared | {_plain(key): value for key, value in own.items()}
     named = {name: _as_typed(options[name], value, path) for name, value in chosen.items()}
     return str(path), {str(options[name].name): value for name, value in named.items()}
@@ -102,22 +102,21 @@ def _plain(key: str) -> str:
     return key.replace("_", "-")
 
 
-def _refuse_unknown(key: str, path: Path) -> None:
+def _refuse_unknown(key: str, path: Path, ctx: click.Context) -> None:
     """Raise OptionError for a key that is not an option of any command."""
     if _plain(key) in ONLY_TYPED:
         raise OptionError(
             f"{key} cannot have a default", path=path, remedy=f"Type --{key} where you want it."
         )
-    known = _options_of_all()
+    known = _options_of_all(ctx)
     if _plain(key) not in known:
         raise _unknown_key(key, path, known)
 
 
-def _options_of_all() -> set[str]:
+def _options_of_all(ctx: click.Context) -> set[str]:
     """Return the options of all commands; this loads them, so it comes last."""
-    from faceprep.cli.build import command_for
-
-    commands = (command_for(name) for name in registry.COMMANDS)
+    group = cast(click.Group, ctx.find_root().command)
+    commands = filter(None, (group.get_command(ctx, name) for name in registry.COMMANDS))
     return {name for command in commands for name in typed_options(command)} - set(ONLY_TYPED)
 
 
@@ -155,9 +154,7 @@ def typed_options(command: click.Command) -> dict[str, click.Option]:
 
 def set_defaults(ctx: click.Context) -> None:
     """Give a command the defaults of the file before it parses its line. Raises OptionError."""
-    command = ctx.command
-    path, defaults = read_defaults(str(command.name), typed_options(command))
-    ctx.default_map, ctx.meta[_FILE] = defaults, path
+    ctx.meta[_FILE], ctx.default_map = _read_defaults(ctx)
 
 
 def place_of(ctx: click.Context, option: click.Parameter) -> str:
