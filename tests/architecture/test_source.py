@@ -251,6 +251,26 @@ def test_what_is_public_says_what_it_is() -> None:
     assert not silent, "\n".join(silent)
 
 
+_OF_OTHERS = {"show_frame"}
+"""Names of a standard, not of the code."""
+
+
+def test_the_names_in_docstrings_are_in_the_code() -> None:
+    """A function that is renamed is renamed in the texts that point to it."""
+    named: dict[str, str] = {}
+    known = {part for name in TREES for part in Path(name).with_suffix("").parts} | _OF_OTHERS
+    for where, node in walk(ast.AST):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            words = re.findall(r"`([a-z_]*[a-z]_[a-z_]+)`", str(node.value.value))
+            named |= dict.fromkeys(words, where)
+        for field in ("id", "attr", "arg", "name"):
+            known.add(str(getattr(node, field, "")))
+        if isinstance(node, ast.Constant) and not isinstance(node.value, bytes):
+            known.add(str(node.value))
+    lost = {word: where for word, where in named.items() if word not in known}
+    assert not lost, lost
+
+
 def test_names_that_say_nothing_are_not_taken() -> None:
     bad = {"utils", "util", "common", "helpers", "helper", "base", "manager", "handler", "misc"}
     assert not {part for name in TREES for part in Path(name).with_suffix("").parts} & bad

@@ -1,6 +1,6 @@
 """Crops of the boxes in a `.face` file, and the faults of its rows.
 
-`face_notes` are Outcomes about the file or a row of it, key `FILE` or `FILE#ROW`:
+`notes` yields Outcomes about the file or a row of it, key `FILE` or `FILE#ROW`:
 
 repaired         a value was missing and was filled in; no failure
 spare_face_rows  there are more rows than frames; no failure
