@@ -1,24 +1,35 @@
 """Tracks of faces through the frames of a video, and the cuts between its scenes.
 
 A track ends rather than continue with another person: at a cut, after some frames without the
-face, after about a second between sparse frames, and where two faces could both continue it.
+face, after about a second between sparse frames, where two faces could both continue it, and where
+the face suddenly looks different. A slow dissolve from a face to another in its place is not seen.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from faceprep.core.arrays import Bools, Doubles, Ints, Octets, Pixels
+from faceprep.core.arrays import Bools, Doubles, Floats, Ints, Octets, Pixels
 from faceprep.core.boxes import areas, overlaps
 from faceprep.core.faces import Faces
+from faceprep.core.landmarks import ARCFACE_112, estimate_similarity
 from faceprep.core.opencv import opencv
 
 THUMB_SIZE = (18, 32)
 """(height, width) of the grey image that shows where another scene begins."""
-_CUT, _SUDDEN, _SUDDEN_TIMES = 18.0, 8.0, 4.0
+FACE_SIZE = (12, 12)
+"""(height, width) of the grey image that shows where a face becomes another."""
+_FACE_SCALE = 3
+"""Pixels of the upright face for one of that image, to each side."""
+_FACE_POINTS = (ARCFACE_112 - (16, 20)) * (_FACE_SCALE * FACE_SIZE[0] / 80)
+_FLAT = 1.0
+"""Standard deviation in grey levels below which an image of a face shows nothing."""
 _N_RECENT = 5
 _MIN_IOU, _MAX_DISTANCE, _MAX_SCALE = 0.3, 0.3, 1.5
 _MARGIN = 0.2
@@ -33,12 +44,43 @@ _FOREVER = np.inf
 _TINY = 1e-9
 
 
-def make_thumb(pixels: Pixels) -> Octets:
-    """Shrink a frame to a grey image of THUMB_SIZE."""
+def make_thumb(pixels: Pixels, size: tuple[int, int] = THUMB_SIZE) -> Octets:
+    """Shrink a frame to a grey image of `size` (height, width)."""
     cv2 = opencv()
-    small = cv2.resize(pixels, THUMB_SIZE[::-1], interpolation=cv2.INTER_AREA)
+    small = cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA)
     grey: Octets = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
     return grey
+
+
+def make_face_thumbs(pixels: Pixels, landmarks: Floats) -> Octets:
+    """Cut the faces with sound `landmarks` (n, 5, 2) as grey images (n, *FACE_SIZE), upright."""
+    thumbs = np.zeros((len(landmarks), *FACE_SIZE), np.uint8)
+    size = FACE_SIZE[1] * _FACE_SCALE, FACE_SIZE[0] * _FACE_SCALE
+    for place, transform in enumerate(estimate_similarity(landmarks, _FACE_POINTS)):
+        thumbs[place] = make_thumb(opencv().warpAffine(pixels, transform, size), FACE_SIZE)
+    return thumbs
+
+
+class _Limits(NamedTuple):
+    """The change from which an image is another one, and one that is enough if it is `times` the
+    largest change before it.
+    """
+
+    certain: float
+    sudden: float
+    times: float
+
+    def of(self, recent: Iterable[float]) -> float:
+        """Return the limit after the changes `recent`."""
+        return max(self.sudden, min(self.certain, self.times * max(recent, default=_FOREVER)))
+
+
+_SCENES, _FACES = _Limits(18.0, 8.0, 4.0), _Limits(0.65, 0.15, 8.0)
+"""Limits of the mean change in grey levels, and of 1 − the correlation of two images of a face."""
+
+
+def _no_changes() -> deque[float]:
+    return deque(maxlen=_N_RECENT)
 
 
 @dataclass
@@ -50,7 +92,7 @@ class SceneCuts:
     """
 
     _last: Octets | None = None
-    _recent: deque[float] = field(default_factory=lambda: deque(maxlen=_N_RECENT))
+    _recent: deque[float] = field(default_factory=_no_changes)
 
     def is_cut(self, thumb: Octets) -> bool:
         """Return whether a scene begins with this frame; the first frame begins none."""
@@ -58,9 +100,9 @@ class SceneCuts:
         if before is None:
             return False
         change = float(np.abs(thumb.astype(np.int16) - before).mean())
-        usual = max(self._recent, default=_FOREVER)
+        limit = _SCENES.of(self._recent)
         self._recent.append(change)
-        return change >= max(_SUDDEN, min(_CUT, _SUDDEN_TIMES * usual))
+        return change >= limit
 
 
 @dataclass
@@ -70,9 +112,13 @@ class _Track:
     landmarks: Doubles
     motion: Doubles
     """(2,) pixels per frame."""
+    look: Doubles
+    """What the face looks like, as `_describe_looks` returns it."""
     frame: int
     time_s: float | None
     n_misses: int = 0
+    changes: deque[float] = field(default_factory=_no_changes)
+    """Changes of the look from face to face."""
 
     def reaches(self, frame: int, time_s: float | None) -> bool:
         """Return whether a face in this frame may continue the track."""
@@ -86,6 +132,19 @@ class _Track:
         """Return the box (4,) and the landmarks (5, 2) expected in this frame."""
         shift = self.motion * (self.n_misses + 1)
         return self.box + np.tile(shift, 2), self.landmarks + shift
+
+    def compare(self, looks: Doubles) -> Doubles:
+        """Return the change (n,) from the last face to one of `looks` (n, d), 0 if not known."""
+        is_known = looks.any(axis=1) & self.look.any()
+        return np.where(is_known, 1 - looks @ self.look, 0.0)
+
+    def are_others(self, changes: Doubles, frame: int) -> Bools:
+        """Return which faces (n,) of a frame look so different that they are of someone else.
+
+        After many frames, the same face may look different too.
+        """
+        others: Bools = changes >= _FACES.of(self.changes)
+        return others & (frame - self.frame <= _MAX_FRAMES)
 
     def follow(self, box: Doubles, landmarks: Doubles, frame: int, time_s: float | None) -> None:
         """Continue the track with this face."""
@@ -106,29 +165,38 @@ class Tracker:
         """End all tracks: another scene begins."""
         self._tracks = []
 
-    def link(self, faces: Faces, frame: int, time_s: float | None) -> Ints:
+    def link(
+        self, faces: Faces, frame: int, time_s: float | None, thumbs: Octets | None = None
+    ) -> Ints:
         """Return the tracks (n,) of the faces of the next frame that is looked at.
 
         `frame` is its number in the video, and `time_s` its time, None where the file has no times.
+        `thumbs` (n, *FACE_SIZE) show the faces; without them their looks are not compared.
         """
         self._tracks = [track for track in self._tracks if track.reaches(frame, time_s)]
         boxes, landmarks = faces.boxes.astype(np.float64), faces.landmarks.astype(np.float64)
         numbers = np.full(len(faces), -1, np.int64)
+        looks = _describe_looks(np.zeros((len(faces), *FACE_SIZE)) if thumbs is None else thumbs)
         costs = np.full((len(self._tracks), len(faces)), np.inf)
+        changes = np.zeros(costs.shape)
         for place, track in enumerate(self._tracks):
             costs[place] = link_costs(*track.predict(), boxes, landmarks)
+            changes[place] = track.compare(looks)
+            costs[place, track.are_others(changes[place], frame)] = np.inf
             track.n_misses += 1
         for place, face in clear_pairs(costs):
             track = self._tracks[place]
             track.n_misses -= 1
             track.follow(boxes[face], landmarks[face], frame, time_s)
+            track.look = looks[face]
+            track.changes.append(float(changes[place, face]))
             numbers[face] = track.number
         is_begun = numbers < 0
         self._end(np.isfinite(costs[:, is_begun]).any(axis=1))
         for face in np.flatnonzero(is_begun).tolist():
             numbers[face] = self._n
-            begun = _Track(self._n, boxes[face], landmarks[face], np.zeros(2), frame, time_s)
-            self._tracks.append(begun)
+            seen = (boxes[face], landmarks[face], np.zeros(2), looks[face])
+            self._tracks.append(_Track(self._n, *seen, frame, time_s))
             self._n += 1
         return numbers
 
@@ -142,6 +210,18 @@ class Tracker:
             for track, is_rival in zip(self._tracks, are_rivals.tolist(), strict=True)
             if not (track.n_misses and is_rival)
         ]
+
+
+def _describe_looks(thumbs: npt.ArrayLike) -> Doubles:
+    """Return vectors (n, d) of which the product is the correlation of two images (n, *FACE_SIZE).
+
+    They are zero for images that show nothing.
+    """
+    values = np.asarray(thumbs, np.float64).reshape(-1, FACE_SIZE[0] * FACE_SIZE[1])
+    values = values - values.mean(axis=1, keepdims=True)
+    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    is_flat = lengths < _FLAT * np.sqrt(values.shape[1])
+    return np.where(is_flat, 0.0, values / np.maximum(lengths, _TINY))
 
 
 def link_costs(box: Doubles, landmarks: Doubles, boxes: Doubles, others: Doubles) -> Doubles:

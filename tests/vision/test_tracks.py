@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
-from faceprep.core.arrays import Ints
+from faceprep.core.arrays import Ints, Octets
 from faceprep.core.faces import Faces, no_faces
 from faceprep.core.landmarks import ARCFACE_112
-from faceprep.vision.tracks import THUMB_SIZE, SceneCuts, Tracker, clear_pairs, make_thumb
+from faceprep.vision.tracks import (
+    FACE_SIZE,
+    THUMB_SIZE,
+    SceneCuts,
+    Tracker,
+    clear_pairs,
+    make_face_thumbs,
+    make_thumb,
+)
 
 
 def faces(*places: tuple[float, float, float]) -> Faces:
@@ -23,9 +33,9 @@ class EveryFrame(Tracker):
 
     n_seen = 0
 
-    def link_next(self, found: Faces) -> Ints:
+    def link_next(self, found: Faces, thumbs: Octets | None = None) -> Ints:
         self.n_seen += 1
-        return self.link(found, self.n_seen, self.n_seen / 25)
+        return self.link(found, self.n_seen, self.n_seen / 25, thumbs)
 
 
 def test_two_people_keep_their_tracks_in_any_order() -> None:
@@ -159,3 +169,70 @@ def test_people_who_cross_are_never_one_track(speed: int, is_hidden: bool) -> No
         ):
             people.setdefault(track, set()).add(name)
     assert max(map(len, people.values())) == 1
+
+
+# The looks of faces
+
+
+def looks(person: int, n: int, contrast: float = 60.0) -> Octets:
+    """Images (n, *FACE_SIZE) of one face with a little noise."""
+    face = np.random.default_rng(person).normal(0, 1, FACE_SIZE)
+    noise = np.random.default_rng(99).normal(0, 0.05, (n, *FACE_SIZE))
+    return np.clip(127 + contrast * (face + noise), 0, 255).astype(np.uint8)
+
+
+def tracks_of(thumbs: Sequence[Octets | None]) -> list[int]:
+    """Tracks of one face that stays, in frames that show `thumbs`; None for a frame without it."""
+    tracker, tracks = EveryFrame(), []
+    for thumb in thumbs:
+        found = no_faces() if thumb is None else faces((0, 0, 50))
+        tracks += tracker.link_next(found, None if thumb is None else thumb[None]).tolist()
+    return tracks
+
+
+@pytest.mark.parametrize("n_missed", [0, 1, 5])
+def test_another_person_in_the_same_place_is_another_track(n_missed: int) -> None:
+    one, other = looks(1, 4), looks(2, 4)
+    assert tracks_of([*one, *[None] * n_missed, *other]) == [0] * 4 + [1] * 4
+
+
+def test_people_who_look_alike_are_told_by_a_sudden_change() -> None:
+    one, other = looks(1, 4).astype(int), looks(2, 4).astype(int)
+    alike = ((one + other) / 2).astype(np.uint8)
+    assert tracks_of([*looks(1, 4), *alike]) == [0] * 4 + [1] * 4
+
+
+def test_a_face_that_changes_from_frame_to_frame_is_one_track() -> None:
+    one, other = looks(1, 21).astype(int), looks(2, 21).astype(int)
+    shares = np.linspace(0, 1, 21)[:, None, None]
+    assert set(tracks_of(list((one * (1 - shares) + other * shares).astype(np.uint8)))) == {0}
+
+
+def test_light_and_faces_that_show_nothing_end_no_track() -> None:
+    bright, dark, flat = looks(1, 3), looks(1, 3, contrast=20), looks(2, 3, contrast=0)
+    assert set(tracks_of([*bright, *dark, *flat, *bright])) == {0}
+
+
+def test_looks_of_sparse_frames_are_not_compared() -> None:
+    """After many frames, a head may have turned."""
+    tracker = Tracker()
+    one, other = looks(1, 1), looks(2, 1)
+    assert tracker.link(faces((0, 0, 50)), 0, 0, one).tolist() == [0]
+    assert tracker.link(faces((0, 0, 50)), 7, 0.28, other).tolist() == [0]
+
+
+@pytest.mark.parametrize("turn", [0, 1, 2, 3])
+def test_a_face_has_one_look_at_any_size_place_and_turn(turn: int) -> None:
+    rng = np.random.default_rng(5)
+    face = np.kron(rng.integers(0, 256, (14, 14)), np.ones((8, 8)))[..., None].repeat(3, axis=2)
+    pixels = np.zeros((400, 400, 3), np.uint8)
+    pixels[100:212, 200:312] = face
+    points = ARCFACE_112 + (200, 100)
+    expected = make_face_thumbs(face.astype(np.uint8), ARCFACE_112[None].astype(np.float32))
+    for _ in range(turn):  # 90° clockwise
+        pixels = np.rot90(pixels, -1)
+        points = np.stack([399 - points[:, 1], points[:, 0]], axis=1)
+    large = np.kron(pixels, np.ones((2, 2, 1), np.uint8))
+    found = make_face_thumbs(large, (2 * points[None] + 0.5).astype(np.float32))
+    assert found.shape == (1, *FACE_SIZE) and found.std() > 20
+    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.9

@@ -36,7 +36,7 @@ from faceprep.tables.frames import FrameRow, FramesWriter
 from faceprep.video.index import VideoIndex
 from faceprep.video.pieces import Span, unpack_index, within
 from faceprep.video.reader import Frame, VideoReader, open_video
-from faceprep.vision.tracks import make_thumb
+from faceprep.vision.tracks import make_face_thumbs, make_thumb
 
 FACES_PART, FRAMES_PART, FACTS_PART = ".faces.parquet", ".frames.parquet", ".json"
 CROPS_PART = ".crops"
@@ -244,7 +244,9 @@ class _PieceWork:
         original = cutter.original(frame)
         files, packed = cutter.files(outputs, crops), b""
         if options.by_track:
-            packed = pack_crops(make_thumb(frame.pixels), [data for _, data, _ in files])
+            landmarks = found.faces.landmarks[[crop.face for crop in crops]]
+            faces = make_face_thumbs(frame.pixels, landmarks)
+            packed = pack_crops(make_thumb(frame.pixels), faces, [data for _, data, _ in files])
             files = []
         files += original.files
         if self._choice.is_pair_of_faces:
@@ -260,9 +262,13 @@ class _PieceWork:
         )
 
 
-def pack_crops(thumb: Octets, crops: Sequence[bytes]) -> bytes:
-    """Encode what CROPS_PART keeps of one decoded frame: the thumbnail, then lengths and crops."""
+def pack_crops(thumb: Octets, faces: Octets, crops: Sequence[bytes]) -> bytes:
+    """Encode what CROPS_PART keeps of one decoded frame.
+
+    This is the thumbnail of the frame, and for each of its `crops` the thumbnail of the face, the
+    length of the crop and the crop.
+    """
     parts = [thumb.tobytes()]
-    for data in crops:
-        parts += [len(data).to_bytes(8, "little"), data]
+    for face, data in zip(faces, crops, strict=True):
+        parts += [face.tobytes(), len(data).to_bytes(8, "little"), data]
     return b"".join(parts)

@@ -1,9 +1,9 @@
 """`--by-track`: the faces of a whole video linked to tracks, when all its pieces are done.
 
 A piece keeps the crops of all its faces in a part: for each decoded frame the thumbnail of the
-scene, and for each of its rows in the table of faces the length of the crop and the crop. They are
-read twice: to link the faces, and to write those that are selected. With --track-embedder they are
-read between these, to compare the tracks.
+scene, and for each of its rows in the table of faces the thumbnail of the face, the length of the
+crop and the crop. They are read twice: to link the faces, and to write those that are selected.
+With --track-embedder they are read between these, to compare the tracks.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from faceprep.jobs.extract_video.selection import GIVEN, value_faces
 from faceprep.jobs.extract_video.track_joining import choose_samples, embed_samples, join_tracks
 from faceprep.tables.faces import FaceRow, FacesWriter, read_face_tables, rows_of
 from faceprep.tables.frames import FrameRow, FramesWriter, read_frame_tables
-from faceprep.vision.tracks import THUMB_SIZE, SceneCuts, Tracker
+from faceprep.vision.tracks import FACE_SIZE, THUMB_SIZE, SceneCuts, Tracker
 
-_THUMB_BYTES = THUMB_SIZE[0] * THUMB_SIZE[1]
+_THUMB_BYTES, _FACE_BYTES = (height * width for height, width in (THUMB_SIZE, FACE_SIZE))
 
 
 class _Seen(NamedTuple):
@@ -71,11 +71,10 @@ class TrackWork:
         for seen in self._frames():
             if seen.frame.faces is None:
                 continue
-            if cuts.is_cut(_read_thumb(seen.crops)):
+            if cuts.is_cut(_read_thumb(seen.crops, THUMB_SIZE)):
                 tracker.cut()
-            _skip_crops(seen)
-            frame = seen.frame
-            tracks = tracker.link(_faces_of(seen.rows), frame.frame, frame.time_s)
+            frame, thumbs = seen.frame, _read_face_thumbs(seen)
+            tracks = tracker.link(_faces_of(seen.rows), frame.frame, frame.time_s, thumbs)
             self._tracks.extend(tracks.tolist())
             self._numbers.extend([frame.frame] * len(tracks))
             self._scores.extend(row.score for row in seen.rows)
@@ -155,21 +154,30 @@ class TrackWork:
                         number, rows = next(found, (None, None))
 
 
-def _read_thumb(file: BinaryIO) -> Octets:
-    return np.frombuffer(file.read(_THUMB_BYTES), np.uint8).reshape(THUMB_SIZE)
+def _read_thumb(file: BinaryIO, size: tuple[int, int]) -> Octets:
+    return np.frombuffer(file.read(size[0] * size[1]), np.uint8).reshape(size)
 
 
-def _skip_crops(seen: _Seen) -> None:
-    for _ in seen.rows:
-        size = int.from_bytes(seen.crops.read(8), "little")
-        seen.crops.seek(size, 1)
+def _read_face_thumbs(seen: _Seen) -> Octets:
+    """Read the thumbs of the faces of a frame, and skip the crops between them."""
+    thumbs = np.zeros((len(seen.rows), *FACE_SIZE), np.uint8)
+    for thumb in thumbs:
+        thumb[:] = _read_thumb(seen.crops, FACE_SIZE)
+        length = int.from_bytes(seen.crops.read(8), "little")
+        seen.crops.seek(length, 1)
+    return thumbs
 
 
 def _read_crops(seen: _Seen) -> list[bytes]:
     if seen.frame.faces is None:
         return []
     seen.crops.seek(_THUMB_BYTES, 1)
-    return [seen.crops.read(int.from_bytes(seen.crops.read(8), "little")) for _ in seen.rows]
+    return [_read_crop(seen.crops) for _ in seen.rows]
+
+
+def _read_crop(file: BinaryIO) -> bytes:
+    file.seek(_FACE_BYTES, 1)
+    return file.read(int.from_bytes(file.read(8), "little"))
 
 
 def _faces_of(rows: Sequence[FaceRow]) -> Faces:

@@ -98,6 +98,25 @@ def test_sparse_frames_of_one_place(
     assert [row["track"] for row in rows(tmp_path / "out")] == tracks
 
 
+@pytest.mark.parametrize("detect_every", [None, "4"])
+def test_another_person_in_the_place_of_the_first(tmp_path: Path, detect_every: str | None) -> None:
+    """As after a jump cut, which leaves the rest of the frame as it is."""
+
+    def pictures() -> Iterator[Pixels]:
+        for number, pixels in enumerate(draw("." * 10)):
+            face = pixels[130:170, 10:50]
+            face[:] = RED
+            if number < 5:
+                face[:12] = 250
+            else:
+                face[:, :12] = 250
+            yield pixels
+
+    (tmp_path / "v.mp4").write_bytes(encode_video(".mp4", pictures(), frame_times(10, PLAIN)))
+    extract(tmp_path / "v.mp4", tmp_path / "out", by_track=True, detect_every=detect_every)
+    assert [row["track"] for row in rows(tmp_path / "out")] == [0] * 5 + [1] * 5
+
+
 def test_the_marked_face_by_track(tmp_path: Path) -> None:
     video = film(tmp_path / "v.mov", "RRR")
     boxes = [(10, 140, 40, 170), face_box(1, SIZE, (SIDE, SIDE)), (0, 0, 0, 0)]
