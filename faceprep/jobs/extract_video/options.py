@@ -141,7 +141,9 @@ class VideoOptions(WritesCrops, FaceOptions):
         """Return the embedder that joins tracks; None without --track-embedder."""
         if self.track_embedder is None:
             return None
-        return EmbedOptions(self.track_embedder, self.device, self.require_gpu, crops=self.template)
+        return EmbedOptions(
+            self.track_embedder, self.device, self.require_gpu, self.download, crops=self.template
+        )
 
     def segment(self) -> int:
         """Return the number of frames from one full detection to the next. Raises OptionError."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
 from faceprep import Align, Request, SerialRunner, run_job
 from faceprep.core.arrays import Pixels
 from faceprep.core.faces import Faces
 from faceprep.models.detectors.detector import SizedDetector
+from faceprep.steps import embed_options
 from faceprep.steps.find_faces import FaceFinder
 from faceprep.video.siw_boxes import face_lines
 from faceprep.vision.codec import decode
@@ -34,6 +37,19 @@ class FlooredVideo(PatchVideo):
     def finder(self, detector: str | None = None) -> FaceFinder:
         chosen = LenientDetector() if detector == "lenient" else PatchDetector()
         return FaceFinder(SizedDetector(chosen, min_face=self.min_face), self.min_score)
+
+
+def test_a_missing_pack_of_the_track_embedder_is_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted: list[str] = []
+    monkeypatch.setattr(embed_options, "download_pack", wanted.append)
+    video = film(tmp_path / "v.mp4", "r")
+    options: dict[str, Any] = {"by_track": True, "track_embedder": "dlib-resnet"}
+    extract(video, tmp_path / "without", **options)
+    assert not wanted
+    extract(video, tmp_path / "with", download=True, **options)
+    assert wanted == ["dlib-resnet"]
 
 
 def test_patches_of_frames_and_again_from_the_table(tmp_path: Path) -> None:
