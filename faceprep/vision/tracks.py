@@ -8,7 +8,7 @@ the face suddenly looks different. A slow dissolve from a face to another in its
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -28,8 +28,8 @@ FACE_SIZE = (12, 12)
 _FACE_SCALE = 3
 """Pixels of the upright face for one of that image, to each side."""
 _FACE_POINTS = (ARCFACE_112 - (16, 20)) * (_FACE_SCALE * FACE_SIZE[0] / 80)
-_FLAT = 1.0
-"""Standard deviation in grey levels below which an image of a face shows nothing."""
+_FLAT = 6.0
+"""Standard deviation in grey levels below which noise decides what a face looks like."""
 _N_RECENT = 5
 _MIN_IOU, _MAX_DISTANCE, _MAX_SCALE = 0.3, 0.3, 1.5
 _MARGIN = 0.2
@@ -40,7 +40,6 @@ _MAX_SECONDS = 1.1
 """The same between two frames in succession, if more lie between that were not looked at. Frames
 taken once a second are 1.001 s apart in NTSC video.
 """
-_FOREVER = np.inf
 _TINY = 1e-9
 
 
@@ -63,19 +62,22 @@ def make_face_thumbs(pixels: Pixels, landmarks: Floats) -> Octets:
 
 class _Limits(NamedTuple):
     """The change from which an image is another one, and one that is enough if it is `times` the
-    largest change before it.
+    largest change before it, where at least `n_least` are known.
     """
 
     certain: float
     sudden: float
     times: float
+    n_least: int
 
-    def of(self, recent: Iterable[float]) -> float:
+    def of(self, recent: Sequence[float]) -> float:
         """Return the limit after the changes `recent`."""
-        return max(self.sudden, min(self.certain, self.times * max(recent, default=_FOREVER)))
+        if len(recent) < self.n_least:
+            return self.certain
+        return max(self.sudden, min(self.certain, self.times * max(recent)))
 
 
-_SCENES, _FACES = _Limits(18.0, 8.0, 4.0), _Limits(0.65, 0.15, 8.0)
+_SCENES, _FACES = _Limits(18.0, 8.0, 4.0, 1), _Limits(0.65, 0.15, 8.0, _N_RECENT)
 """Limits of the mean change in grey levels, and of 1 − the correlation of two images of a face."""
 
 
@@ -113,7 +115,8 @@ class _Track:
     motion: Doubles
     """(2,) pixels per frame."""
     look: Doubles
-    """What the face looks like, as `_describe_looks` returns it."""
+    """What the face looked like when that was last known, as `_describe_looks` returns it."""
+    look_frame: int
     frame: int
     time_s: float | None
     n_misses: int = 0
@@ -134,7 +137,7 @@ class _Track:
         return self.box + np.tile(shift, 2), self.landmarks + shift
 
     def compare(self, looks: Doubles) -> Doubles:
-        """Return the change (n,) from the last face to one of `looks` (n, d), 0 if not known."""
+        """Return the change (n,) from the last look to one of `looks` (n, d), 0 if not known."""
         is_known = looks.any(axis=1) & self.look.any()
         return np.where(is_known, 1 - looks @ self.look, 0.0)
 
@@ -144,7 +147,7 @@ class _Track:
         After many frames, the same face may look different too.
         """
         others: Bools = changes >= _FACES.of(self.changes)
-        return others & (frame - self.frame <= _MAX_FRAMES)
+        return others & (frame - self.look_frame <= _MAX_FRAMES)
 
     def follow(self, box: Doubles, landmarks: Doubles, frame: int, time_s: float | None) -> None:
         """Continue the track with this face."""
@@ -152,6 +155,12 @@ class _Track:
         self.motion = (self.motion + moved / (self.n_misses + 1)) / 2
         self.box, self.landmarks, self.n_misses = box, landmarks, 0
         self.frame, self.time_s = frame, time_s
+
+    def keep(self, look: Doubles, change: float) -> None:
+        """Keep the look of the face that continues the track, if it is known, and its change."""
+        if look.any():
+            self.look, self.look_frame = look, self.frame
+            self.changes.append(change)
 
 
 class Tracker:
@@ -188,15 +197,14 @@ class Tracker:
             track = self._tracks[place]
             track.n_misses -= 1
             track.follow(boxes[face], landmarks[face], frame, time_s)
-            track.look = looks[face]
-            track.changes.append(float(changes[place, face]))
+            track.keep(looks[face], float(changes[place, face]))
             numbers[face] = track.number
         is_begun = numbers < 0
         self._end(np.isfinite(costs[:, is_begun]).any(axis=1))
         for face in np.flatnonzero(is_begun).tolist():
             numbers[face] = self._n
             seen = (boxes[face], landmarks[face], np.zeros(2), looks[face])
-            self._tracks.append(_Track(self._n, *seen, frame, time_s))
+            self._tracks.append(_Track(self._n, *seen, frame, frame, time_s))
             self._n += 1
         return numbers
 

@@ -197,9 +197,9 @@ def test_another_person_in_the_same_place_is_another_track(n_missed: int) -> Non
 
 
 def test_people_who_look_alike_are_told_by_a_sudden_change() -> None:
-    one, other = looks(1, 4).astype(int), looks(2, 4).astype(int)
+    one, other = looks(1, 6).astype(int), looks(2, 6).astype(int)
     alike = ((one + other) / 2).astype(np.uint8)
-    assert tracks_of([*looks(1, 4), *alike]) == [0] * 4 + [1] * 4
+    assert tracks_of([*looks(1, 6), *alike]) == [0] * 6 + [1] * 6
 
 
 def test_a_face_that_changes_from_frame_to_frame_is_one_track() -> None:
@@ -211,6 +211,12 @@ def test_a_face_that_changes_from_frame_to_frame_is_one_track() -> None:
 def test_light_and_faces_that_show_nothing_end_no_track() -> None:
     bright, dark, flat = looks(1, 3), looks(1, 3, contrast=20), looks(2, 3, contrast=0)
     assert set(tracks_of([*bright, *dark, *flat, *bright])) == {0}
+
+
+@pytest.mark.parametrize(("n_dark", "track"), [(1, 1), (4, 1), (7, 0)])
+def test_a_face_in_the_dark_keeps_the_look_before_it_for_a_while(n_dark: int, track: int) -> None:
+    one, dark, other = looks(1, 6), looks(2, n_dark, contrast=3), looks(2, 2)
+    assert tracks_of([*one, *dark, *other]) == [0] * (6 + n_dark) + [track] * 2
 
 
 def test_looks_of_sparse_frames_are_not_compared() -> None:
