@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from faceprep.core.io import parquet
+from faceprep.core.io import npz, parquet
 from faceprep.core.types import Request, Runner, Summary
 from faceprep.jobs.manifest import Manifest
 from faceprep.run.engine import run_job
@@ -64,8 +64,9 @@ def arrays_of(path: Path) -> dict[str, np.ndarray]:
 
 
 def _of_npz(path: Path) -> list[Row]:
-    arrays = arrays_of(path)
-    return list(zip(arrays["image_names"].tolist(), arrays["image_classes"].tolist(), strict=True))
+    with npz.NpzFile(path) as file:
+        names, classes = file.load(npz.NAMES), file.load(npz.CLASSES)
+    return list(zip(npz.decode_names(path, names), classes.tolist(), strict=True))
 
 
 def _of_tfrecord(path: Path) -> list[Row]:

@@ -34,7 +34,9 @@ def warning_of_left_out(page: Path) -> Iterator[Collection[str]]:
     finally:
         _reasons.reset(token)
     if reasons:
-        named = first_reasons(reasons) + ["…"] * (len(reasons) > _N_NAMED)
+        named = first_reasons(reasons)
+        if (n_more := len(reasons) - len(named)) > 0:
+            named.append(f"and {n_more:,} more")
         log.warning("%s: images are left out: %s", page, "; ".join(named))
 
 

@@ -203,7 +203,7 @@ def test_lists_name_the_files(target: str, shards: int, tmp_path: Path) -> None:
 def test_names_below_a_folder(target: str, face_folder: Path, tmp_path: Path) -> None:
     base = face_folder.parent
     convert(face_folder, tmp_path / target, relative_to=base)
-    with pytest.raises(OptionError, match="--relative-to: expected a folder that all images lie"):
+    with pytest.raises(OptionError, match="--relative-to: expected a folder that holds all images"):
         convert(face_folder, tmp_path / "no" / target, relative_to=tmp_path)
     convert(tmp_path / target, tmp_path / "back", relative_to=base)
     assert [each.data for each in read_samples(tmp_path / "back")] == [
