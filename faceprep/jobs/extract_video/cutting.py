@@ -35,7 +35,7 @@ class FrameCutter:
     """A cutter of the frames of one video."""
 
     def __init__(self, options: VideoOptions, root: str, video: Video) -> None:
-        self._options, self._video = options, video
+        self._options, self._video, self.path = options, video, video.path
         self.originals: OriginalCrops | None = None
         if video.face:
             self.originals = open_crops(

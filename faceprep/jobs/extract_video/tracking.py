@@ -8,6 +8,7 @@ With --track-embedder they are read between these, to compare the tracks.
 
 from __future__ import annotations
 
+import logging
 from array import array
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -29,6 +30,7 @@ from faceprep.tables.faces import FaceRow, FacesWriter, read_face_tables, rows_o
 from faceprep.tables.frames import FrameRow, FramesWriter, read_frame_tables
 from faceprep.vision.tracks import FACE_SIZE, THUMB_SIZE, SceneCuts, Tracker
 
+log = logging.getLogger("faceprep")
 _THUMB_BYTES, _FACE_BYTES = (height * width for height, width in (THUMB_SIZE, FACE_SIZE))
 
 
@@ -47,6 +49,7 @@ class TrackWork:
         self, options: VideoOptions, cutter: FrameCutter, shard_ids: Sequence[str], sink: Sink
     ) -> None:
         self._options, self._cutter, self._ids, self._sink = options, cutter, shard_ids, sink
+        self._path = cutter.path
         self._tracks, self._values = array("q"), array("d")
         self._numbers, self._scores, self._refined = array("q"), array("d"), array("b")
 
@@ -94,6 +97,9 @@ class TrackWork:
         are_sure = np.array(self._refined, np.bool_) | (not self._options.refine)
         chosen = choose_samples(tracks, np.array(self._scores, np.float64), are_sure)
         embeddings = embed_samples(embedding, self._samples(chosen))
+        if n_missing := len(chosen) - len(embeddings):
+            problem = "have an embedding that is zero or not finite: tracks are joined without them"
+            log.warning("%s: %d of %d faces %s", self._path, n_missing, len(chosen), problem)
         numbers = join_tracks(embeddings, tracks, np.array(self._numbers, np.int64))
         values = np.bincount(numbers, np.array(self._values, np.float64))
         self._tracks = array("q", numbers[tracks].tolist())

@@ -16,7 +16,7 @@ from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.errors import OptionError
 from faceprep.jobs.extract_video.track_joining import choose_samples, join_tracks
 from faceprep.synthetic.video import VideoStyle
-from tests.embedders import drawn_embedders
+from tests.embedders import Colours, drawn_embedders
 from tests.fakes import results
 from tests.videos import PatchVideo, film, rows
 
@@ -57,6 +57,18 @@ def test_tracks_that_are_alike_get_one_number(video: Path, tmp_path: Path) -> No
     for row in rows(tmp_path / "joined"):
         assert row["output"] == f"v/{row['track']}/{row['frame']}.png"
         assert (tmp_path / "joined" / row["output"]).is_file()
+
+
+@pytest.mark.usefixtures("drawn_embedders")
+def test_faces_without_an_embedding_are_counted(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def embed(self: Colours, crops: np.ndarray) -> np.ndarray:
+        return np.full((len(crops), self.dim), np.nan, np.float32)
+
+    monkeypatch.setattr(Colours, "embed", embed)
+    assert set(run(video, tmp_path / "out", track_embedder="colours")) == {0, 1, 2, 3}
+    assert "v.mp4: 20 of 20 faces have an embedding that is zero or not finite" in caplog.text
 
 
 @pytest.mark.usefixtures("drawn_embedders")
