@@ -145,6 +145,8 @@ class Shard:
     """The kind of work, for a job that has several kinds."""
     payload: Any = field(default=None, compare=False, repr=False)
     """The worker's input; it is pickled, and a resumed run plans it anew."""
+    subject: str = field(default="", compare=False)
+    """The input that all its items are part of, such as a video; empty for several inputs."""
 
     def __len__(self) -> int:
         return self.stop - self.start

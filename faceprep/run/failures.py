@@ -55,7 +55,7 @@ def _failures(
     for report in sorted(reports, key=lambda report: report.shard_id):
         if report.crash:
             shard = shards[report.shard_id]
-            place = f"{shard.source} [{shard.start}:{shard.stop}]"
+            place = shard.subject or f"{shard.source} [{shard.start}:{shard.stop}]"
             yield place, "crashed", report.crash
         elif _has_failures(report):
             for outcome in ledger.outcomes(report.shard_id):

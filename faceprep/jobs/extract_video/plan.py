@@ -83,13 +83,13 @@ class Planner:
             sizes = [span.n_wanted for span in found.spans]
         bounds = pairwise(accumulate(sizes, initial=0))
         shards = [
-            replace(shard, payload=part)
+            replace(shard, payload=part, subject=video.path)
             for shard, part in zip(
                 cut_at(bounds, root, id_format=name + "-{n:05d}"), parts, strict=True
             )
         ]
         work = Joining(parts[0], tuple(shard.id for shard in shards))
-        joining = whole_stage(f"{name}-video", root, 1, work)
+        joining = replace(whole_stage(f"{name}-video", root, 1, work), subject=video.path)
         return Plan(shards, joining, *self._estimate(found.n_wanted, root, video))
 
     def _estimate(self, n_wanted: int, root: Path, video: Video) -> tuple[int, int]:

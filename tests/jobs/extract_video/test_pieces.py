@@ -156,6 +156,15 @@ def test_one_verdict_for_a_whole_video(videos: Path, tmp_path: Path) -> None:
     assert summary.others["video"] == {"cut_off": 1, "damaged": 1, "no_face_in_video": 1}
 
 
+@pytest.mark.parametrize("work", ["verdict.add_up", "piece.PieceFacts.pack"])
+def test_a_bug_in_the_work_on_a_video_names_the_video(
+    videos: Path, tmp_path: Path, work: str
+) -> None:
+    with mock.patch(f"faceprep.jobs.extract_video.{work}", side_effect=RuntimeError("a bug")):
+        run(Thirds, videos / "plain.mkv", tmp_path / "out")
+    assert ("plain.mkv", "crashed") in failures(tmp_path / "out")
+
+
 # Stopped
 
 
