@@ -58,7 +58,7 @@ def encode_json(value: object) -> bytes:
 
 
 def parse_whole(text: str | bytes) -> int | None:
-    """Return the number that ASCII digits stand for; None for any other string, and from 10^18 on.
+    """Parse ASCII digits; return None for any other string, and for numbers from 10^18 on.
 
     Python refuses to convert thousands of digits.
 

@@ -25,7 +25,7 @@ log = logging.getLogger("faceprep")
 
 _N_DRAWN = 16
 _NUMBERS = ClassNames({}, are_values=True)
-"""The names of classes that have none: their numbers, also -1."""
+"""Names of classes that a map leaves unnamed: their numbers, including -1."""
 
 
 def find_stated_classes(images: ImageSet) -> Sequence[str]:

@@ -1,7 +1,7 @@
 """Labels of a list on disk, whole numbers exact however large, such as IDs of 19 digits.
 
     labels     (n,) float64
-    exact_at   (k,) int64: the places in `labels` of whole numbers that no float is
+    exact_at   (k,) int64: the places in `labels` of whole numbers that are not exact as floats
     exact      (k,) bytes: these numbers as text
 
 They are columns of the index of the set.
@@ -32,7 +32,7 @@ class LabelWriter:
         self._n = 0
 
     def add(self, labels: Sequence[Sequence[float]]) -> npt.NDArray[np.int64]:
-        """Add the labels of images; return the start and the number (n, 2) of those of each."""
+        """Add the labels of images; return (n, 2) where those of each image start, and how many."""
         counts = np.fromiter(map(len, labels), np.int64, len(labels))
         ends = self._n + np.cumsum(counts)
         values = [value for each in labels for value in each]

@@ -174,7 +174,7 @@ def _parse_lst(columns: Sequence[str]) -> ListedImage | None:
 
 
 def as_value(number: int | float) -> int | float:
-    """Return a further label as a float, and a whole number that no float is as it is.
+    """Convert a further label to a float, or keep a whole number that is not exact as one.
 
     >>> as_value(7), as_value((1 << 53) + 1)
     (7.0, 9007199254740993)
@@ -236,7 +236,7 @@ def _read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
 
 
 def parse_label(text: str) -> int | float | None:
-    """Return the number that a label is; None for any other string and for one that is too long.
+    """Parse a label; return None for a string that is not a number, and for one that is too long.
 
     A large whole number is exact, with or without a point: IDs of people may have 19 digits.
 

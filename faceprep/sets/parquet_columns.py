@@ -148,7 +148,7 @@ def _refuse_two_numbers(file: Path, columns: Columns) -> None:
         before = numbers.setdefault(name, number)
         if before != number:
             raise SourceError(
-                f"the column {columns.label} names two classes alike",
+                f"the column {columns.label} gives two classes the same name",
                 path=file,
                 expected="one number for each name of a ClassLabel",
                 found=f"{name!r} as {before} and as {number}",

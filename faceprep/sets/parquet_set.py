@@ -172,7 +172,7 @@ class ParquetSet(ImageSet):
 
 
 def _count_unnamed(labels: Ints, columns: Columns) -> int:
-    """Count the labels that should be one of the named classes, and are none."""
+    """Count the labels that are none of the named classes."""
     if columns.identity or not columns.classes:
         return 0
     has_name = (labels >= -1) & (labels < len(columns.classes))

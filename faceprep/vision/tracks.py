@@ -24,12 +24,12 @@ from faceprep.core.opencv import opencv
 THUMB_SIZE = (18, 32)
 """(height, width) of the grey image that shows where another scene begins."""
 FACE_SIZE = (12, 12)
-"""(height, width) of the grey image that shows where a face becomes another."""
+"""(height, width) of the grey image of a face that is compared to notice another person."""
 _FACE_SCALE = 3
-"""Pixels of the upright face for one of that image, to each side."""
+"""Pixels of the upright face per pixel of that image, along each side."""
 _FACE_POINTS = (ARCFACE_112 - (16, 20)) * (_FACE_SCALE * FACE_SIZE[0] / 80)
 _FLAT = 6.0
-"""Standard deviation in grey levels below which noise decides what a face looks like."""
+"""Standard deviation in grey levels below which noise hides what a face looks like."""
 _N_RECENT = 5
 _MIN_IOU, _MAX_DISTANCE, _MAX_SCALE = 0.3, 0.3, 1.5
 _MARGIN = 0.2
@@ -61,8 +61,10 @@ def make_face_thumbs(pixels: Pixels, landmarks: Floats) -> Octets:
 
 
 class _Limits(NamedTuple):
-    """The change from which an image is another one, and one that is enough if it is `times` the
-    largest change before it, where at least `n_least` are known.
+    """Changes between two images that show two scenes, or two people.
+
+    A `certain` change is enough by itself. A `sudden` one is enough if it is also `times` the
+    largest recent change, of which at least `n_least` have to be known.
     """
 
     certain: float
@@ -142,7 +144,7 @@ class _Track:
         return np.where(is_known, 1 - looks @ self.look, 0.0)
 
     def are_others(self, changes: Doubles, frame: int) -> Bools:
-        """Return which faces (n,) of a frame look so different that they are of someone else.
+        """Return which faces (n,) of a frame look so different that they belong to someone else.
 
         After many frames, the same face may look different too.
         """

@@ -103,7 +103,7 @@ def test_classes_of_hugging_face_with_one_name_are_refused(tmp_path: Path) -> No
     names = b'{"info": {"features": {"label": {"names": ["a", "b", "a"], "_type": "ClassLabel"}}}}'
     table = pa.table({"image": [FACE] * 3, "label": [0, 1, 2]})
     pq.write_table(table.replace_schema_metadata({"huggingface": names}), tmp_path / "in.parquet")
-    with pytest.raises(SourceError, match="names two classes alike: .* found 'a' as 0 and as 2"):
+    with pytest.raises(SourceError, match="gives two classes the same name: .* 'a' as 0 and as 2"):
         convert(tmp_path / "in.parquet", tmp_path / "out.tar")
 
 

@@ -165,7 +165,7 @@ def _read_thumb(file: BinaryIO, size: tuple[int, int]) -> Octets:
 
 
 def _read_face_thumbs(seen: _Seen) -> Octets:
-    """Read the thumbs of the faces of a frame, and skip the crops between them."""
+    """Read the thumbnails of the faces in a frame, and skip the crops between them."""
     thumbs = np.zeros((len(seen.rows), *FACE_SIZE), np.uint8)
     for thumb in thumbs:
         thumb[:] = _read_thumb(seen.crops, FACE_SIZE)

@@ -31,7 +31,7 @@ _LEAST = 16.0
 _LARGEST_SIZE = 640
 """Detection size at which large faces are found."""
 _MIN_SCORE, _SURE = 0.5, 0.8
-"""Score below which there is no face, and below which a wider search follows."""
+"""Scores: below the first, no face is found; below the second, a wider search follows."""
 _LARGE_FACE, _LARGE_STRIDES = 64.0, (16,)
 """Minimum longer side of a face, in pixels of the square, at which only these strides run."""
 _SAME_FACE = 0.35

@@ -44,7 +44,7 @@ class Extent(NamedTuple):
     has_id2: bool = False
 
     def join(self, other: Extent) -> Extent:
-        """Return the extent of both."""
+        """Return the extent of the images of both."""
         return Extent(
             max(self.n_labels, other.n_labels),
             self.has_id or other.has_id,

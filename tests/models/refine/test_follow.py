@@ -1,4 +1,4 @@
-"""Searches for expected faces: the same as in full detection, and none where there is no face."""
+"""A search finds the faces that full detection finds, and none where there is no face."""
 
 from __future__ import annotations
 
