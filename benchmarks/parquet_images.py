@@ -3,8 +3,9 @@
     python benchmarks/parquet_images.py --dir /dev/shm
 
 Images of plain files, as `convert` and Hugging Face write them, are read by offset. Those of files
-with compression are read by row group and row, which is measured on the plain file too. Positions
-are random, and each image is read by itself.
+with compression are read by row group and row, which is measured on the plain file too. The third
+file has one row group, as pandas writes it; of its images, a hundredth is read. Positions are
+random, and each image is read by itself.
 """
 
 from __future__ import annotations
@@ -30,15 +31,18 @@ _ROWS = 256
 """Rows of a group: what `convert` writes."""
 
 
-def write_files(folder: Path, n: int, n_bytes: int) -> tuple[Path, Path]:
-    """Write the same images to a plain and to a compressed Parquet file."""
-    source, plain, packed = folder / "set", folder / "plain.parquet", folder / "packed.parquet"
+def write_files(folder: Path, n: int, n_bytes: int) -> list[Path]:
+    """Write the same images to a plain, a compressed and a default Parquet file."""
+    source = folder / "set"
+    plain, packed, default = (folder / f"{name}.parquet" for name in ("plain", "packed", "default"))
     source.mkdir()
     write_set(source, n, [], n_bytes)
     command = [sys.executable, "-m", "faceprep", "convert", str(source), str(plain), "-q"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    pq.write_table(pq.read_table(plain), packed, row_group_size=_ROWS, compression="zstd")
-    return plain, packed
+    table = pq.read_table(plain)
+    pq.write_table(table, packed, row_group_size=_ROWS, compression="zstd")
+    pq.write_table(table, default)
+    return [plain, packed, default]
 
 
 def read_ours(images: ImageSet, positions: list[int]) -> None:
@@ -48,20 +52,21 @@ def read_ours(images: ImageSet, positions: list[int]) -> None:
             raise RuntimeError(sample.reason)
 
 
-def read_rows(path: Path, positions: list[int]) -> None:
+def read_rows(path: Path, n_rows: int, positions: list[int]) -> None:
     """Read by row group and row, whatever the file allows."""
     rows = RowReader([str(path)], "image")
     for position in positions:
-        _check(rows.read(0, position // _ROWS, position % _ROWS).data, position)
+        _check(rows.read(0, *divmod(position, n_rows)).data, position)
     rows.close()
 
 
-def read_pyarrow(path: Path, positions: list[int]) -> None:
+def read_pyarrow(path: Path, n_rows: int, positions: list[int]) -> None:
     """Read the row group of each image, of the column of images alone."""
     with pq.ParquetFile(path) as file:
         for position in positions:
-            group = file.read_row_group(position // _ROWS, columns=["image"])
-            _check(group["image"][position % _ROWS].as_py()["bytes"], position)
+            number, row = divmod(position, n_rows)
+            group = file.read_row_group(number, columns=["image"])
+            _check(group["image"][row].as_py()["bytes"], position)
 
 
 def _check(image: bytes, position: int) -> None:
@@ -78,20 +83,27 @@ def main() -> None:
     options.add_argument("--repeats", type=int, default=5)
     options.add_argument("--dir", help="where to work; a folder on the disk to be measured")
     given = options.parse_args()
-    positions = random.Random(1).choices(range(given.images), k=given.reads)
+    drawn = random.Random(1).choices(range(given.images), k=given.reads)
+    some = drawn[: max(given.reads // 100, 1)]
     with tempfile.TemporaryDirectory(dir=given.dir) as folder:
         root = Path(folder)
-        files = write_files(root, given.images, given.bytes)
-        for title, path in zip(("plain", "compressed by zstd"), files, strict=True):
-            scratch = root / path.stem
-            scratch.mkdir()
-            with index_set(path, scratch) as images:
-                candidates: dict[str, Candidate] = {
-                    "pyarrow's row group": partial(read_pyarrow, path, positions),
-                    "faceprep, as it reads this file": partial(read_ours, images, positions),
-                    "faceprep, by row group and row": partial(read_rows, path, positions),
-                }
-                side_by_side(title, given.reads, candidates, given.repeats)
+        plain, packed, default = write_files(root, given.images, given.bytes)
+        compare("plain", plain, _ROWS, drawn, given.repeats)
+        compare("compressed by zstd", packed, _ROWS, drawn, given.repeats)
+        compare("one row group, compressed by snappy", default, given.images, some, given.repeats)
+
+
+def compare(title: str, path: Path, n_rows: int, positions: list[int], repeats: int) -> None:
+    """Show the ways to read a file side by side. Its row groups have `n_rows` rows."""
+    scratch = path.with_suffix("")
+    scratch.mkdir()
+    with index_set(path, scratch) as images:
+        candidates: dict[str, Candidate] = {
+            "pyarrow's row group": partial(read_pyarrow, path, n_rows, positions),
+            "faceprep, as it reads this file": partial(read_ours, images, positions),
+            "faceprep, by row group and row": partial(read_rows, path, n_rows, positions),
+        }
+        side_by_side(title, len(positions), candidates, repeats)
 
 
 if __name__ == "__main__":

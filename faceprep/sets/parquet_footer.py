@@ -13,24 +13,33 @@ from __future__ import annotations
 import struct
 from typing import Any, NamedTuple
 
+import pyarrow.parquet as pq
+
 from faceprep.core.errors import SourceError
 from faceprep.core.storage import ByteSource
 from faceprep.sets.thrift import MalformedStruct, Struct, read_struct
 
 _TAIL = struct.Struct("<I4s")
 _ROW_GROUPS, _COLUMNS, _METADATA = 4, 1, 3
-_ENCODINGS, _CODEC, _N_VALUES, _N_BYTES, _DATA_AT = 2, 4, 5, 7, 9
+_ENCODINGS, _CODEC, _N_VALUES, _N_BYTES, _DATA_AT, _DICTIONARY_AT = 2, 4, 5, 7, 9, 11
 _PLAIN = {0, 3, 4}
 """PLAIN, and the encodings of levels, RLE and BIT_PACKED."""
 
 
 class ColumnChunk(NamedTuple):
-    """A column of a row group: the place of its pages [start, stop) and its number of values."""
+    """A column of a row group: its bytes [start, stop), its number of values, nulls included.
 
-    is_plain: bool
+    `codec` is the number of the compression, 0 for none. `is_plain` is whether the values of all
+    pages are plain. A value is null unless its definition level is `max_level`; at 0 there are no
+    levels.
+    """
+
     start: int
     stop: int
     n_values: int
+    max_level: int
+    codec: int = 0
+    is_plain: bool = True
 
 
 def read_footer(source: ByteSource) -> Struct:
@@ -44,16 +53,31 @@ def read_footer(source: ByteSource) -> Struct:
         raise _damaged(source, str(error)) from None
 
 
-def find_chunk(source: ByteSource, footer: Struct, group: int, column: int) -> ColumnChunk:
-    """Return a column of a row group. Raises SourceError where the footer does not describe it."""
+def find_chunk(
+    source: ByteSource, footer: Struct, schema: pq.ParquetSchema, group: int, leaf: str
+) -> ColumnChunk | None:
+    """Return a column of strings or bytes in a row group; None for another column.
+
+    Raises SourceError where the footer does not describe it.
+    """
+    paths = [schema.column(number).path for number in range(len(schema))]
+    if leaf not in paths:
+        return None
+    column = paths.index(leaf)
+    kind = schema.column(column)
+    if kind.max_repetition_level or kind.physical_type != "BYTE_ARRAY":
+        return None
     try:
         about: Struct = footer[_ROW_GROUPS][group][_COLUMNS][column][_METADATA]
         numbers = [_number(about[field]) for field in (_CODEC, _N_VALUES, _N_BYTES, _DATA_AT)]
-        is_plain = not numbers[0] and set(about[_ENCODINGS]) <= _PLAIN
+        first = _number(about.get(_DICTIONARY_AT, 0))
+        is_plain = set(about[_ENCODINGS]) <= _PLAIN
     except (LookupError, TypeError) as error:
         raise _damaged(source, f"column {column} of row group {group}: {error}") from None
-    _, n_values, n_bytes, start = numbers
-    return ColumnChunk(is_plain, start, start + n_bytes, n_values)
+    codec, n_values, n_bytes, start = numbers
+    if 0 < first < start:
+        start = first
+    return ColumnChunk(start, start + n_bytes, n_values, kind.max_definition_level, codec, is_plain)
 
 
 def _number(value: Any) -> int:

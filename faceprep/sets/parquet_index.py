@@ -19,9 +19,8 @@ from faceprep.core.io.parquet import open_parquet
 from faceprep.core.storage import ByteSource
 from faceprep.sets.file_family import pack_place
 from faceprep.sets.parquet_columns import Columns, Facts, read_facts
-from faceprep.sets.parquet_footer import find_chunk, read_footer
-from faceprep.sets.parquet_pages import Chunk, DamagedPage, NotPlain, find_values
-from faceprep.sets.thrift import Struct
+from faceprep.sets.parquet_footer import ColumnChunk, find_chunk, read_footer
+from faceprep.sets.parquet_pages import DamagedPage, NotPlain, damaged_pages, find_values
 
 NO_LABEL = -(1 << 63)
 BAD_LABEL = NO_LABEL + 1
@@ -56,7 +55,7 @@ def read_parts(number: int, path: Path, columns: Columns) -> Iterator[Part]:
     with open_parquet(path) as file, ByteSource(path) as source:
         footer = read_footer(source)
         for group in range(file.num_row_groups):
-            chunk = _plain_chunk(source, footer, file.schema, group, columns.bytes_leaf)
+            chunk = find_chunk(source, footer, file.schema, group, columns.bytes_leaf)
             places = _find_places(source, file, group, chunk)
             places[:, 0] += pack_place(number, 0)
             n = 0
@@ -99,23 +98,20 @@ def _pack_label(label: int | float | None) -> int:
     return label if isinstance(label, int) else BAD_LABEL
 
 
-def _find_places(source: ByteSource, file: pq.ParquetFile, group: int, chunk: Chunk | None) -> Ints:
+def _find_places(
+    source: ByteSource, file: pq.ParquetFile, group: int, chunk: ColumnChunk | None
+) -> Ints:
     """Return the places (n, 2) of the rows of a row group, as if the file were number 0."""
     n = file.metadata.row_group(group).num_rows
     by_row = np.stack([np.full(n, group), _FIRST_ROW - np.arange(n)], 1).astype(np.int64)
-    if chunk is None:
+    if chunk is None or chunk.codec or not chunk.is_plain:
         return by_row
     try:
         pages = [np.zeros((0, 2), np.int64), *find_values(source, chunk)]
     except NotPlain:
         return by_row
     except DamagedPage as problem:
-        raise SourceError(
-            f"its pages are damaged: {problem}",
-            path=source.path,
-            where=f"row group {group}",
-            remedy="Copy or make the file again.",
-        ) from None
+        raise damaged_pages(source, group, problem) from None
     found = np.concatenate(pages)
     if len(found) != n:
         raise SourceError(
@@ -126,17 +122,3 @@ def _find_places(source: ByteSource, file: pq.ParquetFile, group: int, chunk: Ch
             found=f"{len(found)}",
         )
     return np.where(found[:, 1:] < 0, by_row, found)
-
-
-def _plain_chunk(
-    source: ByteSource, footer: Struct, schema: pq.ParquetSchema, group: int, leaf: str
-) -> Chunk | None:
-    """Return the chunk of the column if its values can be found by offset. Raises SourceError."""
-    paths = [schema.column(number).path for number in range(len(schema))]
-    if leaf not in paths:
-        return None
-    column = find_chunk(source, footer, group, paths.index(leaf))
-    about = schema.column(paths.index(leaf))
-    if not column.is_plain or about.max_repetition_level or about.physical_type != "BYTE_ARRAY":
-        return None
-    return Chunk(column.start, column.stop, column.n_values, about.max_definition_level)

@@ -1,38 +1,48 @@
-"""Places of the values of a Parquet column that is plain and not compressed.
+"""Pages of a Parquet column of bytes, and the places of their values where they are plain.
 
 A column chunk is a row of pages, each a header in Thrift and its data:
 
-    data page     [u32 length | definition levels] values
-    data page v2  definition levels, values
-    values        u32 length | bytes, for each value that is not null
+    dictionary      values
+    data page       [u32 length | definition levels] values
+    data page v2    repetition levels, definition levels, values
+    values          u32 length | bytes, for each value that is not null
 
-Definition levels say which values are null. They are runs: a varint header, then groups of eight
-levels bit-packed where it is odd, or one level repeated. Source: apache/parquet-format,
-README.md, Encodings.md and parquet.thrift.
+What follows the header is compressed as a whole, of a data page v2 the values alone. Definition
+levels say which values are null. They are runs: a varint header, then groups of eight numbers
+bit-packed where it is odd, or one number repeated. Source: apache/parquet-format, README.md,
+Encodings.md and parquet.thrift.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.arrays import Ints
+from faceprep.core.errors import SourceError
 from faceprep.core.storage import ByteSource
+from faceprep.core.types import Buffer
+from faceprep.sets.parquet_footer import ColumnChunk
 from faceprep.sets.protobuf import Malformed, read_varint
 from faceprep.sets.thrift import MalformedStruct, Struct, read_struct
 
 _DATA, _INDEX, _DICTIONARY, _DATA_V2 = range(4)
-_PLAIN = 0
+_DETAILS = {_DATA: 5, _DICTIONARY: 7, _DATA_V2: 8}
+"""The field of a page header that describes a page of this kind."""
+PLAIN, _RLE = 0, 3
 _HEADERS = (1 << 14, 1 << 24)
 """Bytes that are tried for a page header: statistics make it long."""
 _WINDOW = 1 << 16
-_U32 = struct.Struct("<I")
+_WIDEST = 32
+U32 = struct.Struct("<I")
 NULL = -1
 """The length of a value that is null."""
+ReadAt = Callable[[int, int], Buffer]
+"""Reads so many bytes at an offset."""
 
 
 class DamagedPage(ValueError):
@@ -43,42 +53,62 @@ class NotPlain(ValueError):
     """An error: the values of a page have another encoding than plain."""
 
 
-class Chunk(NamedTuple):
-    """A column chunk: its bytes [start, stop) of the file, its number of values, nulls included.
+class Page(NamedTuple):
+    """The bytes [start, stop) of a page, `n_unpacked` without their compression.
 
-    A value is null unless its definition level is `max_level`; at 0 there are no levels.
+    A page of data v2 begins with `n_skipped` bytes of repetition levels and `n_levels` of
+    definition levels. In another, `n_levels` is negative: the length of the levels is in front.
     """
 
+    is_dictionary: bool
     start: int
     stop: int
+    n_unpacked: int
     n_values: int
-    max_level: int
+    encoding: int
+    n_skipped: int
+    n_levels: int
+    is_packed: bool
 
 
-class _Page(NamedTuple):
-    """The values [start, stop) of a page, and which of them are there."""
+def damaged_pages(source: ByteSource, group: int, problem: DamagedPage) -> SourceError:
+    """Return the error of a row group whose pages are damaged."""
+    return SourceError(
+        f"its pages are damaged: {problem}",
+        path=source.path,
+        where=f"row group {group}",
+        remedy="Copy or make the file again.",
+    )
 
-    start: int
-    stop: int
-    is_there: npt.NDArray[np.bool_]
 
-
-def find_values(source: ByteSource, chunk: Chunk) -> Iterator[Ints]:
+def find_values(source: ByteSource, chunk: ColumnChunk) -> Iterator[Ints]:
     """Yield the places of the values of each page, (n, 2) offset and length.
 
-    Raises DamagedPage, and NotPlain where the values cannot be found so.
+    The chunk is not compressed. Raises DamagedPage, and NotPlain where the values cannot be found
+    so.
     """
+    for page in read_pages(source, chunk):
+        if page.is_dictionary:
+            continue
+        if page.encoding != PLAIN:
+            raise NotPlain(f"encoding {page.encoding}")
+        is_there, start = find_present(source.read_at, page, page.start, page.stop, chunk.max_level)
+        yield _walk_values(source, start, page.stop, is_there)
+
+
+def read_pages(source: ByteSource, chunk: ColumnChunk) -> Iterator[Page]:
+    """Yield the dictionary and the pages of data. Raises DamagedPage and NotPlain."""
     n_found, at = 0, chunk.start
     while n_found < chunk.n_values:
-        header, begin = _read_header(source, at, chunk.stop)
+        header, start = _read_header(source, at, chunk.stop)
         size, kind = _number(header, 3), _number(header, 1)
-        if size < 0 or begin + size > chunk.stop:
-            raise DamagedPage(f"a page of {size} bytes at offset {begin}, beyond its chunk")
-        at = begin + size
-        if kind in (_DATA, _DATA_V2):
-            page = _open_page(source, header, begin, at, chunk)
-            n_found += len(page.is_there)
-            yield _walk_values(source, page)
+        if size < 0 or start + size > chunk.stop:
+            raise DamagedPage(f"a page of {size} bytes at offset {start}, beyond its chunk")
+        at = start + size
+        if kind in _DETAILS:
+            page = _make_page(header, kind, start, at, chunk)
+            n_found += 0 if page.is_dictionary else page.n_values
+            yield page
     if n_found > chunk.n_values:
         raise DamagedPage(f"{n_found} values in a chunk of {chunk.n_values}")
 
@@ -101,84 +131,104 @@ def _number(fields: Struct, field: int) -> int:
     return value
 
 
-def _open_page(source: ByteSource, header: Struct, start: int, stop: int, chunk: Chunk) -> _Page:
-    is_old = header[1] == _DATA
-    about = header.get(5 if is_old else 8)
+def _make_page(header: Struct, kind: int, start: int, stop: int, chunk: ColumnChunk) -> Page:
+    about = header.get(_DETAILS[kind])
     if not isinstance(about, dict):
         raise DamagedPage(f"a page header without its details before offset {start}")
-    n, encoding = _number(about, 1), _number(about, 2 if is_old else 4)
-    if encoding != _PLAIN:
-        raise NotPlain(f"encoding {encoding}")
+    n, n_unpacked = _number(about, 1), _number(header, 2)
+    if n_unpacked < 0:
+        raise DamagedPage(f"a page of {n_unpacked} bytes before offset {start}")
+    if kind == _DICTIONARY:
+        return Page(True, start, stop, n_unpacked, n, PLAIN, 0, 0, True)
     if not 0 < n <= chunk.n_values:
         raise DamagedPage(f"a page of {n} values in a chunk of {chunk.n_values}")
-    if is_old:
+    if kind == _DATA:
+        if chunk.max_level and _number(about, 3) != _RLE:
+            raise NotPlain(f"definition levels in encoding {about[3]}")
+        return Page(False, start, stop, n_unpacked, n, _number(about, 2), 0, -1, True)
+    n_levels, n_skipped = _number(about, 5), _number(about, 6)
+    if n_skipped < 0 or n_levels < 0:
+        raise DamagedPage(f"levels of {n_levels} and {n_skipped} bytes at offset {start}")
+    is_packed = about.get(7) is not False
+    return Page(
+        False, start, stop, n_unpacked, n, _number(about, 4), n_skipped, n_levels, is_packed
+    )
+
+
+def find_present(
+    read_at: ReadAt, page: Page, start: int, stop: int, max_level: int
+) -> tuple[npt.NDArray[np.bool_], int]:
+    """Return which values (n,) of a page are not null, and where its values begin.
+
+    Its bytes, without compression, are [start, stop) for `read_at`. Raises DamagedPage.
+    """
+    start += page.n_skipped
+    length = page.n_levels
+    if length < 0:
         length = 0
-        if chunk.max_level:
-            length, start = _read_u32(source.read_at(start, 4), start), start + 4
-    else:
-        length, skipped = _number(about, 5), _number(about, 6)
-        if skipped < 0:
-            raise DamagedPage(f"repetition levels of {skipped} bytes at offset {start}")
-        start += skipped
-    if length < 0 or start + length > stop:
+        if max_level:
+            length, start = _read_u32(read_at(start, 4), start), start + 4
+    if start + length > stop:
         raise DamagedPage(f"definition levels of {length} bytes at offset {start}")
-    levels = np.zeros(n, np.uint8)
-    if chunk.max_level:
-        levels = _read_levels(source.read_at(start, length), n, chunk.max_level.bit_length())
-    return _Page(start + length, stop, levels == chunk.max_level)
+    if not max_level:
+        return np.ones(page.n_values, bool), start + length
+    levels = read_runs(read_at(start, length), page.n_values, max_level.bit_length())
+    return levels == max_level, start + length
 
 
-def _read_u32(data: bytes, offset: int) -> int:
+def _read_u32(data: Buffer, offset: int) -> int:
     if len(data) < 4:
         raise DamagedPage(f"the file ends at offset {offset}")
-    number: int = _U32.unpack(data)[0]
+    number: int = U32.unpack(data)[0]
     return number
 
 
-def _read_levels(data: bytes, n: int, width: int) -> npt.NDArray[np.uint8]:
-    """Decode `n` definition levels of `width` bits, at most 8."""
-    if width > 8:
-        raise DamagedPage(f"definition levels of {width} bits")
-    levels = np.zeros(n, np.uint8)
+def read_runs(data: Buffer, n: int, width: int) -> Ints:
+    """Decode `n` numbers of `width` bits from runs. Raises DamagedPage."""
+    if width > _WIDEST:
+        raise DamagedPage(f"numbers of {width} bits")
+    numbers = np.zeros(n, np.int64)
     done = at = 0
     while done < n:
         try:
             run, at = read_varint(data, at)
         except Malformed as error:
-            raise DamagedPage(f"definition levels: {error}") from None
-        n_bytes = 1
-        if run & 1:
-            n_bytes = (run >> 1) * width
+            raise DamagedPage(f"its runs of numbers: {error}") from None
+        n_bytes = (run >> 1) * width if run & 1 else (width + 7) // 8
         packed = np.frombuffer(data[at : at + min(n_bytes, n * width + width)], np.uint8)
-        if not run >> 1 or not len(packed):
-            raise DamagedPage(f"{done} definition levels of {n}")
-        if run & 1:
+        if not run >> 1 or len(packed) < min(n_bytes, 1):
+            raise DamagedPage(f"{done} numbers of {n} in its runs")
+        if width and run & 1:
             bits = np.unpackbits(packed, bitorder="little")
             groups = bits[: len(bits) // width * width].reshape(-1, width)
-            values = (groups << np.arange(width, dtype=np.uint8)).sum(1, dtype=np.uint8)[: n - done]
+            values = (groups @ (1 << np.arange(width)))[: n - done]
         else:
-            values = np.broadcast_to(packed, min(run >> 1, n - done))
-        levels[done : done + len(values)] = values
+            number = int.from_bytes(packed.tobytes(), "little")
+            count = (run >> 1) * (8 if run & 1 else 1)
+            values = np.full(min(count, n - done), number, np.int64)
+        numbers[done : done + len(values)] = values
         done += len(values)
         at += n_bytes
-    return levels
+    return numbers
 
 
-def _walk_values(source: ByteSource, page: _Page) -> Ints:
+def _walk_values(
+    source: ByteSource, start: int, stop: int, is_there: npt.NDArray[np.bool_]
+) -> Ints:
     """Follow the lengths of the values, through a window that skips what is longer."""
-    places = np.full((len(page.is_there), 2), NULL, np.int64)
-    at, window, first = page.start, b"", page.start
+    places = np.full((len(is_there), 2), NULL, np.int64)
+    at, window, first = start, b"", start
     offsets, lengths = [], []
-    for _ in range(int(page.is_there.sum())):
+    for _ in range(int(is_there.sum())):
         if at + 4 > first + len(window):
-            window, first = source.read_at(at, min(_WINDOW, max(page.stop - at, 0))), at
+            window, first = source.read_at(at, min(_WINDOW, max(stop - at, 0))), at
             if len(window) < 4:
                 raise DamagedPage(f"its values end at offset {at}")
-        length = _U32.unpack_from(window, at - first)[0]
-        if at + 4 + length > page.stop:
+        length = U32.unpack_from(window, at - first)[0]
+        if at + 4 + length > stop:
             raise DamagedPage(f"a value of {length} bytes at offset {at}, beyond its page")
         offsets.append(at + 4)
         lengths.append(length)
         at += 4 + length
-    places[page.is_there, 0], places[page.is_there, 1] = offsets, lengths
+    places[is_there, 0], places[is_there, 1] = offsets, lengths
     return places

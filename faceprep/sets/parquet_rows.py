@@ -1,4 +1,7 @@
-"""Images of a Parquet file that are found by row group and row: compressed or encoded ones."""
+"""Images of a Parquet file that are found by row group and row: compressed or encoded ones.
+
+Most are read a page at a time. Where the encoding is a rare one, pyarrow reads the row group.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,11 @@ from faceprep.core import storage
 from faceprep.core.io.parquet import naming_errors
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.parquet_columns import BYTES, PATH
+from faceprep.sets.parquet_values import ValueReader
 
 _MOST_ROWS = 64
 _MOST_BYTES = 64 << 20
-_WHOLE, _BUFFER = 16 << 20, 1 << 20
-"""Row groups of at most this many bytes are read whole; others in buffers of this many."""
+_BUFFER = 1 << 20
 _CHANGED = "the file has changed since it was indexed"
 
 
@@ -34,43 +37,14 @@ class RowReader:
     def __init__(self, paths: Sequence[str], column: str) -> None:
         self._paths = paths
         self._files = OpenFiles(paths, partial(_File, column))
-        self._group = (-1, -1)
-        self._batches: Iterator[pa.RecordBatch] = iter(())
-        self._first, self._rows = 0, pa.array([])
-        self._names: pa.Array | None = None
 
     def read(self, file: int, group: int, row: int) -> Row:
         """Read one image. Raises SourceError."""
         with naming_errors(self._paths[file]):
-            return self._read(file, group, row)
-
-    def _read(self, file: int, group: int, row: int) -> Row:
-        opened = self._files.open(file)
-        if (file, group) != self._group or row < self._first:
-            self._forget()
-            self._batches = opened.read_bytes(group)
-            self._group = file, group
-        while row >= self._first + len(self._rows):
-            batch = next(self._batches, None)
-            if batch is None:
-                raise pa.ArrowInvalid(f"row group {group} ends before row {row}")
-            self._first += len(self._rows)
-            self._rows = _part(batch.column(0))
-        data = self._rows[row - self._first].as_py()
-        if data is not None:
-            return Row(data, "")
-        if self._names is None:
-            self._names = opened.read_paths(group)
-        name: bytes = self._names[row].as_py() or b""
-        return Row(None, name.decode("utf-8", "surrogateescape"))
-
-    def _forget(self) -> None:
-        self._batches, self._names = iter(()), None
-        self._group, self._first, self._rows = (-1, -1), 0, pa.array([])
+            return self._files.open(file).read(group, row)
 
     def close(self) -> None:
         """Close the files."""
-        self._forget()
         self._files.close()
 
 
@@ -78,50 +52,78 @@ class _File:
     """A Parquet file that is open for reading, and the parts of its column of images."""
 
     def __init__(self, column: str, path: str) -> None:
-        self._path = path
         with naming_errors(path):
-            self._whole = self._open(0)
-            schema = self._whole.schema_arrow
+            opened = storage.open_for_library(path)
+            self._file = pq.ParquetFile(opened, buffer_size=_BUFFER, pre_buffer=False)
+            schema = self._file.schema_arrow
             if column not in schema.names:
                 raise pa.ArrowInvalid(_CHANGED)
             kind = schema.field(column).type
-        self._buffered: pq.ParquetFile | None = None
-        self._bytes, self._names = column, ""
-        if pa.types.is_struct(kind):
-            self._bytes = f"{column}.{BYTES}"
-            if kind.get_field_index(PATH) >= 0:
-                self._names = f"{column}.{PATH}"
+            self._bytes, self._names = column, ""
+            if pa.types.is_struct(kind):
+                self._bytes = f"{column}.{BYTES}"
+                if kind.get_field_index(PATH) >= 0:
+                    self._names = f"{column}.{PATH}"
+            self._values = ValueReader(path, self._file.schema, self._bytes)
+        self._batches = _Batches(-1, iter(()))
+        self._paths: tuple[int, pa.Array] = -1, None
 
-    def _open(self, buffer_size: int) -> pq.ParquetFile:
-        file = storage.open_for_library(self._path)
-        return pq.ParquetFile(file, buffer_size=buffer_size, pre_buffer=False)
-
-    def read_bytes(self, group: int) -> Iterator[pa.RecordBatch]:
-        """Yield the bytes of the images of a row group, some rows at a time."""
-        if group >= self._whole.num_row_groups:
+    def read(self, group: int, row: int) -> Row:
+        """Read one image. Raises SourceError and pa.ArrowException."""
+        if group >= self._file.num_row_groups:
             raise pa.ArrowInvalid(_CHANGED)
-        about = self._whole.metadata.row_group(group)
-        file = self._whole
-        if about.total_byte_size > _WHOLE:
-            file = self._buffered = self._buffered or self._open(_BUFFER)
+        if self._values.can_read(group):
+            data = self._values.read(group, row)
+        else:
+            if group != self._batches.group or row < self._batches.first:
+                self._batches = _Batches(group, self._read_batches(group))
+            data = self._batches.read(row)
+        if data is not None:
+            return Row(data, "")
+        if group != self._paths[0]:
+            self._paths = group, self._read_paths(group)
+        name: bytes = self._paths[1][row].as_py() or b""
+        return Row(None, name.decode("utf-8", "surrogateescape"))
+
+    def _read_batches(self, group: int) -> Iterator[pa.RecordBatch]:
+        """Yield the bytes of the images of a row group, some rows at a time."""
+        about = self._file.metadata.row_group(group)
         row_bytes = max(about.total_byte_size // max(about.num_rows, 1), 1)
         n_rows = min(max(_MOST_BYTES // row_bytes, 1), _MOST_ROWS)
-        batches: Iterator[pa.RecordBatch] = file.iter_batches(
+        batches: Iterator[pa.RecordBatch] = self._file.iter_batches(
             n_rows, row_groups=[group], columns=[self._bytes], use_threads=False
         )
         return batches
 
-    def read_paths(self, group: int) -> pa.Array:
+    def _read_paths(self, group: int) -> pa.Array:
         """Read the paths of the images of a row group, as bytes, since they may not be UTF-8."""
         if not self._names:
-            return pa.nulls(self._whole.metadata.row_group(group).num_rows)
-        table = self._whole.read_row_group(group, columns=[self._names], use_threads=False)
+            return pa.nulls(self._file.metadata.row_group(group).num_rows)
+        table = self._file.read_row_group(group, columns=[self._names], use_threads=False)
         return _part(table.column(0).combine_chunks()).cast(pa.large_binary())
 
     def close(self) -> None:
-        self._whole.close()
-        if self._buffered:
-            self._buffered.close()
+        self._file.close()
+        self._values.close()
+
+
+class _Batches:
+    """The rows of a row group from `first` on, in batches that follow one another."""
+
+    def __init__(self, group: int, batches: Iterator[pa.RecordBatch]) -> None:
+        self.group, self.first = group, 0
+        self._batches, self._rows = batches, pa.array([])
+
+    def read(self, row: int) -> bytes | None:
+        """Read a row at or after `first`; None for null. Raises pa.ArrowException."""
+        while row >= self.first + len(self._rows):
+            batch = next(self._batches, None)
+            if batch is None:
+                raise pa.ArrowInvalid(f"row group {self.group} ends before row {row}")
+            self.first += len(self._rows)
+            self._rows = _part(batch.column(0))
+        data: bytes | None = self._rows[row - self.first].as_py()
+        return data
 
 
 def _part(column: pa.Array) -> pa.Array:

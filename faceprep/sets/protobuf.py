@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import struct
 
+from faceprep.core.types import Buffer
+
 _VARINT, _BYTES = 0, 2
 _FIXED = {1: 8, 5: 4}
 _LONGEST_VARINT = 10
@@ -32,7 +34,7 @@ def varint(number: int) -> bytes:
     return bytes(encoded)
 
 
-def read_varint(data: bytes, at: int) -> tuple[int, int]:
+def read_varint(data: Buffer, at: int) -> tuple[int, int]:
     """Decode a number; return it and the position after it. Raises Malformed.
 
     >>> read_varint(varint(300), 0)

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceprep.core.storage import ByteSource
-from faceprep.sets.parquet_pages import Chunk, DamagedPage, NotPlain, find_values
+from faceprep.sets.parquet_footer import ColumnChunk
+from faceprep.sets.parquet_pages import DamagedPage, NotPlain, find_values
 from faceprep.sets.thrift import MalformedStruct, read_struct
 
 
@@ -20,7 +21,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("pages") / "chunk"
 
 
-def write_chunk(path: Path, version: str) -> Chunk:
+def write_chunk(path: Path, version: str) -> ColumnChunk:
     """Write 40 values in pages of a few, every fifth of them null."""
     values = [None if i % 5 == 0 else b"%d" % i * (i % 7) for i in range(40)]
     table = pa.table({"image": pa.array(values, pa.binary())})
@@ -28,10 +29,10 @@ def write_chunk(path: Path, version: str) -> Chunk:
     pq.write_table(table, path, compression="none", use_dictionary=False, **settings)
     column = pq.read_metadata(path).row_group(0).column(0)
     start = column.data_page_offset
-    return Chunk(start, start + column.total_compressed_size, 40, 1)
+    return ColumnChunk(start, start + column.total_compressed_size, 40, 1)
 
 
-def walk(path: Path, chunk: Chunk) -> None:
+def walk(path: Path, chunk: ColumnChunk) -> None:
     with ByteSource(path) as source:
         try:
             for places in find_values(source, chunk):
@@ -66,8 +67,8 @@ def test_a_negative_length_is_damage(path: Path) -> None:
 @given(content=st.binary(max_size=120), n=st.integers(0, 50), level=st.integers(0, 300))
 def test_any_bytes(path: Path, content: bytes, n: int, level: int) -> None:
     path.write_bytes(content)
-    walk(path, Chunk(0, len(content), n, level))
-    walk(path, Chunk(5, 1 << 40, n, level))
+    walk(path, ColumnChunk(0, len(content), n, level))
+    walk(path, ColumnChunk(5, 1 << 40, n, level))
 
 
 @given(data=st.binary(max_size=60))

@@ -118,7 +118,7 @@ def test_any_encoding_is_read(tmp_path: Path, way: str, rows: int) -> None:
 
 
 def test_a_row_group_of_20_mb_and_a_small_one_are_read(tmp_path: Path) -> None:
-    """Above 16 MB a row group is read through a buffer, below at once."""
+    """Pages of 1 MB and less are read in any order."""
     images = [{"bytes": b"%d" % i * 500_000, "path": ""} for i in range(10, 30)]
     images += [{"bytes": b"%d" % i, "path": ""} for i in range(30, 40)]
     file = tmp_path / "a.parquet"

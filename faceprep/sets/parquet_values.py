@@ -1,0 +1,174 @@
+"""Values of a Parquet column of bytes that are found by row group and row, a page at a time.
+
+Pages may be compressed, and hold values or their numbers in a dictionary:
+
+    numbers    u8 bits of a number, then runs as in `parquet_pages`
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from faceprep.core.storage import ByteSource
+from faceprep.core.types import Buffer
+from faceprep.sets.parquet_footer import ColumnChunk, find_chunk, read_footer
+from faceprep.sets.parquet_pages import (
+    PLAIN,
+    U32,
+    DamagedPage,
+    NotPlain,
+    Page,
+    damaged_pages,
+    find_present,
+    read_pages,
+    read_runs,
+)
+
+_CODECS = {1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd", 7: "lz4_raw"}
+_BY_NUMBER = (2, 8)
+"""Encodings by the numbers of values in the dictionary."""
+_MOST_GROUPS = 1 << 13
+"""Row groups whose pages are remembered."""
+
+
+class _Strings:
+    """Strings with their lengths in front, one after the other, found as far as needed."""
+
+    def __init__(self, data: Buffer, start: int) -> None:
+        self._data, self._starts = data, [start]
+
+    def __getitem__(self, number: int) -> bytes:
+        data, starts = self._data, self._starts
+        while number + 1 >= len(starts):
+            at = starts[-1]
+            stop = at + 4 + (U32.unpack_from(data, at)[0] if at + 4 <= len(data) else 0)
+            if stop > len(data):
+                raise DamagedPage(f"value {len(starts) - 1} ends beyond its page")
+            starts.append(stop)
+        return bytes(data[starts[number] + 4 : starts[number + 1]])
+
+
+class _Group(NamedTuple):
+    """The pages of a row group, and the row at which each begins."""
+
+    chunk: ColumnChunk
+    dictionary: Page | None
+    pages: list[Page]
+    first_rows: list[int]
+
+
+class ValueReader:
+    """Reads the values of the column `leaf`, and keeps the page and the dictionary used last."""
+
+    def __init__(self, path: str, schema: pq.ParquetSchema, leaf: str) -> None:
+        self._schema, self._leaf = schema, leaf
+        self._source = ByteSource(path)
+        self._footer = read_footer(self._source)
+        self._groups: dict[int, _Group | None] = {}
+        self._at, self._strings, self._numbers = (-1, -1), _Strings(b"", 0), list[int]()
+        self._dictionary = -1, _Strings(b"", 0)
+
+    def can_read(self, group: int) -> bool:
+        """Return whether the values of a row group can be read. Raises SourceError."""
+        if group not in self._groups:
+            if len(self._groups) >= _MOST_GROUPS:
+                self._groups.clear()
+            try:
+                self._groups[group] = self._list_pages(group)
+            except DamagedPage as problem:
+                raise damaged_pages(self._source, group, problem) from None
+        return self._groups[group] is not None
+
+    def _list_pages(self, group: int) -> _Group | None:
+        chunk = find_chunk(self._source, self._footer, self._schema, group, self._leaf)
+        if chunk is None or (chunk.codec and chunk.codec not in _CODECS):
+            return None
+        try:
+            found = list(read_pages(self._source, chunk))
+        except NotPlain:
+            return None
+        pages = [page for page in found if not page.is_dictionary]
+        if any(page.encoding not in (PLAIN, *_BY_NUMBER) for page in pages):
+            return None
+        dictionary = next((page for page in found if page.is_dictionary), None)
+        first_rows = np.cumsum([0, *(page.n_values for page in pages)]).tolist()
+        return _Group(chunk, dictionary, pages, first_rows)
+
+    def read(self, group: int, row: int) -> bytes | None:
+        """Read a value of a row group that `can_read` is true for; None for null.
+
+        Raises SourceError.
+        """
+        about = self._groups[group]
+        assert about is not None
+        page = bisect_right(about.first_rows, row) - 1
+        try:
+            if (group, page) != self._at:
+                self._open(group, page, about)
+            number = self._numbers[row - about.first_rows[page]]
+            return None if number < 0 else self._strings[number]
+        except DamagedPage as problem:
+            raise damaged_pages(self._source, group, problem) from None
+
+    def _open(self, group: int, number: int, about: _Group) -> None:
+        self._at = -1, -1
+        if number == len(about.pages):
+            raise DamagedPage(f"it ends at row {about.first_rows[-1]}")
+        page, chunk = about.pages[number], about.chunk
+        data = self._unpack(page, chunk)
+        is_there, start = find_present(
+            lambda at, n_bytes: data[at : at + n_bytes], page, 0, len(data), chunk.max_level
+        )
+        if page.encoding == PLAIN:
+            self._strings, numbers = _Strings(data, start), np.arange(int(is_there.sum()))
+        else:
+            self._strings = self._open_dictionary(group, about)
+            width = data[start] if start < len(data) else 0
+            numbers = read_runs(data[start + 1 :], int(is_there.sum()), width)
+        self._numbers = _spread(numbers, is_there).tolist()
+        self._at = group, number
+
+    def _open_dictionary(self, group: int, about: _Group) -> _Strings:
+        if self._dictionary[0] != group:
+            if about.dictionary is None:
+                raise DamagedPage("no dictionary")
+            strings = _Strings(self._unpack(about.dictionary, about.chunk), 0)
+            self._dictionary = group, strings
+        return self._dictionary[1]
+
+    def _unpack(self, page: Page, chunk: ColumnChunk) -> memoryview:
+        """Read a page, and undo its compression."""
+        data = memoryview(self._source.read_at(page.start, page.stop - page.start))
+        if not chunk.codec or not page.is_packed:
+            return data
+        n_levels = page.n_skipped + max(page.n_levels, 0)
+        n_bytes = page.n_unpacked - n_levels
+        values = _undo(chunk.codec, data[n_levels:], n_bytes) if n_bytes > 0 else memoryview(b"")
+        return memoryview(b"".join((data[:n_levels], values))) if n_levels else values
+
+    def close(self) -> None:
+        self._source.close()
+
+
+def _undo(codec: int, data: memoryview, n_bytes: int) -> memoryview:
+    """Undo the compression of `data`, which has `n_bytes` without it. Raises pa.ArrowException."""
+    unpacked = pa.Codec(_CODECS[codec]).decompress(pa.py_buffer(data), n_bytes)
+    found = memoryview(unpacked).cast("B")
+    if len(found) != n_bytes:
+        raise DamagedPage(f"a page of {len(found)} bytes where it states {n_bytes}")
+    return found
+
+
+def _spread(
+    numbers: npt.NDArray[np.int64], is_there: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.int64]:
+    """Return the numbers (n,) of all rows, -1 for those that are not there."""
+    spread = np.full(len(is_there), -1, np.int64)
+    spread[is_there] = numbers
+    return spread

@@ -1,0 +1,121 @@
+"""Values by row group and row: the same as pyarrow's, whatever the pages; damage is one line."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faceprep.core.errors import SourceError
+from faceprep.sets.parquet_rows import RowReader
+from faceprep.sets.parquet_values import ValueReader
+
+CODECS = ["none", "snappy", "gzip", "brotli", "zstd", "lz4"]
+Value = bytes | None
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("values") / "a.parquet"
+
+
+def write(path: Path, values: list[Value], **settings: Any) -> None:
+    pq.write_table(pa.table({"image": pa.array(values, pa.binary())}), path, **settings)
+
+
+def read(path: Path, places: list[tuple[int, int]]) -> list[Value]:
+    rows = RowReader([str(path)], "image")
+    try:
+        return [rows.read(0, group, row).data for group, row in places]
+    finally:
+        rows.close()
+
+
+def value_lists() -> st.SearchStrategy[list[Value]]:
+    return st.lists(st.none() | st.binary(max_size=40), min_size=1, max_size=60)
+
+
+def ways() -> st.SearchStrategy[dict[str, Any]]:
+    """Return settings of pyarrow's writer."""
+    sizes = st.integers(1, 200)
+    return st.fixed_dictionaries(
+        {
+            "compression": st.sampled_from(CODECS),
+            "data_page_version": st.sampled_from(["1.0", "2.0"]),
+            "use_dictionary": st.booleans(),
+            "row_group_size": st.integers(1, 60),
+            "data_page_size": sizes,
+            "dictionary_pagesize_limit": sizes,
+            "write_batch_size": st.just(3),
+        }
+    )
+
+
+@given(values=value_lists(), way=ways(), seed=st.integers())
+def test_any_pages_in_any_order(
+    path: Path, values: list[Value], way: dict[str, Any], seed: int
+) -> None:
+    write(path, values, **way)
+    order = random.Random(seed).choices(range(len(values)), k=30)
+    places = [divmod(position, way["row_group_size"]) for position in order]
+    assert read(path, places) == [values[position] for position in order]
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("has_dictionary", [False, True])
+def test_pyarrow_is_not_needed(path: Path, codec: str, has_dictionary: bool) -> None:
+    write(
+        path, [b"%d" % (i % 9) for i in range(40)], compression=codec, use_dictionary=has_dictionary
+    )
+    with pq.ParquetFile(path) as file:
+        values = ValueReader(str(path), file.schema, "image")
+    assert values.can_read(0)
+    assert [values.read(0, row) for row in (39, 0)] == [b"3", b"0"]
+    values.close()
+
+
+@pytest.mark.parametrize("encoding", ["DELTA_LENGTH_BYTE_ARRAY", "DELTA_BYTE_ARRAY"])
+def test_rare_encodings_are_left_to_pyarrow(path: Path, encoding: str) -> None:
+    values: list[Value] = [b"%d" % i * 9 for i in range(200)]
+    write(path, values, use_dictionary=False, column_encoding={"image": encoding})
+    with pq.ParquetFile(path) as file:
+        reader = ValueReader(str(path), file.schema, "image")
+    assert not reader.can_read(0)
+    reader.close()
+    assert read(path, [(0, 150), (0, 3), (0, 199)]) == [values[150], values[3], values[199]]
+
+
+def test_the_levels_of_a_million_rows_that_are_null(path: Path) -> None:
+    n = 1_000_000
+    write(path, [None] * (n - 1) + [b"last"])
+    assert read(path, [(0, n - 1), (0, 0)]) == [b"last", None]
+
+
+def test_a_row_beyond_its_group(path: Path) -> None:
+    write(path, [b"1", b"2"])
+    with pytest.raises(SourceError, match=r"a\.parquet: its pages are damaged: it ends at row 2"):
+        read(path, [(0, 2)])
+
+
+@given(data=st.data(), way=ways())
+def test_changed_bytes(path: Path, data: st.DataObject, way: dict[str, Any]) -> None:
+    """Changed bytes give another value or one line that names the file."""
+    values: list[Value] = [None if i % 5 == 0 else b"%d" % i * (i % 7) for i in range(40)]
+    write(path, values, **way | {"row_group_size": 40})
+    content = bytearray(path.read_bytes())
+    end = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(4, end - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    for row in (0, 13, 39):
+        try:
+            assert read(path, [(0, row)])
+        except SourceError as error:
+            assert "a.parquet" in str(error)
+            assert "\n" not in str(error)
