@@ -23,13 +23,14 @@ from faceprep.sets.recordio.records import HEADER, MAGIC, PART_HEAD, ImageRecord
 _AT_ONCE = 1 << 16
 _WINDOW = 256 << 10  # stays in the processor's cache
 _FEWEST = 4
-_HEAD = PART_HEAD.size + HEADER.size + 4
-"""Bytes from the start of a record to the end of its first label, where labels are an array."""
 _KIND = 29
-_LENGTH = (1 << _KIND) - 1
 _FLAG, _LABEL, _LABELS = 2, 3, (PART_HEAD.size + HEADER.size) // 4
 _ID, _ID2 = 4, 6
 """Fields of a record, counted in words of 32 bits."""
+_N_WORDS = _LABELS + 1
+"""Words from the start of a record to the end of its first label, where labels are an array."""
+
+Words = npt.NDArray[np.uint32]
 
 
 class Extent(NamedTuple):
@@ -113,62 +114,43 @@ class _LabelReader:
 
         `following` are the offsets after these: (n,), or (n - 1,) at the end of the index.
         """
-        n = len(entries)
         offsets = np.ascontiguousarray(entries[:, 1])
-        first, is_image = np.full(n, np.nan, np.float32), np.ones(n, np.bool_)
-        lengths = np.zeros(n, np.int64)
-        is_read = np.zeros(n, np.bool_)
-        extent, start = Extent(), 0
-        while start < n:
-            stop = int(np.searchsorted(offsets, offsets[start] + (_WINDOW - _HEAD), "right"))
-            if stop - start >= _FEWEST:
-                here = slice(start, stop)
-                columns = (offsets[here], entries[here, 0], first[here], lengths[here])
-                is_read[here], found_here = self._read_heads(*columns)
-                extent = extent.join(found_here)
-            start = stop
-        lengths[is_read] = PART_HEAD.size + (lengths[is_read] + 3 & ~3)
-        plain = Labels(first, is_image, extent)
-        found = self._read_each(np.flatnonzero(~is_read), entries, plain, lengths)
+        heads = self._read_heads(offsets)
+        plain, lengths = _unpack_heads(heads, offsets, entries[:, 0], self._source.size)
+        found = self._read_each(np.flatnonzero(lengths == 0), entries, plain, lengths)
         ends = (offsets + lengths)[: len(following)]
         early = np.flatnonzero((ends < following) & (lengths[: len(following)] > 0))
         gaps = (offsets[early], lengths[early], following[early])
         self._left_out.add_between(self._records, *(column.tolist() for column in gaps))
         return found
 
-    def _read_heads(
-        self, offsets: Ints, keys: Ints, labels: Floats, lengths: Ints
-    ) -> tuple[Bools, Extent]:
-        """Read the headers of records that are close together into `labels` (n,).
+    def _read_heads(self, offsets: Ints) -> Words:
+        """Read the first words (n, _N_WORDS) of records that are close together; zeros for others.
 
-        Note the lengths of the payloads of plain records in `lengths` (n,). Return which records
-        are plain (n,), and the extent of their headers.
+        The offsets ascend.
         """
-        not_plain = np.zeros(len(offsets), np.bool_), Extent()
+        heads = np.zeros((len(offsets), _N_WORDS), np.uint32)
+        start = 0
+        while start < len(offsets):
+            last = offsets[start] + _WINDOW - 4 * _N_WORDS
+            stop = int(np.searchsorted(offsets, last, "right"))
+            if stop - start >= _FEWEST:
+                self._read_window(offsets[start:stop], heads[start:stop])
+            start = stop
+        return heads
+
+    def _read_window(self, offsets: Ints, heads: Words) -> None:
         base = int(offsets[0])
         if base < 0:
-            return not_plain
+            return
         try:
             block = self._source.read_at(base, _WINDOW)
-        except SourceError:
-            return not_plain
+        except SourceError:  # each of its records is read by itself
+            return
         words = np.frombuffer(block, "<u4", len(block) // 4)
         at = (offsets - base) >> 2
-        fits = (at + _HEAD // 4 <= len(words)) & (offsets & 3 == base & 3)
-        at[~fits] = 0
-        if len(words) < _HEAD // 4:
-            return not_plain
-        parts, flags = words[at + 1].astype(np.int64), words[at + _FLAG].astype(np.int64)
-        ends = offsets + PART_HEAD.size + parts
-        is_plain = fits & (words[at] == MAGIC) & (parts >> _KIND == 0)
-        is_plain &= (parts > HEADER.size + 4 * flags) & (ends <= self._source.size)
-        found = np.where(flags > 0, words[at + _LABELS], words[at + _LABEL]).view("<f4")
-        labels[is_plain] = found[is_plain]
-        np.copyto(lengths, parts, where=is_plain)
-        ids, second_ids = _read_ids(words, at + _ID), _read_ids(words, at + _ID2)
-        has_id = is_plain & (ids != 0) & (ids != keys.astype("u8"))
-        most = int(flags.max(initial=1, where=is_plain))
-        return is_plain, Extent(most, bool(has_id.any()), bool(second_ids[is_plain].any()))
+        fits = (at + _N_WORDS <= len(words)) & (offsets & 3 == base & 3)
+        heads[fits] = words[at[fits, None] + np.arange(_N_WORDS)]
 
     def _read_each(self, rows: Ints, entries: Ints, labels: Labels, lengths: Ints) -> Labels:
         """Read the records of these rows one by one, with their lengths; return all labels."""
@@ -187,7 +169,26 @@ class _LabelReader:
         return labels._replace(extent=extent)
 
 
-def _read_ids(words: npt.NDArray[np.uint32], at: Ints) -> npt.NDArray[np.uint64]:
-    """Return the ids of 64 bits at the places `at` (n,), which count words of 32 bits."""
-    ids: npt.NDArray[np.uint64] = words[at].astype("u8") | words[at + 1].astype("u8") << 32
+def _unpack_heads(heads: Words, offsets: Ints, keys: Ints, size: int) -> tuple[Labels, Ints]:
+    """Return the labels of records, and the lengths (n,) of plain ones, 0 for any other.
+
+    A plain record is an image in one part that ends within the `size` bytes of the file.
+    """
+    parts, flags = heads[:, 1].astype(np.int64), heads[:, _FLAG].astype(np.int64)
+    is_plain = (heads[:, 0] == MAGIC) & (parts >> _KIND == 0)
+    is_plain &= parts > HEADER.size + 4 * flags
+    is_plain &= offsets + PART_HEAD.size + parts <= size
+    first = np.where(flags > 0, heads[:, _LABELS], heads[:, _LABEL]).view("<f4")
+    first[~is_plain] = np.nan
+    ids, second_ids = _join_ids(heads[:, _ID : _ID + 2]), _join_ids(heads[:, _ID2 : _ID2 + 2])
+    has_id = is_plain & (ids != 0) & (ids != keys.astype("u8"))
+    most = int(flags.max(initial=1, where=is_plain))
+    extent = Extent(most, bool(has_id.any()), bool(second_ids[is_plain].any()))
+    lengths: Ints = np.where(is_plain, PART_HEAD.size + (parts + 3 & ~3), 0)
+    return Labels(first, np.ones(len(heads), np.bool_), extent), lengths
+
+
+def _join_ids(words: Words) -> npt.NDArray[np.uint64]:
+    """Return the ids (n,) of 64 bits in pairs of words (n, 2)."""
+    ids: npt.NDArray[np.uint64] = words[:, 0].astype("u8") | words[:, 1].astype("u8") << 32
     return ids
