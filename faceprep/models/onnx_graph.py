@@ -27,11 +27,12 @@ class Value(NamedTuple):
 class Graph:
     """A graph of tensors, called `name`. `scope` names the nodes that are added.
 
-    `is_for_cpu` allows nodes that ONNX Runtime's CPU runs faster than the natural ones.
+    `is_for_cpu` allows nodes that ONNX Runtime's CPU runs faster than the natural ones. `extra` is
+    the extra of faceprep that has the package onnx for this use.
     """
 
-    def __init__(self, name: str, is_for_cpu: bool = False) -> None:
-        with loading("onnx", "pip install 'faceprep[embed]'"):
+    def __init__(self, name: str, is_for_cpu: bool = False, extra: str = "embed") -> None:
+        with loading("onnx", f"pip install 'faceprep[{extra}]'"):
             import onnx
         self._onnx, self.scope, self.is_for_cpu = onnx, "", is_for_cpu
         self._model = onnx.ModelProto(ir_version=IR_VERSION)
@@ -48,9 +49,12 @@ class Graph:
         """Keep names for inputs and outputs."""
         self._names.update(names)
 
-    def add(self, kind: str, inputs: Sequence[Value], rank: int, **attributes: Any) -> Value:
-        """Add a node with one output of `rank` dimensions."""
-        return self.add_many(kind, inputs, [rank], **attributes)[0]
+    def add(
+        self, kind: str, inputs: Sequence[Value], rank: int | None = None, **attributes: Any
+    ) -> Value:
+        """Add a node with one output of `rank` dimensions, by default those of the first input."""
+        ranks = [inputs[0].rank if rank is None else rank]
+        return self.add_many(kind, inputs, ranks, **attributes)[0]
 
     def add_many(
         self, kind: str, inputs: Sequence[Value], ranks: Sequence[int], **attributes: Any
@@ -83,9 +87,11 @@ class Graph:
         tensor.raw_data = values.tobytes()  # in place: a tensor made elsewhere would be copied
         return Value(name, values.ndim)
 
-    def add_input(self, name: str, sides: Sequence[int | str]) -> Value:
-        """Add the input, of float32; a side may be a number or a name for any number."""
-        self._graph.input.append(self._describe(name, list(sides)))
+    def add_input(
+        self, name: str, sides: Sequence[int | str], dtype: npt.DTypeLike = np.float32
+    ) -> Value:
+        """Add the input; a side may be a number or a name for any number."""
+        self._graph.input.append(self._describe(name, list(sides), dtype))
         return Value(name, len(sides))
 
     def add_output(self, name: str, value: Value, n: int | str = "n") -> None:
@@ -113,8 +119,9 @@ class Graph:
         """State facts about the model in the file."""
         self._onnx.helper.set_model_props(self._model, dict(texts))
 
-    def _describe(self, name: str, shape: list[Any]) -> Any:
-        return self._onnx.helper.make_tensor_value_info(name, self._onnx.TensorProto.FLOAT, shape)
+    def _describe(self, name: str, shape: list[Any], dtype: npt.DTypeLike = np.float32) -> Any:
+        kind = self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+        return self._onnx.helper.make_tensor_value_info(name, kind, shape)
 
     def to_bytes(self) -> bytes:
         """Return the graph as an ONNX file."""

@@ -9,13 +9,11 @@ difference is the softmax's probability of a face.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from faceprep.core.arrays import Floats
-from faceprep.core.errors import loading
-from faceprep.models.onnx_graph import IR_VERSION, OPSET
+from faceprep.models.onnx_graph import Graph, Value
 from faceprep.models.weights import Layers
 
 Pool = tuple[int, int]
@@ -32,28 +30,29 @@ def mtcnn_graph(name: str, layers: Layers) -> bytes:
 
     P-Net returns (n, 5, rows, columns), R-Net (n, 5), O-Net (n, 15).
     """
-    graph = _Graph()
+    graph = Graph("mtcnn", extra="detect")
     weights = iter(layers)
-    x = graph.add("Transpose", ["images"], perm=[0, 3, 1, 2])
+    images = graph.add_input("images", ["n", "height", "width", 3])
+    x = graph.add("Transpose", [images], perm=[0, 3, 1, 2])
     for row, pool in enumerate(_POOLS[name]):
         kernel, bias, slope = next(weights), next(weights), next(weights)
         if row == 0:
             kernel, bias = _for_bytes(kernel, bias)
-        x = graph.convolution(x, kernel, bias)
-        x = graph.prelu(x, slope.ravel())
+        x = _convolve(graph, x, kernel, bias)
+        x = _prelu(graph, x, slope.ravel())
         if pool:
             x = graph.add(
                 "MaxPool", [x], kernel_shape=[pool[0]] * 2, strides=[2, 2], ceil_mode=pool[1]
             )
     if name == "pnet":
-        kernel, bias = _join_heads(list(weights))
-        graph.convolution(x, kernel, bias)
-        return graph.to_bytes()
-    x = graph.add("Transpose", [x], perm=[0, 3, 2, 1])  # the weights count columns first
-    x = graph.add("Flatten", [x])
-    x = graph.dense(x, next(weights), next(weights))
-    x = graph.add("PRelu", [x, graph.constant(next(weights))])
-    graph.dense(x, *_join_heads(list(weights)))
+        x = _convolve(graph, x, *_join_heads(list(weights)))
+    else:
+        x = graph.add("Transpose", [x], perm=[0, 3, 2, 1])  # the weights count columns first
+        x = graph.add("Flatten", [x], 2)
+        x = _dense(graph, x, next(weights), next(weights))
+        x = graph.add("PRelu", [x, graph.constant(next(weights))])
+        x = _dense(graph, x, *_join_heads(list(weights)))
+    graph.add_output("answers", x)
     return graph.to_bytes()
 
 
@@ -74,62 +73,28 @@ def _join_heads(layers: Layers) -> tuple[Floats, Floats]:
     return kernel, np.concatenate([*biases, bias[1:] - bias[:1]])
 
 
-class _Graph:
-    """A sequence of nodes, each with one output."""
+def _convolve(graph: Graph, x: Value, kernel: Floats, bias: Floats) -> Value:
+    """Add a convolution with a `kernel` (height, width, channels in, channels out)."""
+    return graph.add(
+        "Conv", [x, graph.constant(kernel.transpose(3, 2, 0, 1)), graph.constant(bias)]
+    )
 
-    def __init__(self) -> None:
-        with loading("onnx", "pip install 'faceprep[detect]'"):
-            import onnx
-        self._onnx = onnx
-        self._nodes: list[Any] = []
-        self._constants: list[Any] = []
 
-    def add(self, kind: str, inputs: list[str], **attributes: Any) -> str:
-        """Add a node and return the name of its output."""
-        output = f"x{len(self._nodes)}"
-        self._nodes.append(self._onnx.helper.make_node(kind, inputs, [output], **attributes))
-        return output
+def _prelu(graph: Graph, x: Value, slope: Floats) -> Value:
+    """Add slope x + (1 − slope) max(x, 0), written as convolutions of single channels.
 
-    def constant(self, values: Floats) -> str:
-        """Add a constant and return its name."""
-        name = f"w{len(self._constants)}"
-        array = np.ascontiguousarray(values, np.float32)
-        self._constants.append(self._onnx.numpy_helper.from_array(array, name))
-        return name
+    ONNX Runtime leaves its fast channel layout for PRelu, which then takes most of the time.
+    """
+    of_all = graph.constant(slope.reshape(-1, 1, 1, 1))
+    of_positive = graph.constant((1 - slope).reshape(-1, 1, 1, 1))
+    positive = graph.add("Relu", [x])
+    parts = [
+        graph.add("Conv", [x, of_all], group=len(slope)),
+        graph.add("Conv", [positive, of_positive], group=len(slope)),
+    ]
+    return graph.add("Add", parts)
 
-    def convolution(self, x: str, kernel: Floats, bias: Floats) -> str:
-        """Add a convolution with a `kernel` (height, width, channels in, channels out)."""
-        weights = self.constant(kernel.transpose(3, 2, 0, 1))
-        return self.add("Conv", [x, weights, self.constant(bias)])
 
-    def prelu(self, x: str, slope: Floats) -> str:
-        """Add slope x + (1 − slope) max(x, 0), written as convolutions of single channels.
-
-        ONNX Runtime leaves its fast channel layout for PRelu, which then takes most of the time.
-        """
-        of_all = self.constant(slope.reshape(-1, 1, 1, 1))
-        of_positive = self.constant((1 - slope).reshape(-1, 1, 1, 1))
-        positive = self.add("Relu", [x])
-        parts = [
-            self.add("Conv", [x, of_all], group=len(slope)),
-            self.add("Conv", [positive, of_positive], group=len(slope)),
-        ]
-        return self.add("Add", parts)
-
-    def dense(self, x: str, kernel: Floats, bias: Floats) -> str:
-        """Add a dense layer with a `kernel` (in, out)."""
-        return self.add("Gemm", [x, self.constant(kernel), self.constant(bias)])
-
-    def to_bytes(self) -> bytes:
-        """Return the ONNX file; the output of the last node is that of the graph."""
-        helper, kinds = self._onnx.helper, self._onnx.TensorProto
-        self._nodes[-1].output[0] = "answers"
-        shape = ["n", "height", "width", 3]
-        images = helper.make_tensor_value_info("images", kinds.FLOAT, shape)
-        answers = helper.make_tensor_value_info("answers", kinds.FLOAT, None)
-        graph = helper.make_graph(self._nodes, "mtcnn", [images], [answers], self._constants)
-        model = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
-        )
-        data: bytes = model.SerializeToString()
-        return data
+def _dense(graph: Graph, x: Value, kernel: Floats, bias: Floats) -> Value:
+    """Add a dense layer with a `kernel` (in, out)."""
+    return graph.add("Gemm", [x, graph.constant(kernel), graph.constant(bias)])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core.errors import SourceError, missing
+from faceprep.core.errors import SourceError
 from faceprep.models.embedders.dlib_weights import (
     ADD,
     AFFINE,
@@ -21,13 +21,15 @@ from faceprep.models.embedders.dlib_weights import (
     RELU,
     Layer,
 )
-from faceprep.models.onnx_graph import IR_VERSION, OPSET
+from faceprep.models.onnx_graph import Graph, Value
 
 _SHAPE = tuple[int, int, int]
+_FLOAT = 1
+"""The number of float32 in ONNX."""
 
 
-class Graph:
-    """A graph that grows layer by layer.
+class _Network:
+    """A network that grows layer by layer.
 
     Its input is `crops` (n, side, side, 3) uint8 RGB, its output `vectors` (n, d) float32. `shape`
     (channels, height, width) is that of the last layer.
@@ -38,19 +40,13 @@ class Graph:
     """
 
     def __init__(self, side: int, mean: npt.ArrayLike, scale: float) -> None:
-        try:
-            import onnx
-        except ImportError as error:
-            problem = "dlib-resnet needs the package onnx"
-            raise missing(error, problem, "pip install 'faceprep[embed]'") from error
-        self._onnx, self._side = onnx, side
-        self._nodes: list[Any] = []
-        self._weights: list[Any] = []
+        self._graph = graph = Graph("dlib")
         self._mean, self._scale = np.asarray(mean, np.float64), scale
-        floats = self._node("Cast", ["crops"], to=onnx.TensorProto.FLOAT)
-        self._pixels = self._node("Transpose", [floats], perm=[0, 3, 1, 2])
+        crops = graph.add_input("crops", ["n", side, side, 3], np.uint8)
+        floats = graph.add("Cast", [crops], to=_FLOAT)
+        self._pixels = graph.add("Transpose", [floats], perm=[0, 3, 1, 2])
         self._value, self.shape = self._pixels, (3, side, side)
-        self._block_input: tuple[str, _SHAPE] = self._value, self.shape
+        self._block_input: tuple[Value, _SHAPE] = self._value, self.shape
         self._is_after_block = True
 
     def add(self, layer: Layer, following: list[Layer]) -> None:
@@ -59,7 +55,7 @@ class Graph:
         if kind == CONVOLUTION:
             self._convolve(layer, following[0] if following else layer)
         elif kind == RELU:
-            self._value = self._node("Relu", [self._value])
+            self._value = self._graph.add("Relu", [self._value])
         elif kind == ADD:
             self._close_block()
         elif kind == PRODUCT:
@@ -76,16 +72,8 @@ class Graph:
 
     def to_bytes(self) -> bytes:
         """Return the graph as an ONNX file."""
-        helper, types = self._onnx.helper, self._onnx.TensorProto
-        self._nodes[-1].output[0] = "vectors"
-        crops_shape = ["n", self._side, self._side, 3]
-        crops = helper.make_tensor_value_info("crops", types.UINT8, crops_shape)
-        vectors = helper.make_tensor_value_info("vectors", types.FLOAT, ["n", self.shape[0]])
-        graph = helper.make_graph(self._nodes, "dlib", [crops], [vectors], self._weights)
-        opset = [helper.make_opsetid("", OPSET)]
-        model = helper.make_model(graph, ir_version=IR_VERSION, opset_imports=opset)
-        data: bytes = model.SerializeToString()
-        return data
+        self._graph.add_output("vectors", self._value)
+        return self._graph.to_bytes()
 
     # Layers
 
@@ -106,28 +94,28 @@ class Graph:
         self._value, self.shape = self._conv(self._value, self.shape, (weights, biases), steps)
 
     def _conv(
-        self, value: str, shape: _SHAPE, numbers: tuple[Any, Any], steps: list[int]
-    ) -> tuple[str, _SHAPE]:
+        self, value: Value, shape: _SHAPE, numbers: tuple[Any, Any], steps: list[int]
+    ) -> tuple[Value, _SHAPE]:
         """Add a convolution of `value` and return its output and shape.
 
         `numbers` are weights and biases; `steps` are stride y, x, padding y, x.
         """
         weights, biases = numbers
         window = weights.shape[2:]
-        inputs = [value, self._weight(weights), self._weight(biases)]
-        output = self._node(
+        inputs = [value, self._graph.constant(weights), self._graph.constant(biases)]
+        output = self._graph.add(
             "Conv", inputs, kernel_shape=window, strides=steps[:2], pads=steps[2:] * 2
         )
         return output, (len(weights), *_sides_after(shape, window, steps))
 
     def _max_pool(self, layer: Layer) -> None:
         window, steps = layer.sizes[:2], list(layer.sizes[2:])
-        self._value = self._node(
+        self._value = self._graph.add(
             "MaxPool", [self._value], kernel_shape=window, strides=steps[:2], pads=steps[2:] * 2
         )
         self.shape = (self.shape[0], *_sides_after(self.shape, window, steps))
 
-    def _average(self, layer: Layer, value: str, shape: _SHAPE) -> tuple[str, _SHAPE]:
+    def _average(self, layer: Layer, value: Value, shape: _SHAPE) -> tuple[Value, _SHAPE]:
         """Pool as a convolution with as many channels as the block, the surplus ones zero.
 
         It takes half the time of a pool and a concatenation.
@@ -141,20 +129,20 @@ class Graph:
         other, other_shape = self._block_input
         size = [max(sides) for sides in zip(self.shape, other_shape, strict=True)]
         values = [self._pad(self._value, self.shape, size), self._pad(other, other_shape, size)]
-        self._value, self.shape = self._node("Add", values), (size[0], size[1], size[2])
+        self._value, self.shape = self._graph.add("Add", values), (size[0], size[1], size[2])
 
-    def _pad(self, value: str, shape: _SHAPE, size: list[int]) -> str:
+    def _pad(self, value: Value, shape: _SHAPE, size: list[int]) -> Value:
         missing = [side - own for side, own in zip(size, shape, strict=True)]
         if not any(missing):
             return value
-        return self._node("Pad", [value, self._weight([0] * 5 + missing, np.int64)])
+        return self._graph.add("Pad", [value, self._graph.constant([0] * 5 + missing, np.int64)])
 
-    def _mean_of_image(self, layer: Layer) -> tuple[str, _SHAPE]:
+    def _mean_of_image(self, layer: Layer) -> tuple[Value, _SHAPE]:
         if any(layer.sizes[:2]):
             raise SourceError(
                 "an unknown pool", expected="one of the whole image", found=str(layer.sizes)
             )
-        return self._node("GlobalAveragePool", [self._value]), (self.shape[0], 1, 1)
+        return self._graph.add("GlobalAveragePool", [self._value]), (self.shape[0], 1, 1)
 
     def _multiply(self, layer: Layer) -> None:
         """Multiply as a convolution, which computes each image by itself.
@@ -165,20 +153,7 @@ class Graph:
         _expect(layer, n * n_inputs)
         weights = layer.values.reshape(n_inputs, n).T[:, :, None, None]
         value, shape = self._conv(self._value, self.shape, (weights, np.zeros(n)), [1, 1, 0, 0])
-        self._value, self.shape = self._node("Flatten", [value]), shape
-
-    # Parts of the file
-
-    def _node(self, kind: str, inputs: list[str], **attributes: Any) -> str:
-        name = f"v{len(self._nodes)}"
-        self._nodes.append(self._onnx.helper.make_node(kind, inputs, [name], **attributes))
-        return name
-
-    def _weight(self, values: npt.ArrayLike, dtype: npt.DTypeLike = np.float32) -> str:
-        name = f"w{len(self._weights)}"
-        array = np.ascontiguousarray(np.asarray(values), dtype)
-        self._weights.append(self._onnx.numpy_helper.from_array(array, name))
-        return name
+        self._value, self.shape = self._graph.add("Flatten", [value], 2), shape
 
 
 def _sides_after(shape: _SHAPE, window: Any, steps: list[int]) -> tuple[int, int]:
@@ -209,7 +184,7 @@ def build_graph(layers: list[Layer], side: int, mean: npt.ArrayLike, scale: floa
 
     The graph subtracts `mean` (3,) RGB from the pixels and divides them by `scale`.
     """
-    graph = Graph(side, mean, scale)
+    network = _Network(side, mean, scale)
     for row, layer in enumerate(layers):
-        graph.add(layer, layers[row + 1 :])
-    return graph.to_bytes()
+        network.add(layer, layers[row + 1 :])
+    return network.to_bytes()
