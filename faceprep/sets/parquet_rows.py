@@ -16,6 +16,7 @@ from faceprep.core import storage
 from faceprep.core.io.parquet import naming_errors
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.parquet_columns import BYTES, PATH
+from faceprep.sets.parquet_pages import NotPlain
 from faceprep.sets.parquet_values import ValueReader
 
 _MOST_ROWS = 64
@@ -72,9 +73,9 @@ class _File:
         """Read one image. Raises SourceError and pa.ArrowException."""
         if group >= self._file.num_row_groups:
             raise pa.ArrowInvalid(_CHANGED)
-        if self._values.can_read(group):
+        try:
             data = self._values.read(group, row)
-        else:
+        except NotPlain:
             if group != self._batches.group or row < self._batches.first:
                 self._batches = _Batches(group, self._read_batches(group))
             data = self._batches.read(row)

@@ -8,7 +8,6 @@ Pages may be compressed, and hold values or their numbers in a dictionary:
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -54,13 +53,40 @@ class _Strings:
         return bytes(data[starts[number] + 4 : starts[number + 1]])
 
 
-class _Group(NamedTuple):
-    """The pages of a row group, and the row at which each begins."""
+class _Group:
+    """The pages of a row group as far as they were needed, and the rows at which they begin."""
 
-    chunk: ColumnChunk
-    dictionary: Page | None
-    pages: list[Page]
-    first_rows: list[int]
+    def __init__(self, source: ByteSource, chunk: ColumnChunk) -> None:
+        self.chunk = chunk
+        self.dictionary: Page | None = None
+        self.pages: list[Page] = []
+        self.first_rows = [0]
+        self._rest = read_pages(source, chunk)
+
+        self._problem: DamagedPage | NotPlain | None = None
+
+    def find(self, row: int) -> int:
+        """Return the number of the page that has a row. Raises DamagedPage and NotPlain."""
+        while row >= self.first_rows[-1]:
+            if self._problem:
+                raise self._problem
+            try:
+                self._add_next()
+            except (DamagedPage, NotPlain) as problem:
+                self._problem = problem
+        return bisect_right(self.first_rows, row) - 1
+
+    def _add_next(self) -> None:
+        page = next(self._rest, None)
+        if page is None:
+            raise DamagedPage(f"it ends at row {self.first_rows[-1]}")
+        if page.is_dictionary:
+            self.dictionary = page
+        elif page.encoding in (PLAIN, *_BY_NUMBER):
+            self.pages.append(page)
+            self.first_rows.append(self.first_rows[-1] + page.n_values)
+        else:
+            raise NotPlain(f"encoding {page.encoding}")
 
 
 class ValueReader:
@@ -70,45 +96,18 @@ class ValueReader:
         self._schema, self._leaf = schema, leaf
         self._source = ByteSource(path)
         self._footer = read_footer(self._source)
-        self._groups: dict[int, _Group | None] = {}
+        self._groups: dict[int, _Group] = {}
         self._at, self._strings, self._numbers = (-1, -1), _Strings(b"", 0), list[int]()
         self._dictionary = -1, _Strings(b"", 0)
 
-    def can_read(self, group: int) -> bool:
-        """Return whether the values of a row group can be read. Raises SourceError."""
-        if group not in self._groups:
-            if len(self._groups) >= _MOST_GROUPS:
-                self._groups.clear()
-            try:
-                self._groups[group] = self._list_pages(group)
-            except DamagedPage as problem:
-                raise damaged_pages(self._source, group, problem) from None
-        return self._groups[group] is not None
-
-    def _list_pages(self, group: int) -> _Group | None:
-        chunk = find_chunk(self._source, self._footer, self._schema, group, self._leaf)
-        if chunk is None or (chunk.codec and chunk.codec not in _CODECS):
-            return None
-        try:
-            found = list(read_pages(self._source, chunk))
-        except NotPlain:
-            return None
-        pages = [page for page in found if not page.is_dictionary]
-        if any(page.encoding not in (PLAIN, *_BY_NUMBER) for page in pages):
-            return None
-        dictionary = next((page for page in found if page.is_dictionary), None)
-        first_rows = np.cumsum([0, *(page.n_values for page in pages)]).tolist()
-        return _Group(chunk, dictionary, pages, first_rows)
-
     def read(self, group: int, row: int) -> bytes | None:
-        """Read a value of a row group that `can_read` is true for; None for null.
+        """Read a value of a row group; None for null.
 
-        Raises SourceError.
+        Raises SourceError, and NotPlain where the row group has a page of another kind.
         """
-        about = self._groups[group]
-        assert about is not None
-        page = bisect_right(about.first_rows, row) - 1
         try:
+            about = self._look_up(group)
+            page = about.find(row)
             if (group, page) != self._at:
                 self._open(group, page, about)
             number = self._numbers[row - about.first_rows[page]]
@@ -116,10 +115,18 @@ class ValueReader:
         except DamagedPage as problem:
             raise damaged_pages(self._source, group, problem) from None
 
+    def _look_up(self, group: int) -> _Group:
+        if group not in self._groups:
+            chunk = find_chunk(self._source, self._footer, self._schema, group, self._leaf)
+            if chunk is None or (chunk.codec and chunk.codec not in _CODECS):
+                raise NotPlain("another type or compression")
+            if len(self._groups) >= _MOST_GROUPS:
+                self._groups.clear()
+            self._groups[group] = _Group(self._source, chunk)
+        return self._groups[group]
+
     def _open(self, group: int, number: int, about: _Group) -> None:
         self._at = -1, -1
-        if number == len(about.pages):
-            raise DamagedPage(f"it ends at row {about.first_rows[-1]}")
         page, chunk = about.pages[number], about.chunk
         data = self._unpack(page, chunk)
         is_there, start = find_present(
