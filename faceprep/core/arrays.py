@@ -13,6 +13,8 @@ Thumbnails = npt.NDArray[np.uint8]
 """(n, height, width) grey."""
 Octets = npt.NDArray[np.uint8]
 """Bytes as numbers, in any shape."""
+Words = npt.NDArray[np.uint32]
+"""Bytes as numbers of 32 bits."""
 Hashes = npt.NDArray[np.uint64]
 Bools = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.intp]

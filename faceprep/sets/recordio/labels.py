@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core.arrays import Bools, Floats, Ints
+from faceprep.core.arrays import Bools, Floats, Ints, Words
 from faceprep.core.errors import SourceError
 from faceprep.core.storage import ByteSource
 from faceprep.sets.recordio.coverage import Unindexed, ascend
@@ -29,8 +29,6 @@ _ID, _ID2 = 4, 6
 """Fields of a record, counted in words of 32 bits."""
 _N_WORDS = _LABELS + 1
 """Words from the start of a record to the end of its first label, where labels are an array."""
-
-Words = npt.NDArray[np.uint32]
 
 
 class Extent(NamedTuple):
