@@ -1,7 +1,8 @@
 """Searches for faces where they are expected: on a small square instead of the whole frame.
 
 A square has the scale and the sampling of full detection, and its pixels lie in the same cells of
-the network. A face gets nearly the same box and score as in full detection, in a tenth of the time.
+the network. It does not reach beyond the edges of the frame. A face gets nearly the same box and
+score as in full detection, in a tenth of the time.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from faceprep.models.detectors.retinaface import RetinaFace
 from faceprep.models.onnx_session import Runtime
 from faceprep.models.refine.squares import Squares, cut_squares
 
-_VERSION = 4
+_VERSION = 5
 """Increase it when the same weights give other faces."""
 _SMALL, _LARGE, _WIDE = 96, 144, 192
 """Sides in pixels of the square of a small face, of a large one, and of the second search."""
@@ -97,8 +98,12 @@ class SquareSearch:
         seen = Seen(np.zeros((n, 4)), np.zeros((n, 5, 2)), np.zeros(n))
         shrinks = np.minimum(expected.bases, longer / _LEAST)
         shrinks = np.maximum(shrinks, longer / (_FILL * sides))[:, None]
-        corners = (expected.boxes[:, :2] + expected.boxes[:, 2:]) / (2 * shrinks)
-        corners = np.round((corners - sides[:, None] / 2) / _CELL) * _CELL * shrinks
+        middles = (expected.boxes[:, :2] + expected.boxes[:, 2:]) / (2 * shrinks)
+        image_sizes = np.array([image.shape[1::-1] for image in images])[expected.places] / shrinks
+        # Beyond an edge there would be grey, where full detection has the border of the network.
+        last = np.ceil(np.maximum(image_sizes - sides[:, None], 0) / _CELL)
+        cells = np.round((middles - sides[:, None] / 2) / _CELL)
+        corners = np.clip(cells, 0, last) * _CELL * shrinks
         halves = sides * shrinks[:, 0] / 2
         squares = Squares((corners + halves[:, None]) @ (1, 1j), halves + 0j)
         kinds = 2 * sides + (longer / shrinks[:, 0] >= _LARGE_FACE)

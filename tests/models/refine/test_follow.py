@@ -49,6 +49,18 @@ def test_the_face_is_that_of_full_detection(scale: float, shift: tuple[float, fl
     assert away < 0.08 * side
 
 
+@pytest.mark.parametrize("edge", ["left", "top"])
+def test_a_face_at_the_edge_is_that_of_full_detection(edge: str) -> None:
+    """The network sees an edge of the image in the square as it does in full detection."""
+    photo, face = full(0.3)
+    left, top = face.boxes[0, :2].astype(int).tolist()
+    cut = np.ascontiguousarray({"left": photo[:, left:], "top": photo[top:]}[edge])
+    (found,) = open_detector(DetectorSpec(device="cpu", threads=1)).detect([cut])
+    seen = search_in(cut, found.boxes[:1].astype(np.float64))
+    assert abs(seen.scores[0] - found.scores[0]) < 0.01
+    assert np.abs(seen.boxes[0] - found.boxes[0]).max() < 0.7
+
+
 def test_no_face_is_seen_where_none_is() -> None:
     photo, face = full(1.0)
     box = face.boxes[0].astype(np.float64)
