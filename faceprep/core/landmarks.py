@@ -164,6 +164,22 @@ def measure_rolls(landmarks: npt.ArrayLike) -> Doubles:
     return np.where(np.isfinite(rolls), rolls, np.inf)
 
 
+def measure_leans(landmarks: npt.ArrayLike) -> Doubles:
+    """Measure how far (n,) the nose is beside the middle of the eyes, in eye distances.
+
+    `landmarks` are (n, 5, 2). 0 is a face seen from the front. NaN where the eyes coincide.
+
+    >>> measure_leans([ARCFACE_112, ARCFACE_112[[0, 1, 1, 3, 4]]]).round(1).tolist()
+    [0.0, 0.5]
+    """
+    points = _complex(landmarks)
+    eyes = points[:, 1] - points[:, 0]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        beside = (points[:, 2] - (points[:, 0] + points[:, 1]) / 2) / eyes
+        leans: Doubles = np.abs(beside.real)
+    return leans
+
+
 def _describe_fault(
     is_finite: bool, spread: float, eyes: float, mouth: float, residual: float
 ) -> str:

@@ -37,7 +37,7 @@ from faceprep.steps.trail import (
 )
 from faceprep.vision.tracks import make_thumb
 
-_VERSION = 1
+_VERSION = 2
 """Increase it when the same frames give other faces."""
 _THUMB_ROWS = 90
 """Rows of the frame that are sampled for its thumbnail."""
@@ -182,10 +182,15 @@ class FaceTracker:
         return found
 
     def _collect_answers(self, group: _Group) -> Answers:
-        """Refine the faces that the refiner placed before, then search for the others."""
+        """Refine the faces that the refiner placed before, then search for the others.
+
+        A search gives the refiner another chance at a face that it has lost. Faces that it did not
+        place before are left to the search until the next full detection.
+        """
         expected = group.tracked.predict(group.numbers)
         answers = Answers.expect(expected)
-        rows = np.flatnonzero(group.tracked.refiners != NONE)
+        was_refined = group.tracked.refiners != NONE
+        rows = np.flatnonzero(was_refined)
         self._refine(group, answers, rows, expected.take(rows))
         rows = answers.unrefined()
         if not len(rows):
@@ -197,7 +202,9 @@ class FaceTracker:
         rows, boxes, landmarks = rows[kept], Boxes.of(seen.boxes[kept]), seen.landmarks[kept]
         answers.searched.put(rows, boxes)
         answers.landmarks[rows] = landmarks
-        self._refine(group, answers, rows, make_faces(boxes, landmarks, expected.scores[rows]))
+        found = make_faces(boxes, landmarks, expected.scores[rows])
+        again = np.flatnonzero(was_refined[rows])
+        self._refine(group, answers, rows[again], found.take(again))
         return answers
 
     def _refine(self, group: _Group, answers: Answers, rows: Rows, faces: Faces) -> None:

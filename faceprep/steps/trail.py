@@ -16,8 +16,8 @@ import numpy.typing as npt
 from faceprep.core.arrays import Bools, Doubles, Floats, Ints, Numbers, Rows
 from faceprep.core.boxes import overlaps
 from faceprep.core.faces import Faces
-from faceprep.core.landmarks import are_sound
-from faceprep.models.refine.refiner import NONE, RETINAFACE, Refined
+from faceprep.core.landmarks import are_sound, measure_leans
+from faceprep.models.refine.refiner import HOPELESS_LEAN, NONE, RETINAFACE, Refined
 from faceprep.steps.found import Found
 from faceprep.vision.tracks import SceneCuts
 
@@ -181,9 +181,13 @@ class TrackedFaces:
         return TrackedFaces(*(each[rows] for each in _arrays(self)))
 
     def turned_away(self) -> Bools:
-        """Return the faces (n,) of which O-Net was far from sure: it need not run again."""
+        """Return the faces (n,) for which O-Net hardly decides in the next frame: it need not run.
+
+        It was far from sure of them, or they are turned away too far.
+        """
         is_doubted: Bools = ~(self.onet_scores >= _DOUBTED)
-        return is_doubted & np.equal(self.refiners, RETINAFACE)
+        is_turned: Bools = measure_leans(self.landmarks) >= HOPELESS_LEAN
+        return (is_doubted | is_turned) & np.equal(self.refiners, RETINAFACE)
 
     def predict(self, numbers: Ints) -> Faces:
         """Return the faces expected in the frames `numbers` (n,)."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faceprep.core.arrays import Pixels
+from faceprep.core.arrays import Bools, Pixels, Rows
 from faceprep.core.faces import Faces
 from faceprep.core.turns import turn_image
 from faceprep.models.detectors.detector import SizedDetector
+from faceprep.models.refine.refiner import NONE, ONET, Refined
 from faceprep.steps.find_faces import FaceFinder
 from faceprep.steps.follow_faces import FaceTracker, Numbered
 from faceprep.steps.found import Found
@@ -151,6 +153,43 @@ def test_one_face_of_several_is_tracked() -> None:
     assert full == [0, 5]
     assert [len(each.faces) for each in found] == [2, 1, 1, 1, 1, 2]
     assert all(each.faces.scores[0] == found[0].faces.scores[0] for each in found)
+
+
+class Refining:
+    """A refiner that places the large faces, and notes how many faces it has seen."""
+
+    fingerprint = "large"
+
+    def __init__(self, least: float) -> None:
+        self.least, self.n_seen = least, 0
+
+    def refine(self, images: Sequence[Pixels], faces: Sequence[Faces]) -> list[Refined]:
+        return [self._answer(each) for each in faces]
+
+    def refine_at(
+        self, images: Sequence[Pixels], places: Rows, faces: Faces, turned_away: Bools
+    ) -> Refined:
+        self.n_seen += len(faces)
+        return self._answer(faces)
+
+    def _answer(self, faces: Faces) -> Refined:
+        sides = np.ptp(faces.boxes.reshape(-1, 2, 2), axis=1).max(axis=1)
+        names = tuple(np.where(sides >= self.least, ONET, NONE).tolist())
+        n = len(faces)
+        return Refined(faces, names, np.ones(n, np.float32), np.full((n, 4), np.nan))
+
+
+@pytest.mark.parametrize(("least", "n_seen", "n_searches"), [(20, 4, 0), (99, 0, 5)])
+def test_only_faces_that_the_refiner_placed_are_refined_between(
+    least: float, n_seen: int, n_searches: int
+) -> None:
+    """The search alone tracks the others: one at the full detection, and one in each frame."""
+    refiner: Any = Refining(least)
+    search = PatchSearch()
+    finder = FaceFinder(SizedDetector(PatchDetector()), 0.8, refiner)
+    tracker = FaceTracker([finder], search, EVERY)
+    tracker.find(numbered([squares((60, 60))] * EVERY), Trail(), None, 0)
+    assert (refiner.n_seen, search.n_searches) == (n_seen, n_searches)
 
 
 @settings(max_examples=10, deadline=None)

@@ -17,7 +17,13 @@ import numpy as np
 
 from faceprep.core.arrays import Bools, Complexes, Doubles, Floats, Pixels, Rows
 from faceprep.core.faces import Faces, concatenate_faces
-from faceprep.core.landmarks import ARCFACE_112, are_sound, estimate_similarity, measure_rolls
+from faceprep.core.landmarks import (
+    ARCFACE_112,
+    are_sound,
+    estimate_similarity,
+    measure_leans,
+    measure_rolls,
+)
 from faceprep.models.onnx_session import Runtime
 from faceprep.models.refine.looks import Look, OnetLook, RetinaFaceLook
 from faceprep.models.refine.squares import squares_of_boxes, squares_of_landmarks
@@ -37,7 +43,7 @@ _SURE = 0.97
 """Minimum score of O-Net in both looks for its landmarks to be accepted."""
 _MAX_DIFFERENCE = 0.08
 """Maximum mean distance between the landmarks of both looks, in eye distances."""
-_MAX_LEAN, _HOPELESS_LEAN = 0.4, 0.5
+_MAX_LEAN, HOPELESS_LEAN = 0.4, 0.5
 """Distance of the nose from the middle of the eyes, in eye distances. Up to the first value, a yaw
 of 42°, O-Net is closer to dlib and MediaPipe than RetinaFace is. From the second value on, the
 second look of O-Net is left out, because it never decides."""
@@ -136,7 +142,9 @@ class Refiner:
         """Look twice at faces `rows`, upright by `landmarks`; accept those that are sure."""
         first = self._onet.look(*work.of(rows), squares_of_landmarks(landmarks, *_FIRST))
         work.see(rows, first.landmarks, first.scores)
-        sure = np.flatnonzero((first.scores >= _SURE) & (_lean(first.landmarks) < _HOPELESS_LEAN))
+        sure = np.flatnonzero(
+            (first.scores >= _SURE) & (measure_leans(first.landmarks) < HOPELESS_LEAN)
+        )
         if not len(sure):
             return
         rows, before = rows[sure], first.landmarks[sure]
@@ -145,7 +153,7 @@ class Refiner:
         mean = (before + second.landmarks) / 2
         agree = (second.scores >= _SURE) & (_distance(before, second.landmarks) < _MAX_DIFFERENCE)
         work.is_seen[rows] |= agree
-        decided = agree & (_lean(mean) < _MAX_LEAN)
+        decided = agree & (measure_leans(mean) < _MAX_LEAN)
         work.decide(rows[decided], _moved(mean[decided], _FROM_ONET), ONET)
         self._steady(work, rows[decided], mean[decided])
 
@@ -278,16 +286,6 @@ def _distance(one: Doubles, other: Doubles) -> Doubles:
     pixels = np.linalg.norm(one - other, axis=2).mean(axis=1)
     distance: Doubles = pixels * _enlargements((one + other) / 2) / _EYES
     return distance
-
-
-def _lean(landmarks: Doubles) -> Doubles:
-    """Return how far (n,) the nose is beside the middle of the eyes, in eye distances."""
-    points = landmarks @ (1, 1j)
-    eyes = points[:, 1] - points[:, 0]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        beside = (points[:, 2] - (points[:, 0] + points[:, 1]) / 2) / eyes
-        lean: Doubles = np.abs(beside.real)
-    return lean
 
 
 def _moved(landmarks: Doubles, offsets: Doubles) -> Doubles:

@@ -1,0 +1,33 @@
+"""What the trail of tracked faces says of the next frame."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from faceprep.core.faces import Faces
+from faceprep.core.landmarks import ARCFACE_112
+from faceprep.models.refine.refiner import ONET, RETINAFACE
+from faceprep.steps.found import Found
+from faceprep.steps.trail import TrackedFaces
+
+
+@pytest.mark.parametrize(
+    ("refiner", "score", "nose", "is_away"),
+    [
+        (RETINAFACE, 0.99, 0.0, False),
+        (RETINAFACE, 0.5, 0.0, True),
+        (RETINAFACE, 0.99, 30.0, True),
+        (ONET, 0.99, 30.0, False),
+    ],
+)
+def test_o_net_skips_faces_that_it_hardly_decides(
+    refiner: str, score: float, nose: float, is_away: bool
+) -> None:
+    """`nose` is moved by so many pixels to the side; the eyes are 35 apart."""
+    landmarks = ARCFACE_112[None] + 0
+    landmarks[0, 2, 0] += nose
+    faces = Faces(np.array([[6, 6, 106, 106]]), landmarks, np.ones(1))
+    scores = np.array([score], np.float32)
+    tracked = TrackedFaces.begin(0, Found(faces, refiners=(refiner,), onet_scores=scores))
+    assert tracked.turned_away().tolist() == [is_away]
