@@ -6,6 +6,7 @@ the one before it ends. The result does not depend on their sizes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -61,24 +62,31 @@ def cut_chunks(frames: Iterator[Frame]) -> Iterator[Chunk]:
         yield Chunk(chunk)
 
 
-def cut_segments(frames: Iterator[Frame], every: int, n_threads: int) -> Iterator[Chunk]:
+def cut_segments(
+    frames: Iterator[Frame], every: int, n_threads: int, n_frames: int
+) -> Iterator[Chunk]:
     """Yield frames in chunks of whole segments, or of parts of a segment that is too large.
 
-    Segments begin at multiples of `every`.
+    Segments begin at multiples of `every`. `n_frames` is the number of frames that is expected: the
+    chunks of a short video are of about one size, so that no thread gets more than the others.
     """
     most_bytes = _ALL_BYTES // (n_threads + _SPARE_CHUNKS)
     chunk: list[Frame] = []
     before: Future[Trail] | None = None
-    for frame in frames:
+    n_chunks = 0
+    for n_seen, frame in enumerate(frames):
         most = max(1, min(_SEGMENT_FRAMES, most_bytes // frame.pixels.nbytes))
+        n_rounds = max(1, math.ceil(n_frames / (most * n_threads)))
+        share = (n_chunks + 1) * n_frames / (n_rounds * n_threads)
+        is_share = n_seen + every / 2 > share
         is_new = bool(chunk) and frame.number // every != chunk[-1].number // every
-        if is_new and (before or len(chunk) + every > most):
+        if is_new and (before or is_share or len(chunk) + every > most):
             yield Chunk(chunk, before)
-            chunk, before = [], None
+            n_chunks, chunk, before = n_chunks + 1, [], None
         elif len(chunk) >= most:
             after: Future[Trail] = Future()
             yield Chunk(chunk, before, after)
-            chunk, before = [], after
+            n_chunks, chunk, before = n_chunks + 1, [], after
         chunk.append(frame)
     if chunk:
         yield Chunk(chunk, before)

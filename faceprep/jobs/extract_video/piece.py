@@ -202,7 +202,8 @@ class _PieceWork:
         frames = reader.frames(choice)
         chunks = cut_chunks(frames)
         if self._tracker is not None:
-            chunks = cut_segments(frames, self._tracker.every, n_threads)
+            n_frames = len(choice.numbers(reader.index.times, reader.index.keyframes))
+            chunks = cut_segments(frames, self._tracker.every, n_threads, n_frames)
         with closing(map_ahead(self._extract, chunks, n_threads, n_threads)) as extracted:
             for chunk in extracted:
                 yield from chunk

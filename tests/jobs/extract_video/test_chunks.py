@@ -23,12 +23,13 @@ def frames(numbers: list[int], side: int = 4) -> Iterator[Frame]:
     every=st.integers(2, 90),
     side=st.sampled_from([4, 1500, 2600, 5000]),
     n_threads=st.integers(1, 8),
+    n_frames=st.integers(0, 400),
 )
 def test_chunks_hold_segments_or_wait_for_their_beginning(
-    numbers: set[int], every: int, side: int, n_threads: int
+    numbers: set[int], every: int, side: int, n_threads: int, n_frames: int
 ) -> None:
     wanted = sorted(numbers)
-    chunks = list(cut_segments(frames(wanted, side), every, n_threads))
+    chunks = list(cut_segments(frames(wanted, side), every, n_threads, n_frames))
     assert [frame.number for chunk in chunks for frame in chunk.frames] == wanted
     segments = [{frame.number // every for frame in chunk.frames} for chunk in chunks]
     most = 400_000_000 // (n_threads + 4)
@@ -42,8 +43,19 @@ def test_chunks_hold_segments_or_wait_for_their_beginning(
         assert chunk.before is None and 1 <= len(chunk.frames) <= 8
 
 
+@pytest.mark.parametrize(
+    ("n_frames", "sizes"),
+    [(9, [9]), (85, [40, 45]), (275, [70, 70, 70, 65]), (300, [80, 70] * 2), (330, [60, 50] * 3)],
+)
+def test_chunks_of_a_short_video_have_about_one_size(n_frames: int, sizes: list[int]) -> None:
+    chunks = cut_segments(frames(list(range(n_frames))), 10, n_threads=2, n_frames=n_frames)
+    assert [len(chunk.frames) for chunk in chunks] == sizes
+
+
 def test_an_error_reaches_the_chunks_that_wait() -> None:
-    first, second, third = cut_segments(frames(list(range(170))), every=170, n_threads=2)
+    first, second, third = cut_segments(
+        frames(list(range(170))), every=170, n_threads=2, n_frames=170
+    )
     with pytest.raises(ValueError, match="bad frame"), first.trail():
         raise ValueError("bad frame")
     for chunk in (second, third):
@@ -52,7 +64,7 @@ def test_an_error_reaches_the_chunks_that_wait() -> None:
 
 
 def test_the_trail_is_handed_on() -> None:
-    first, second, _ = cut_segments(frames(list(range(170))), every=170, n_threads=2)
+    first, second, _ = cut_segments(frames(list(range(170))), every=170, n_threads=2, n_frames=170)
     with first.trail() as trail:
         trail.detector = "the first"
     with second.trail() as trail:
