@@ -6,7 +6,8 @@ a face is lost or in doubt, at which a scene begins, or before which no face was
 reported without a face only after full detection.
 
 While the refiner is sure of a face, it tracks the face alone. RetinaFace searches for the other
-faces on a small square at the scale of full detection, and they are then refined.
+faces on a small square at the scale of full detection. Only those that the refiner has just lost
+are then refined.
 """
 
 from __future__ import annotations
@@ -142,18 +143,18 @@ class FaceTracker:
         self, frames: Sequence[Numbered], trails: Sequence[Trail], found: Sequence[Found]
     ) -> None:
         """Track the faces of full detections, unless that is slower or loses one at once."""
-        begun, boxes = [], []
+        begun = []
         for frame, trail, each in zip(frames, trails, found, strict=True):
-            trail.tracked, own_boxes = None, each.faces.boxes.astype(np.float64)
-            if len(own_boxes) and self._search.is_cheaper(frame.size, own_boxes):
-                begun.append((frame, trail, TrackedFaces.begin(frame.number, each)))
-                boxes.append(own_boxes)
+            tracked, trail.tracked = TrackedFaces.begin(frame.number, each), None
+            searched = tracked.boxes[np.flatnonzero(tracked.refiners == NONE)].corners()
+            if len(tracked) and self._search.is_cheaper(frame.size, searched):
+                begun.append((frame, trail, tracked))
         if not begun:
             return
         group = _Group.of(begun)
         faces, images = group.tracked, group.images
         rows, scores = np.flatnonzero(faces.refiners == NONE), np.ones(len(faces))
-        seen = self._search.search(images, group.places[rows], np.concatenate(boxes)[rows])
+        seen = self._search.search(images, group.places[rows], faces.boxes[rows].corners())
         scores[rows] = seen.scores
         sure = are_sure(faces.landmarks, faces.refiners, scores)
         for (_, trail, own), is_sure in zip(begun, group.all_of(sure), strict=True):

@@ -35,6 +35,30 @@ class Counted(PatchDetector):
         return super().detect(images)
 
 
+class Refining:
+    """A refiner that places the large faces, and notes how many faces it has seen."""
+
+    fingerprint = "large"
+
+    def __init__(self, least: float) -> None:
+        self.least, self.n_seen = least, 0
+
+    def refine(self, images: Sequence[Pixels], faces: Sequence[Faces]) -> list[Refined]:
+        return [self._answer(each) for each in faces]
+
+    def refine_at(
+        self, images: Sequence[Pixels], places: Rows, faces: Faces, turned_away: Bools
+    ) -> Refined:
+        self.n_seen += len(faces)
+        return self._answer(faces)
+
+    def _answer(self, faces: Faces) -> Refined:
+        sides = np.ptp(faces.boxes.reshape(-1, 2, 2), axis=1).max(axis=1)
+        names = tuple(np.where(sides >= self.least, ONET, NONE).tolist())
+        n = len(faces)
+        return Refined(faces, names, np.ones(n, np.float32), np.full((n, 4), np.nan))
+
+
 def numbered(frames: Sequence[Pixels], first: int = 0) -> list[Numbered]:
     return [Numbered(first + place, pixels) for place, pixels in enumerate(frames)]
 
@@ -136,9 +160,13 @@ def test_faces_that_may_be_one_get_full_detection() -> None:
     assert full == [0, 1]
 
 
-def test_a_crowd_gets_full_detection() -> None:
+def test_a_crowd_gets_full_detection_unless_it_is_refined() -> None:
     many = squares(*((20 + 60 * place, 60) for place in range(CROWD)))
     assert track(numbered([many] * 4))[1] == [0, 1, 2, 3]
+    refiner: Any = Refining(20)
+    finder = FaceFinder(SizedDetector(PatchDetector()), 0.8, refiner)
+    found = FaceTracker([finder], PatchSearch(), EVERY).find(numbered([many] * 4), Trail(), None, 0)
+    assert [each.is_followed for each, _ in found] == [False, True, True, True]
 
 
 def test_a_face_that_becomes_too_small_gets_full_detection() -> None:
@@ -153,30 +181,6 @@ def test_one_face_of_several_is_tracked() -> None:
     assert full == [0, 5]
     assert [len(each.faces) for each in found] == [2, 1, 1, 1, 1, 2]
     assert all(each.faces.scores[0] == found[0].faces.scores[0] for each in found)
-
-
-class Refining:
-    """A refiner that places the large faces, and notes how many faces it has seen."""
-
-    fingerprint = "large"
-
-    def __init__(self, least: float) -> None:
-        self.least, self.n_seen = least, 0
-
-    def refine(self, images: Sequence[Pixels], faces: Sequence[Faces]) -> list[Refined]:
-        return [self._answer(each) for each in faces]
-
-    def refine_at(
-        self, images: Sequence[Pixels], places: Rows, faces: Faces, turned_away: Bools
-    ) -> Refined:
-        self.n_seen += len(faces)
-        return self._answer(faces)
-
-    def _answer(self, faces: Faces) -> Refined:
-        sides = np.ptp(faces.boxes.reshape(-1, 2, 2), axis=1).max(axis=1)
-        names = tuple(np.where(sides >= self.least, ONET, NONE).tolist())
-        n = len(faces)
-        return Refined(faces, names, np.ones(n, np.float32), np.full((n, 4), np.nan))
 
 
 @pytest.mark.parametrize(("least", "n_seen", "n_searches"), [(20, 4, 0), (99, 0, 5)])

@@ -25,6 +25,9 @@ _SMALL, _LARGE, _WIDE = 96, 144, 192
 """Sides in pixels of the square of a small face, of a large one, and of the second search."""
 _FILL = 0.8
 """Share of a square that a face fills at most; larger faces are shrunk."""
+_FILL_SMALL = 0.6
+"""The same for the small square, beyond which the large one is used: in a tight square, scores are
+so low that a second search often follows."""
 _CELL = 16
 """Pixels: squares begin at multiples of it, so that they lie in the cells of the network."""
 _LEAST = 16.0
@@ -164,4 +167,4 @@ def _longer_sides(boxes: Doubles) -> Doubles:
 
 def _choose_sides(sides: Doubles) -> Rows:
     """Return the sides of the squares for faces whose longer side has `sides` pixels."""
-    return np.where(sides <= _FILL * _SMALL, _SMALL, _LARGE)
+    return np.where(sides <= _FILL_SMALL * _SMALL, _SMALL, _LARGE)

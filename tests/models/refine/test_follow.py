@@ -86,7 +86,7 @@ def test_faces_do_not_depend_on_each_other() -> None:
 
 
 def test_many_faces_are_no_cheaper_than_full_detection() -> None:
-    box = np.array([[0.0, 0, 60, 60]])
+    box = np.array([[0.0, 0, 50, 50]])
     assert search().is_cheaper((360, 640), box)
     assert not search().is_cheaper((360, 640), np.repeat(box, 16, axis=0))
     assert search().is_cheaper((1080, 1920), 3 * np.repeat(box, 14, axis=0))
