@@ -110,16 +110,17 @@ def _keep_upper_bits(pixels: npt.NDArray[Any]) -> tuple[Pixels, int]:
 def _imdecode(data: Buffer, is_deep: bool) -> npt.NDArray[Any] | None:
     """Decode with OpenCV; return None where it fails."""
     cv2 = opencv()
-    flags = cv2.IMREAD_COLOR_RGB
-    if is_deep:  # as BGR: OpenCV 5.0 leaves the memory of an RGB TIFF of 16 bits as it was
-        flags = cv2.IMREAD_COLOR_BGR | cv2.IMREAD_ANYDEPTH
+    is_bgr = is_deep or suffix == ".avif"
+    flags = cv2.IMREAD_COLOR_BGR if is_bgr else cv2.IMREAD_COLOR_RGB
+    if is_deep:
+        flags |= cv2.IMREAD_ANYDEPTH
     try:
         pixels: npt.NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         if error.code == cv2.Error.StsNoMem:
             raise MemoryError from error
         return None
-    return pixels[..., ::-1] if is_deep and pixels is not None else pixels
+    return pixels[..., ::-1] if is_bgr and pixels is not None else pixels
 
 
 def _describe_bad_size(height: int, width: int, max_pixels: int) -> str:

@@ -209,6 +209,11 @@ def test_heic_is_like_the_jpeg_beside_it() -> None:
     folder = DATA / "cases/photos/phone"
     for name in ("ana/IMG_1.HEIC", "ana/IMG_3.avif", "bob/IMG_5.heif"):
         data = (folder / name).read_bytes()
+def test_colours_of_an_avif_with_alpha() -> None:
+    alpha = np.full(FACE.shape[:2], 128, np.uint8)
+    assert distance(decode(saved(np.dstack([FACE, alpha]), "AVIF", quality=95)), FACE) < 3
+
+
         assert decode(data).shape in ((900, 666, 3), (579, 439, 3))
         with pytest.raises(Undecodable):
             decode(data[: len(data) * 2 // 3])
