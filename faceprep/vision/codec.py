@@ -70,7 +70,7 @@ def _decode_sound(data: Buffer, header: ImageHeader, is_deep: bool = False) -> n
     """Decode an image with a sound header, as uint16 if it `is_deep`."""
     if header.suffix == ".heic":
         return _decode_heic(data)
-    pixels, warnings = catch_warnings(lambda: _imdecode(data, is_deep))
+    pixels, warnings = catch_warnings(lambda: _imdecode(data, is_deep, header.suffix))
     if pixels is None:
         raise Undecodable("OpenCV cannot decode it")
     if damage := find_damage(warnings):
@@ -107,8 +107,12 @@ def _keep_upper_bits(pixels: npt.NDArray[Any]) -> tuple[Pixels, int]:
     return (pixels >> (n_bits - 8)).astype(np.uint8), n_bits
 
 
-def _imdecode(data: Buffer, is_deep: bool) -> npt.NDArray[Any] | None:
-    """Decode with OpenCV; return None where it fails."""
+def _imdecode(data: Buffer, is_deep: bool, suffix: str) -> npt.NDArray[Any] | None:
+    """Decode with OpenCV; return None where it fails.
+
+    As RGB, OpenCV 5.0 swaps the colours of an AVIF with alpha, and leaves the memory of a TIFF of
+    16 bits as it was.
+    """
     cv2 = opencv()
     is_bgr = is_deep or suffix == ".avif"
     flags = cv2.IMREAD_COLOR_BGR if is_bgr else cv2.IMREAD_COLOR_RGB

@@ -164,6 +164,28 @@ def test_every_tiff_of_16_bits_is_decoded(
         assert pixels.flags.c_contiguous and (pixels == FACE[..., :channels]).all()
 
 
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("form", ["B", "H"])
+def test_a_big_tiff_is_decoded(order: str, form: str) -> None:
+    height, width = FACE.shape[:2]
+    depth = struct.calcsize(form)
+    fields = {256: (width,), 257: (height,), 258: (8 * depth,) * 3, 262: (2,), 273: (_FIRST,)}
+    fields |= {277: (3,), 278: (height,), 279: (FACE.size * depth,)}
+    mark = b"II" if order == "<" else b"MM"
+    head = struct.pack(order + "2s3HQQ", mark, 43, 8, 0, 16, len(fields))
+    for tag, values in fields.items():
+        packed = struct.pack(f"{order}{len(values)}{'H' if len(values) > 1 else 'Q'}", *values)
+        kind = 3 if len(values) > 1 else 16
+        head += struct.pack(order + "HHQ8s", tag, kind, len(values), packed)
+    pixels = FACE.astype(order + np.dtype(form).str[1:]) * (257 if depth > 1 else 1)
+    data = head.ljust(_FIRST, b"\0") + pixels.tobytes()
+    assert check_image(data).size == FACE.shape[:2] and (decode(data) == FACE).all()
+    for at in (8, 16, 36):
+        assert check_image(data[:at] + b"\xff" * 8 + data[at + 8 :]).suffix == ".tiff"
+    with pytest.raises(Undecodable):
+        decode(data[: len(data) // 2])
+
+
 def test_pgm_with_a_comment_and_colours_of_16_bits() -> None:
     deep = FACE.astype(np.uint16) << 4
     head = b"P6 # a camera\n# of 12 bits\n%d %d\n4095\n" % FACE.shape[1::-1]
@@ -185,6 +207,11 @@ def test_avif_is_upright(orientation: int) -> None:
     assert distance(decode(stored), FACE) < 3
     with pytest.raises(Undecodable, match=r"AVIF is cut off|cannot decode"):
         decode(stored[: len(stored) // 2])
+
+
+def test_colours_of_an_avif_with_alpha() -> None:
+    alpha = np.full(FACE.shape[:2], 128, np.uint8)
+    assert distance(decode(saved(np.dstack([FACE, alpha]), "AVIF", quality=95)), FACE) < 3
 
 
 def test_avif_bombs_are_refused_by_their_header() -> None:
@@ -209,11 +236,6 @@ def test_heic_is_like_the_jpeg_beside_it() -> None:
     folder = DATA / "cases/photos/phone"
     for name in ("ana/IMG_1.HEIC", "ana/IMG_3.avif", "bob/IMG_5.heif"):
         data = (folder / name).read_bytes()
-def test_colours_of_an_avif_with_alpha() -> None:
-    alpha = np.full(FACE.shape[:2], 128, np.uint8)
-    assert distance(decode(saved(np.dstack([FACE, alpha]), "AVIF", quality=95)), FACE) < 3
-
-
         assert decode(data).shape in ((900, 666, 3), (579, 439, 3))
         with pytest.raises(Undecodable):
             decode(data[: len(data) * 2 // 3])

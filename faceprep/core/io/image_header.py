@@ -22,6 +22,8 @@ _BY_START = (
     (b"BM", ".bmp"),
     (b"II*\0", ".tiff"),
     (b"MM\0*", ".tiff"),
+    (b"II+\0", ".tiff"),
+    (b"MM\0+", ".tiff"),
     (b"\0\0\0\x0cjP  ", ".jp2"),
     (b"\x76\x2f\x31\x01", ".exr"),
     *((b"P%d" % kind, suffix) for kind, suffix in zip(range(1, 7), PNM_SUFFIXES * 2, strict=True)),
@@ -40,14 +42,16 @@ _UNREAD = (
     (b"\xff\x0a", "JPEG XL"),
     (b"\0\0\0\x0cJXL ", "JPEG XL"),
     (b"8BPS", "Photoshop"),
+    (b"#?RADIANCE", "Radiance HDR"),
     (b"IIRO", "raw (ORF)"),
     (b"IIU\0", "raw (RW2)"),
     (b"FUJIFILMCCD-RAW", "raw (RAF)"),
     (b"\0\0\0\x18ftypcrx ", "raw (CR3)"),
 )
-_UNREAD_LINE = "a {} image, which OpenCV does not read: convert it to JPEG or PNG"
+_UNREAD_LINE = "a {} image, which is not read: convert it to JPEG or PNG"
 _TGA_END = b"TRUEVISION-XFILE.\0"
-_TIFF_FORMS = {1: "B", 3: "H", 4: "I"}
+_TIFF_FORMS = {1: "B", 3: "H", 4: "I", 16: "Q"}
+_BIG_TIFF = 43
 _SUBFILE, _BITS, _DNG_VERSION = 254, 258, 50706
 _REDUCED = 1
 
@@ -220,22 +224,27 @@ def _webp_size(data: Buffer) -> tuple[int, int] | None:
 
 
 def read_tiff_tags(data: Buffer) -> dict[int, int]:
-    """Read the first value of each tag of 8, 16 or 32 bits in the first directory of a TIFF.
+    """Read the first value of each whole number in the first directory of a TIFF or BigTIFF.
 
     Raises struct.error for a truncated file.
     """
     order = "<" if data[0] == 0x49 else ">"
-    at = struct.unpack_from(order + "I", data, 4)[0]
+    count, offset, start = "H", "I", 4
+    if struct.unpack_from(order + "H", data, 2)[0] == _BIG_TIFF:
+        count, offset, start = "Q", "Q", 8
+    n_inline = struct.calcsize(offset)
+    at = min(struct.unpack_from(order + offset, data, start)[0], len(data))
+    n_entries = struct.unpack_from(order + count, data, at)[0]
+    at += struct.calcsize(count)
     found = {}
-    for entry in range(struct.unpack_from(order + "H", data, at)[0]):
-        place = at + 2 + 12 * entry
-        tag, kind, n = struct.unpack_from(order + "HHI", data, place)
+    for place in range(at, at + n_entries * (4 + 2 * n_inline), 4 + 2 * n_inline):
+        tag, kind, n = struct.unpack_from(order + "HH" + offset, data, place)
         form = _TIFF_FORMS.get(kind)
         if form:
-            is_apart = n * struct.calcsize(form) > 4
-            value = place + 8
+            is_apart = n * struct.calcsize(form) > n_inline
+            value = place + 4 + n_inline
             if is_apart and tag == _BITS:
-                value = struct.unpack_from(order + "I", data, value)[0]
+                value = min(struct.unpack_from(order + offset, data, value)[0], len(data))
             if not is_apart or tag == _BITS:
                 found[tag] = struct.unpack_from(order + form, data, value)[0]
     return found

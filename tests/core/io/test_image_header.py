@@ -30,6 +30,11 @@ def test_sound_images(data: bytes, suffix: str) -> None:
     assert "without its" in check_image(data[:-40]).damage
 
 
+def test_an_image_that_is_not_read_is_named() -> None:
+    damage = read_header(b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 4 +X 4\n").damage
+    assert damage == "a Radiance HDR image, which is not read: convert it to JPEG or PNG"
+
+
 def test_a_chunk_that_announces_more_bytes_than_there_are() -> None:
     bomb = PNG[:33] + b"\xff\xff\xff\xf0IDAT" + bytes(700) + PNG[-12:]
     assert check_image(bomb).damage == "PNG without its IEND chunk"
