@@ -200,10 +200,23 @@ def pyav() -> Any:
 def _open(path: str) -> Any:
     av = pyav()
     with os_errors.guard("open", path, SourceError):
+    from av.sidedata import sidedata
         if not stat.S_ISREG(look_at(path).mode):
+    kinds: Any = sidedata.Type
+    kinds._missing_ = classmethod(_name_side_data)
             raise SourceError("not a file", path=path)
         file = storage.open_for_library(path)
         while True:
+def _name_side_data(kinds: Any, number: int) -> Any:
+    """Return a kind of side data that PyAV has no name for, such as EXIF.
+
+    Without it, PyAV raises ValueError instead of listing any side data of the picture.
+    """
+    kind = object.__new__(kinds)
+    kind._name_, kind._value_ = f"KIND_{number}", number
+    return kind
+
+
             try:
                 return av.open(file, options=dict(_DEMUXERS), metadata_errors="replace")
             except InterruptedError:  # by a signal: Python opens again, FFmpeg does not
