@@ -90,7 +90,7 @@ class PictureConverter:
         height, width = size = self._square_size(kind)
         options: dict[str, Any] = {"format": "rgb24", "threads": 1}
         scaler = colours = None
-        is_exact = _has_full_chroma(picture.format)
+        is_exact = _has_full_colour(picture.format)
         if kind.transfer is not None:
             options |= {"format": hdr.FORMAT, "width": width, "height": height}
             colours, is_exact = hdr.ColourConverter(kind.transfer, hdr.peak_of(picture)), True
@@ -142,10 +142,15 @@ def _interpolation(names: Sequence[str]) -> Any:
     return flags
 
 
-def _has_full_chroma(form: Any) -> bool:
-    """Return whether a format is YUV with a chroma sample for each pixel."""
+def _has_full_colour(form: Any) -> bool:
+    """Return whether the fast conversion would halve the colours of a format with all of them.
+
+    FFmpeg copies RGB of 8 bits, but takes deeper RGB through YUV 4:2:2 unless it is told not to.
+    """
+    if form.is_rgb:
+        return any(component.bits > 8 for component in form.components)  # noqa: PLR2004
     sizes = form.chroma_width(64), form.chroma_height(64)
-    return len(form.components) > 2 and not form.is_rgb and sizes == (64, 64)
+    return len(form.components) > 2 and sizes == (64, 64)
 
 
 def turn_upright(pixels: Pixels, matrix: npt.NDArray[np.int32]) -> Pixels:

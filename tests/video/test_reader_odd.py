@@ -165,8 +165,13 @@ def test_the_hlg_case() -> None:
 
 @pytest.mark.parametrize(
     "form",
-    [("-c:v", "libx264", "-qp", "0", "-pix_fmt", "yuv444p"), ("-c:v", "libx264rgb", "-qp", "0")],
-    ids=["yuv444p", "rgb"],
+    [
+        ("-c:v", "libx264", "-qp", "0", "-pix_fmt", "yuv444p"),
+        ("-c:v", "libx264rgb", "-qp", "0"),
+        ("-c:v", "ffv1", "-pix_fmt", "gbrp10le"),
+        ("-c:v", "ffv1", "-pix_fmt", "rgb48le"),
+    ],
+    ids=["yuv444p", "rgb", "rgb10", "rgb16"],
 )
 def test_chroma_of_each_pixel_is_kept(tmp_path: Path, form: tuple[str, ...]) -> None:
     path = ffmpeg.make(tmp_path / "a.mkv", *form, seconds=0.2, filters="null")
