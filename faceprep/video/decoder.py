@@ -84,6 +84,14 @@ class OpenVideo:
         """Close the file."""
         self.container.close()
 
+    def describe_choice(self) -> str:
+        """Describe which of several video streams is shown; empty if there is only one."""
+        streams = _find_video_streams(self.container)
+        if len(streams) < 2:  # noqa: PLR2004
+            return ""
+        place = [each.index for each in streams].index(self.stream.index)
+        return f"video stream {place + 1} of {len(streams)} used"
+
     def go_to(self, number: int, index: VideoIndex) -> int:
         """Seek to a key frame at or before `number`; return the number of that key frame."""
         import av
@@ -246,15 +254,23 @@ def _refusal(path: str, problem: str, cause: Exception | None = None) -> Excepti
 
 
 def _video_stream(container: Any, path: str) -> Any:
-    import av
+    """Return the stream that a player shows: the first that is marked as default, or the first."""
+    streams = _find_video_streams(container)
+    known = [stream for stream in streams if stream.codec_context is not None]
+    if known:
+        flag = pyav().stream.Disposition.default
+        return next((stream for stream in known if stream.disposition & flag), known[0])
+    if streams:
+        raise _refusal(path, "FFmpeg has no decoder for it")
+    kinds = {"a cover picture" if each.type == "video" else each.type for each in container.streams}
+    held = ", ".join(sorted(kinds)) or "nothing"
+    raise _refusal(path, f"it has no video stream; it holds {held}")
 
-    for stream in container.streams.video:
-        if not stream.disposition & av.stream.Disposition.attached_pic:
-            if stream.codec_context is None:
-                raise _refusal(path, "FFmpeg has no decoder for it")
-            return stream
-    kinds = sorted({stream.type for stream in container.streams})
-    raise _refusal(path, "it has no video stream; it holds " + (", ".join(kinds) or "nothing"))
+
+def _find_video_streams(container: Any) -> list[Any]:
+    """List the video streams of an open PyAV container, without cover pictures."""
+    flag = pyav().stream.Disposition.attached_pic
+    return [stream for stream in container.streams.video if not stream.disposition & flag]
 
 
 def _refuse_size(stream: Any, container: str, path: str) -> None:

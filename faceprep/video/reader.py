@@ -129,6 +129,8 @@ class VideoReader:
         try:
             stream = self._opened.stream
             self._converter = PictureConverter(stream.sample_aspect_ratio)
+            if note := self._opened.describe_choice():
+                self._converter.note(note)
             self._is_interlaced = names_fields(stream)
             self.index, self.cut_off = known or _index(self._opened)
             if not len(self.index):

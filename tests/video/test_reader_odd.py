@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from faceprep.core.arrays import Pixels
+from faceprep.core.errors import SourceError
 from faceprep.video.pieces import cut_video, index_video, pack_index, unpack_index
 from faceprep.video.reader import VIDEO_SUFFIXES, VideoReader
 from faceprep.video.sampling import ALL_FRAMES, parse_frames
@@ -129,6 +130,70 @@ def test_parts_joined_by_cat(
         late = list(video.frames(parse_frames("all", start=1.5)))
     assert [each.number for each in late] == list(range(late[0].number, 90))
     assert 42 <= late[0].number <= 45 and (late[0].pixels == pixels[late[0].number]).all()
+
+
+@pytest.mark.parametrize("starts", [(0, 100), (100, 0), (0, 5)])
+def test_parts_whose_stamps_jump(tmp_path: Path, starts: tuple[float, float]) -> None:
+    one = ffmpeg.make(tmp_path / "one.mp4", *H264, "-g", "10")
+    parts = [tmp_path / "1.ts", tmp_path / "2.ts"]
+    for start, part in zip(starts, parts, strict=True):
+        ffmpeg.run("-itsoffset", str(start), "-i", one, "-c", "copy", "-copyts", part)
+    path = tmp_path / "joined.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    check_frames(path, 60)
+    with VideoReader(path) as video:
+        steps = np.diff(video.index.times)
+    is_gap_kept = starts[1] - starts[0] == 5
+    assert (steps > 1).sum() == is_gap_kept and np.isclose(steps, 1 / 30, atol=1e-3).sum() >= 58
+
+
+def test_segments_joined_by_cat(tmp_path: Path) -> None:
+    """FFmpeg marks a sound packet at each join, because the counts of .ts restart."""
+    form = (*H264, "-g", "15", "-bf", "2", "-f", "segment", "-segment_time", "0.5")
+    ffmpeg.make(tmp_path / "%d.ts", *form, seconds=3)
+    path = tmp_path / "joined.ts"
+    path.write_bytes(b"".join((tmp_path / f"{i}.ts").read_bytes() for i in range(6)))
+    check_frames(path, 90)
+    _, pixels, _ = read(path)
+    chosen, some, _ = read(path, "uniform:2")
+    assert (some == pixels[chosen]).all()
+    index, _ = unpack_index(pack_index(*index_video(str(path))))
+    assert len(cut_video(index, ALL_FRAMES, 0.9)) == 3
+
+
+def test_a_part_of_another_codec_is_reported(tmp_path: Path) -> None:
+    parts = [ffmpeg.make(tmp_path / "1.ts", *MPEG2), ffmpeg.make(tmp_path / "2.ts", *H264)]
+    path = tmp_path / "joined.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with VideoReader(path, n_threads=2) as video:
+        numbers = [each.number for each in video.frames(parse_frames("all"))]
+        assert numbers[:25] == list(range(25)) and len(numbers) <= 30
+        assert len(numbers) + len(video.missed) == len(video) >= 60 and video.damage
+
+
+# Streams
+
+
+def test_the_stream_marked_as_default_is_shown(tmp_path: Path) -> None:
+    path, red = tmp_path / "two.mkv", "color=red:size=64x64:rate=5:duration=1"
+    inputs = ("-f", "lavfi", "-i", red, "-f", "lavfi", "-i", ffmpeg.PATTERN.format(1))
+    marks = ("-disposition:v:0", "0", "-disposition:v:1", "default")
+    ffmpeg.run(*inputs, "-map", "0", "-map", "1", *H264, *marks, path)
+    numbers, pixels, notes = read(path)
+    assert len(numbers) == 30 and pixels.shape[1:3] == (180, 320)
+    assert notes == ["video stream 2 of 2 used"]
+
+
+def test_a_cover_picture_alone_is_named(tmp_path: Path) -> None:
+    cover = ffmpeg.make(tmp_path / "cover.jpg", "-frames:v", "1")
+    sound = ("-f", "lavfi", "-i", "sine=duration=1")
+    mark = ("-disposition:v:0", "attached_pic")
+    path = tmp_path / "song.m4v"
+    ffmpeg.run("-i", cover, *sound, "-map", "0", "-map", "1", "-c:v", "copy", *mark, path)
+    with pytest.raises(
+        SourceError, match="it has no video stream; it holds a cover picture, audio"
+    ):
+        VideoReader(path)
 
 
 # Colours
