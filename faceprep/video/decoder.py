@@ -16,7 +16,7 @@ from faceprep.core.errors import MissingExtra, SourceError
 from faceprep.core.paths import look_at
 from faceprep.video.ffv1 import are_slices_sound
 from faceprep.video.index import VideoIndex, packets_of
-from faceprep.video.restarts import StampJoiner, is_before_restart
+from faceprep.video.restarts import StampJoiner
 from faceprep.video.truncation import CONTAINERS, describe_cut, is_container
 
 _DEMUXERS = {
@@ -117,11 +117,10 @@ class OpenVideo:
         """Yield decoded pictures; None stands for one that could not be decoded."""
         context = self.stream.codec_context
         joiner = StampJoiner(self.container, self.stream)
-        for place, packet in enumerate(packets_of(self.container, self.stream)):
+        for packet in packets_of(self.container, self.stream):
             joiner.move(packet)
-            is_doubted = is_before_restart(place, index.restarts)
-            if packet.is_corrupt and not is_doubted:  # half a picture at the end of a cut file
-                continue
+            if packet.is_corrupt and packet.dts not in index.marked_whole:
+                continue  # half a picture at the end of a cut file
             if packet.is_keyframe or not keys_only:
                 self._newest, self._n_sent = max(self._newest, packet.pts or 0), self._n_sent + 1
                 yield from self._try(packet)
@@ -201,20 +200,13 @@ def pyav() -> Any:
     """Import the module av. Raises MissingExtra."""
     require_pyav()
     import av
+    from av.sidedata import sidedata
 
+    kinds: Any = sidedata.Type
+    kinds._missing_ = classmethod(_name_side_data)
     return av
 
 
-def _open(path: str) -> Any:
-    av = pyav()
-    with os_errors.guard("open", path, SourceError):
-    from av.sidedata import sidedata
-        if not stat.S_ISREG(look_at(path).mode):
-    kinds: Any = sidedata.Type
-    kinds._missing_ = classmethod(_name_side_data)
-            raise SourceError("not a file", path=path)
-        file = storage.open_for_library(path)
-        while True:
 def _name_side_data(kinds: Any, number: int) -> Any:
     """Return a kind of side data that PyAV has no name for, such as EXIF.
 
@@ -225,6 +217,13 @@ def _name_side_data(kinds: Any, number: int) -> Any:
     return kind
 
 
+def _open(path: str) -> Any:
+    av = pyav()
+    with os_errors.guard("open", path, SourceError):
+        if not stat.S_ISREG(look_at(path).mode):
+            raise SourceError("not a file", path=path)
+        file = storage.open_for_library(path)
+        while True:
             try:
                 return av.open(file, options=dict(_DEMUXERS), metadata_errors="replace")
             except InterruptedError:  # by a signal: Python opens again, FFmpeg does not

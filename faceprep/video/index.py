@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.items import note_progress
-from faceprep.video.restarts import StampJoiner
+from faceprep.video.restarts import StampJoiner, find_whole
 
 _NO_TIME = -(1 << 63)
 _INTERLACED = (2, 3, 4, 5)
@@ -36,7 +36,8 @@ class VideoIndex:
     claims none. `n_whole` is the number of packets that are complete; the last is decoded at
     `last_decoded`. The decoder holds back `delay` frames to reorder them. `restarts` are the places
     of the packets at which the stamps of the file restart. Then those here are not the ones to seek
-    by.
+    by. `marked_whole` are the times of decoding of packets that FFmpeg marks as corrupt, but only
+    because parts were joined there.
     """
 
     stamps: npt.NDArray[np.int64]
@@ -48,6 +49,7 @@ class VideoIndex:
     last_decoded: int
     delay: int
     restarts: Sequence[int] = ()
+    marked_whole: Sequence[int] = ()
 
     def __len__(self) -> int:
         return len(self.stamps)
@@ -99,12 +101,17 @@ class VideoIndex:
 def index_packets(container: Any, stream: Any) -> VideoIndex:
     """Index the packets of an open PyAV container. The index ends where reading fails."""
     stamps, decoding, is_key = array("q"), array("q"), array("b")
+    marked, starts = [], []
     n_whole, last_dts, is_reordered = 0, None, False
     joiner = StampJoiner(container, stream)
-    for packet in packets_of(container, stream):
+    for place, packet in enumerate(packets_of(container, stream)):
         note_progress()
         joiner.move(packet)
         n_whole += not packet.is_corrupt
+        if packet.is_keyframe:
+            starts.append(place)
+        elif packet.is_corrupt and packet.dts is not None:
+            marked.append((place, packet.dts))
         if is_shown(packet):
             stamp = _NO_TIME if packet.pts is None else packet.pts
             stamps.append(stamp)
@@ -120,7 +127,8 @@ def index_packets(container: Any, stream: Any) -> VideoIndex:
         ordered = np.sort(display_times[is_stamped])
         keyframes = np.searchsorted(ordered, np.sort(display_times[keys[is_stamped[keys]]]))
     else:
-        has_stamps, ordered, keyframes = False, np.sort(np.array(decoding, np.int64)), keys
+        times = _fill_times(np.array(decoding, np.int64))
+        has_stamps, ordered, keyframes = False, np.sort(times), keys
     last_decoded = _NO_TIME
     if last_dts is not None:
         last_decoded = last_dts
@@ -136,7 +144,17 @@ def index_packets(container: Any, stream: Any) -> VideoIndex:
         last_decoded,
         int(getattr(context, "reorder_depth", 2 * context.has_b_frames)),
         joiner.restarts,
+        find_whole(marked, starts + joiner.restarts),
     )
+
+
+def _fill_times(times: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Give packets without a time that of the one before them, or the first that there is."""
+    known = times[times != _NO_TIME]
+    if not len(known):
+        return times
+    before = np.maximum.accumulate(np.concatenate([known[:1], times]))[1:]
+    return np.where(times == _NO_TIME, before, times)
 
 
 def _count_claimed(container: Any, stream: Any) -> int:

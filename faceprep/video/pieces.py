@@ -21,7 +21,10 @@ from faceprep.video.sampling import FrameChoice
 _KEY_EVERY = 30
 """Frames from one key frame to the next, where only an estimate is needed."""
 _MICROSECONDS = 1e-6
-_LAYOUT = ("tick", "has_stamps", "n_claimed", "n_whole", "last_decoded", "delay", "restarts")
+_LAYOUT = (
+    *("tick", "has_stamps", "n_claimed", "n_whole", "last_decoded", "delay"),
+    *("restarts", "marked_whole"),
+)
 
 
 class Outline(NamedTuple):

@@ -1,7 +1,8 @@
-"""Time stamps of MPEG streams that restart, as in parts joined by `cat`, made to continue."""
+"""Joined parts of MPEG streams: time stamps that restart or jump are made to continue."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,8 +10,12 @@ _CONTAINERS = ("mpegts", "mpeg")
 """Only these consist of packets without a header of the whole, so that parts can be joined."""
 _FALL_S = 0.5
 """Seconds by which the time of decoding falls at a restart. In a sound part it rises."""
-_DOUBTED = 2
-"""Packets before a restart that FFmpeg may mark, because the counts of .ts restart as well."""
+_RISE_S = 10.0
+"""Seconds by which it rises at a restart at least, as in the program ffmpeg. FFmpeg's libraries
+take some falls for a counter that overflows, and turn them into a rise of 26 hours.
+"""
+_MARKED = 2
+"""Packets before a join that FFmpeg may mark, because the counts of .ts restart as well."""
 
 
 class StampJoiner:
@@ -25,7 +30,8 @@ class StampJoiner:
         """Places of the packets at which the stamps restart."""
         self._place = -1
         self._may_restart = container.format.name in _CONTAINERS
-        self._fall = _FALL_S / float(stream.time_base)
+        tick = float(stream.time_base)
+        self._least, self._most = -_FALL_S / tick, _RISE_S / tick
         self._last: int | None = None
         self._shift = self._next_dts = self._next_pts = 0
 
@@ -35,7 +41,7 @@ class StampJoiner:
         if not self._may_restart or packet.dts is None:
             return
         dts, pts = packet.dts, packet.dts if packet.pts is None else packet.pts
-        if self._last is not None and dts < self._last - self._fall:
+        if self._last is not None and not self._least <= dts - self._last <= self._most:
             self._shift = max(self._next_dts - dts, self._next_pts - pts)
             self.restarts.append(self._place)
         self._last = dts
@@ -48,10 +54,18 @@ class StampJoiner:
         self._next_pts = max(self._next_pts, pts + self._shift + duration)
 
 
-def is_before_restart(place: int, restarts: Sequence[int]) -> bool:
-    """Return whether a packet may be marked as corrupt only because another part follows.
+def find_whole(marked: Sequence[tuple[int, int]], starts: Sequence[int]) -> list[int]:
+    """Return the times of whole packets that FFmpeg marks as corrupt before another part.
 
-    >>> [is_before_restart(place, [30]) for place in (27, 28, 29, 30)]
-    [False, True, True, False]
+    `marked` are their (place, time). `starts` are the places of restarts and key frames: a part
+    begins with one.
+
+    >>> find_whole([(12, 120), (28, 280), (29, 290)], [20, 30])
+    [280, 290]
     """
-    return any(0 < restart - place <= _DOUBTED for restart in restarts)
+    ascending, found = sorted(starts), []
+    for place, time in marked:
+        at = bisect_right(ascending, place)
+        if at < len(ascending) and ascending[at] - place <= _MARKED:
+            found.append(time)
+    return found

@@ -244,6 +244,10 @@ def test_chroma_of_each_pixel_is_kept(tmp_path: Path, form: tuple[str, ...]) -> 
     assert np.abs(pixels.astype(int) - ffmpeg.frames(path, (180, 320))).max() <= 1
 
 
+def test_pictures_with_exif_are_read(tmp_path: Path) -> None:
+    check_frames(ffmpeg.make(tmp_path / "a.mov", "-c:v", "tiff", seconds=0.2), 6)
+
+
 # Shapes
 
 
@@ -314,10 +318,6 @@ CODECS = {
     ".mts": (*H264, "-f", "mpegts"),
     ".ogv": ("-c:v", "libtheora"),
     ".webm": ("-c:v", "libvpx", "-deadline", "realtime"),
-def test_pictures_with_exif_are_read(tmp_path: Path) -> None:
-    check_frames(ffmpeg.make(tmp_path / "a.mov", "-c:v", "tiff", seconds=0.2), 6)
-
-
     ".avi": ("-c:v", "mpeg4"),
 }
 
