@@ -15,6 +15,7 @@ STATE/ledger/SHARD.jsonl is the page of a finished shard, three lines of JSON:
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
@@ -26,6 +27,7 @@ from faceprep.core.io.csv import CsvReader
 from faceprep.core.io.json_line import parse_json
 from faceprep.core.types import OK, Outcome, ShardReport
 
+_STRAY_BYTE = re.compile(r"\\u(dc[89a-f][0-9a-f])")
 PAGES, FAILURES = "ledger", "failures.csv"
 FINISH = "finish"
 """Id of the page that only joins the others."""
@@ -142,12 +144,15 @@ def as_columns(
 def read_failures(
     file: BinaryIO, path: str | os.PathLike[str], errors: str = "surrogateescape"
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield the rows (input, status, reason) of an open failures.csv. Raises SourceError."""
+    """Yield the rows (input, status, reason) of an open failures.csv. Raises SourceError.
+
+    A byte of a name that is not UTF-8 is written as `\\udcff`; here it is as Python has it.
+    """
     rows = CsvReader(file, path, errors)
     next(rows, None)
     for row in rows:
         key, status, reason, *_ = [*row, "", "", ""]
-        yield key, status, reason
+        yield _STRAY_BYTE.sub(lambda found: chr(int(found[1], 16)), key), status, reason
 
 
 def first_failures(path: str, n: int) -> tuple[list[tuple[str, str, str]], int]:

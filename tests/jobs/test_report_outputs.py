@@ -86,6 +86,18 @@ def test_crops_are_taken_from_the_output_only(tmp_path: Path) -> None:
         assert not [alt for alt in Page(out / "report.html").pictures if alt.endswith("secret.png")]
 
 
+@pytest.mark.usefixtures("flat_detectors")
+def test_a_photo_whose_name_is_not_utf8_is_shown(tmp_path: Path) -> None:
+    folder = tmp_path / "photos" / os.fsdecode(b"\xff")
+    folder.mkdir(parents=True)
+    save(folder / os.fsdecode(b"\xe9.png"), Flat(40, 40))
+    run(ExtractPhotos(), tmp_path / "photos", tmp_path / "out")
+    found = Report().look(tmp_path / "out").as_json()
+    assert found["pictures_left_out"]["count"] == 0
+    page = Page(tmp_path / "out" / "report.html").judge()
+    assert [alt for alt in page.pictures if alt.endswith("as it was given")]
+
+
 def test_the_answer_names_what_the_page_leaves_out(rec_set: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(Rec2Folder(), rec_set, out)
