@@ -234,6 +234,8 @@ def test_what_can_be_decoded_of_a_cut_off_video_is_kept(tmp_path: Path) -> None:
     assert failures(tmp_path / "out")[-1] == ("v.mkv", "cut_off")
     assert summary.ok == len(kept)
     assert f"{len(kept)} frames were kept" in (tmp_path / "out" / "failures.csv").read_text()
+    extract(video, tmp_path / "one", end=0.01)
+    assert "1 frame was kept" in (tmp_path / "one" / "failures.csv").read_text()
 
 
 def test_what_was_decoded_before_the_file_was_gone_is_kept(

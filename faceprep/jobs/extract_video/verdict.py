@@ -120,7 +120,10 @@ def _judge(path: str, facts: PieceFacts, pair_fault: str) -> Iterator[Outcome]:
         _INCOMPLETE_PAIR: pair_fault,
     }
     status = next((name for name, applies in statuses.items() if applies), CONVERTED)
-    kept = f"{n:,} frames were kept" if damage and n else ""
+    kept = ""
+    if damage and n:
+        verb = "was" if n == 1 else "were"
+        kept = f"{count_noun(n, 'frame')} {verb} kept"
     reasons = [damage, faceless or pair_fault, kept, *facts.converted]
     reason = "; ".join(filter(None, reasons))
     if status == CONVERTED and reason:
