@@ -28,7 +28,7 @@ from faceprep.video.deinterlace import deinterlace
 from faceprep.video.index import VideoIndex, index_packets, names_fields
 from faceprep.video.pictures import PictureConverter
 from faceprep.video.sampling import ALL_FRAMES, FrameChoice
-from faceprep.video.truncation import describe_cut
+from faceprep.video.truncation import describe_cut, describe_unread
 
 VIDEO_SUFFIXES = (
     *(".mov", ".mp4", ".m4v", ".3gp", ".3g2", ".avi", ".mkv", ".webm", ".wmv", ".asf", ".flv"),
@@ -226,7 +226,7 @@ def _index(opened: OpenVideo) -> tuple[VideoIndex, str]:
     index = index_packets(opened.container, opened.stream)
     how = _how_cut_off(opened.path, index)
     if not how:
-        return index, ""
+        return index, describe_unread(opened.path)
     index = index.without_doubtful_end()
     return index, f"cut off after {count_noun(len(index), 'frame')}: {how}"
 

@@ -1,19 +1,19 @@
-"""Joined parts of MPEG streams: time stamps that restart or jump are made to continue."""
+"""Parts of a video joined by `cat`: time stamps that restart or jump are made to continue."""
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
-_CONTAINERS = ("mpegts", "mpeg")
-"""Only these consist of packets without a header of the whole, so that parts can be joined."""
+_RISES = {"mpegts": 10.0, "mpeg": 10.0, "matroska,webm": math.inf}
+"""Containers of which FFmpeg reads joined parts, and the seconds by which the time of decoding
+rises at a restart at least, as in the program ffmpeg. FFmpeg's libraries take some falls in MPEG
+for a counter that overflows, and turn them into a rise of 26 hours.
+"""
 _FALL_S = 0.5
 """Seconds by which the time of decoding falls at a restart. In a sound part it rises."""
-_RISE_S = 10.0
-"""Seconds by which it rises at a restart at least, as in the program ffmpeg. FFmpeg's libraries
-take some falls for a counter that overflows, and turn them into a rise of 26 hours.
-"""
 _MARKED = 2
 """Packets before a join that FFmpeg may mark, because the counts of .ts restart as well."""
 
@@ -29,9 +29,10 @@ class StampJoiner:
         self.restarts: list[int] = []
         """Places of the packets at which the stamps restart."""
         self._place = -1
-        self._may_restart = container.format.name in _CONTAINERS
+        rise = _RISES.get(container.format.name)
+        self._may_restart = rise is not None
         tick = float(stream.time_base)
-        self._least, self._most = -_FALL_S / tick, _RISE_S / tick
+        self._least, self._most = -_FALL_S / tick, (rise or 0) / tick
         self._last: int | None = None
         self._shift = self._next_dts = self._next_pts = 0
 

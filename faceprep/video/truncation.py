@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from faceprep.core import storage
 from faceprep.core.storage import ByteSource
@@ -43,6 +43,22 @@ def describe_cut(path: str | os.PathLike[str]) -> str:
     with ByteSource(path) as source:
         follow = _layout(source.read_at(0, 12))
         return follow(source) if follow else ""
+
+
+def describe_unread(path: str | os.PathLike[str]) -> str:
+    """Describe files that were joined by `cat` behind those that FFmpeg reads; empty without any.
+
+    Of .mp4 and .mov files it reads one, of .mkv and .webm files two. Raises SourceError.
+    """
+    with ByteSource(path) as source:
+        follow, n_parts, n_read = _layout(source.read_at(0, 12)), 0, 1
+        if follow is _follow_boxes:
+            n_parts = sum(name == b"ftyp" for name, _ in _boxes(source))
+        elif follow is _follow_ebml:
+            n_parts, n_read = sum(name == _EBML for name, _ in _elements(source)), 2
+    if n_parts <= n_read:
+        return ""
+    return f"{n_parts} files are joined in it, and only the first {n_read} can be read"
 
 
 def is_container(path: str | os.PathLike[str]) -> bool:
@@ -75,22 +91,28 @@ def _ends_early(source: ByteSource, end: int) -> str:
 
 
 def _follow_boxes(source: ByteSource) -> str:
-    offset, has_index, problem = 0, False, ""
-    while offset < source.size and not problem:
-        head = source.read_at(offset, 16)
-        size, name = int.from_bytes(head[:4], "big"), head[4:8]
-        if not _BOX_NAME.fullmatch(name):
-            break
-        if size == 1:
-            size = int.from_bytes(head[8:16], "big")
+    has_index, problem = False, ""
+    for name, end in _boxes(source):
         has_index |= name == b"moov"
-        if size < 8:  # 0 stands for the rest of the file
-            break
-        offset += size
-        problem = _ends_early(source, offset)
+        problem = problem or _ends_early(source, end)
     if has_index:
         return problem
     return "; ".join(filter(None, [problem, "the list of its frames (moov) is missing"]))
+
+
+def _boxes(source: ByteSource) -> Iterator[tuple[bytes, int]]:
+    """Yield the name and the end of each box on the highest level."""
+    offset = 0
+    while offset < source.size:
+        head = source.read_at(offset, 16)
+        size, name = int.from_bytes(head[:4], "big"), head[4:8]
+        if not _BOX_NAME.fullmatch(name):
+            return
+        if size == 1:
+            size = int.from_bytes(head[8:16], "big")
+        is_last = size < 8  # 0 stands for the rest of the file
+        offset = source.size if is_last else offset + size
+        yield name, offset
 
 
 def _follow_riff(source: ByteSource) -> str:
@@ -104,21 +126,24 @@ def _follow_riff(source: ByteSource) -> str:
 
 
 def _follow_ebml(source: ByteSource) -> str:
+    return next(filter(None, (_ends_early(source, end) for _, end in _elements(source))), "")
+
+
+def _elements(source: ByteSource) -> Iterator[tuple[bytes, int]]:
+    """Yield the id and the end of each element on the highest level, up to one of unknown size."""
     offset = 0
     while offset < source.size:
         head = source.read_at(offset, 12)
         id_length = 9 - head[0].bit_length()
         size_head = head[id_length:]
         if id_length > 4 or not size_head or not size_head[0]:
-            break
+            return
         length = 9 - size_head[0].bit_length()
         size = int.from_bytes(size_head[:length], "big") & ((1 << 7 * length) - 1)
         if size == (1 << 7 * length) - 1:  # unknown, because the file was written as a stream
-            break
+            return
         offset += id_length + length + size
-        if problem := _ends_early(source, offset):
-            return problem
-    return ""
+        yield head[:id_length], offset
 
 
 def _follow_asf(source: ByteSource) -> str:

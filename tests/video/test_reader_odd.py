@@ -96,6 +96,7 @@ def test_times_of_decoding_taken_for_those_of_display(tmp_path: Path) -> None:
 
 
 MPEG2 = ("-c:v", "mpeg2video", "-q:v", "3", "-bf", "2")
+VP8 = ("-c:v", "libvpx", "-deadline", "realtime", "-g", "15")
 BACKWARDS = (*H264, "-bf", "3", "-vf", "reverse")
 
 
@@ -107,6 +108,8 @@ BACKWARDS = (*H264, "-bf", "3", "-vf", "reverse")
         (".ts", MPEG2, MPEG2),
         (".mpg", MPEG2, MPEG2),
         (".vob", MPEG2, MPEG2),
+        (".mkv", BACKWARDS, BACKWARDS),
+        (".webm", VP8, VP8),
     ],
 )
 def test_parts_joined_by_cat(
@@ -117,18 +120,21 @@ def test_parts_joined_by_cat(
         ffmpeg.make(tmp_path / f"2{suffix}", *then),
     ]
     path = tmp_path / f"joined{suffix}"
-    path.write_bytes(b"".join(part.read_bytes() for part in [*parts, parts[0]]))
-    check_frames(path, 90)
+    if suffix not in (".mkv", ".webm"):
+        parts.append(parts[0])
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    n = 30 * len(parts)
+    check_frames(path, n)
     pixels = read(path)[1]
     for choice in ("every:7", "every:40", "uniform:5", "pair", "keyframes"):
         numbers, chosen, _ = read(path, choice)
         assert (chosen == pixels[numbers]).all()
     index, cut_off = unpack_index(pack_index(*index_video(str(path))))
-    assert cut_video(index, ALL_FRAMES, 0.5) == [(0, 90, 90)]
-    assert (np.diff(index.times) > 0.9 / 30).all() and index.times[-1] < 89.1 / 30 + 0.2
+    assert cut_video(index, ALL_FRAMES, 0.5) == [(0, n, n)]
+    assert (np.diff(index.times) > 0.9 / 30).all() and index.times[-1] < (n - 0.9) / 30 + 0.2
     with VideoReader(path, 2, (index, cut_off)) as video:
         late = list(video.frames(parse_frames("all", start=1.5)))
-    assert [each.number for each in late] == list(range(late[0].number, 90))
+    assert [each.number for each in late] == list(range(late[0].number, n))
     assert 42 <= late[0].number <= 45 and (late[0].pixels == pixels[late[0].number]).all()
 
 
@@ -169,6 +175,19 @@ def test_a_part_of_another_codec_is_reported(tmp_path: Path) -> None:
         numbers = [each.number for each in video.frames(parse_frames("all"))]
         assert numbers[:25] == list(range(25)) and len(numbers) <= 30
         assert len(numbers) + len(video.missed) == len(video) >= 60 and video.damage
+
+
+@pytest.mark.parametrize(("suffix", "n_read"), [(".mp4", 1), (".mkv", 2)])
+def test_joined_files_that_ffmpeg_does_not_read_are_reported(
+    tmp_path: Path, suffix: str, n_read: int
+) -> None:
+    part = ffmpeg.make(tmp_path / f"1{suffix}", *H264).read_bytes()
+    path = tmp_path / f"joined{suffix}"
+    path.write_bytes(part * (n_read + 1))
+    with VideoReader(path) as video:
+        assert len(list(video.frames())) == len(video) == 30 * n_read
+        parts = f"{n_read + 1} files are joined in it"
+        assert video.damage == f"{parts}, and only the first {n_read} can be read"
 
 
 # Streams
@@ -317,7 +336,7 @@ CODECS = {
     ".vob": ("-c:v", "mpeg2video"),
     ".mts": (*H264, "-f", "mpegts"),
     ".ogv": ("-c:v", "libtheora"),
-    ".webm": ("-c:v", "libvpx", "-deadline", "realtime"),
+    ".webm": VP8,
     ".avi": ("-c:v", "mpeg4"),
 }
 
