@@ -58,7 +58,7 @@ def describe_unread(path: str | os.PathLike[str]) -> str:
             n_parts, n_read = sum(name == _EBML for name, _ in _elements(source)), 2
     if n_parts <= n_read:
         return ""
-    return f"{n_parts} files are joined in it, and only the first {n_read} can be read"
+    return f"{n_parts} files are joined in it, and FFmpeg does not read all of them"
 
 
 def is_container(path: str | os.PathLike[str]) -> bool:
