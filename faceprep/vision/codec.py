@@ -12,7 +12,7 @@ from faceprep.core.errors import FaceprepError
 from faceprep.core.io.heif_header import read_heif
 from faceprep.core.io.image_end import check_image
 from faceprep.core.io.image_header import ImageHeader
-from faceprep.core.io.image_traits import has_sixteen_bits, is_animation
+from faceprep.core.io.image_traits import has_sixteen_bits, is_animation, read_largest
 from faceprep.core.opencv import opencv
 from faceprep.core.types import Buffer
 from faceprep.vision.decoder_warnings import catch_warnings, find_damage
@@ -75,6 +75,8 @@ def _decode_sound(data: Buffer, header: ImageHeader, is_deep: bool = False) -> n
         raise Undecodable("OpenCV cannot decode it")
     if damage := find_damage(warnings):
         raise Undecodable(f"the {header.suffix[1:].upper()} has damaged pixels: {damage}")
+    if header.suffix in (".pgm", ".ppm"):
+        return _stretch(pixels, data)
     return _turn_avif(pixels, data) if header.suffix == ".avif" else pixels
 
 
@@ -96,6 +98,16 @@ def _turn_avif(pixels: Pixels, data: Buffer) -> Pixels:
     if header.mirror is not None:
         turned = np.flip(turned, axis=header.mirror)
     return np.ascontiguousarray(turned)
+
+
+def _stretch(pixels: npt.NDArray[Any], data: Buffer) -> npt.NDArray[Any]:
+    """Stretch the values of a binary file to 255; OpenCV stretches only those of a text file."""
+    largest = read_largest(data)
+    if bytes(data[1:2]) not in (b"5", b"6") or not 0 < largest < 255:  # noqa: PLR2004
+        return pixels
+    table = np.rint(np.minimum(np.arange(256) * (255 / largest), 255)).astype(np.uint8)
+    stretched: npt.NDArray[Any] = table[pixels]
+    return stretched
 
 
 def _keep_upper_bits(pixels: npt.NDArray[Any]) -> tuple[Pixels, int]:

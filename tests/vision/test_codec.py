@@ -193,6 +193,16 @@ def test_pgm_with_a_comment_and_colours_of_16_bits() -> None:
     assert (decode(cv2.imencode(".png", deep[..., ::-1])[1].tobytes()) == FACE).all()
 
 
+@pytest.mark.parametrize("largest", [1, 15, 100, 254, 255])
+@pytest.mark.parametrize("head", [b"P5", b"P6"])
+def test_values_of_a_pnm_reach_up_to_what_it_announces(head: bytes, largest: int) -> None:
+    channels = FACE if head == b"P6" else FACE[..., :1]
+    values = np.rint(channels / 255 * largest).astype(np.uint8)
+    size = b" %d %d %d\n" % (*FACE.shape[1::-1], largest)
+    expected = np.rint(values * (255 / largest))
+    assert (decode(head + size + values.tobytes()) == expected).all()
+
+
 # Phones
 
 

@@ -38,9 +38,7 @@ def has_sixteen_bits(suffix: str, data: Buffer) -> bool:
     if suffix == ".png":
         return bool(data[24] == 16)
     if suffix in (".pgm", ".ppm"):
-        fields = bytes(data[:1024]).split(b"\n", 64)
-        words = [word for line in fields for word in line.partition(b"#")[0].split()]
-        return len(words) > 3 and words[3].isdigit() and int(words[3][:9]) > 255
+        return read_largest(data) > 255
     if suffix == ".tiff":
         try:
             tags = read_tiff_tags(data)
@@ -50,6 +48,13 @@ def has_sixteen_bits(suffix: str, data: Buffer) -> bool:
         is_plain &= tags.get(_TIFF_PLANES) != _PLANES_APART
         return is_plain and tags.get(_TIFF_BITS) == 16
     return False
+
+
+def read_largest(data: Buffer) -> int:
+    """Read the largest value that a sound .pgm or .ppm announces; 0 if it cannot be read."""
+    lines = bytes(data[:1024]).split(b"\n", 64)
+    words = [word for line in lines for word in line.partition(b"#")[0].split()]
+    return int(words[3][:9]) if len(words) > 3 and words[3].isdigit() else 0
 
 
 def _has_second_gif_frame(data: Buffer) -> bool:
