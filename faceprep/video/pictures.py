@@ -145,7 +145,7 @@ def _interpolation(names: Sequence[str]) -> Any:
 def _has_full_colour(form: Any) -> bool:
     """Return whether the fast conversion would halve the colours of a format with all of them.
 
-    FFmpeg copies RGB of 8 bits, but takes deeper RGB through YUV 4:2:2 unless it is told not to.
+    FFmpeg copies RGB of 8 bits, but takes deeper RGB through YUV 4:2:2 by default.
     """
     if form.is_rgb:
         return any(component.bits > 8 for component in form.components)  # noqa: PLR2004
