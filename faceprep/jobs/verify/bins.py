@@ -14,7 +14,15 @@ from faceprep.core.slow_step import Progress
 from faceprep.core.types import Outcome
 from faceprep.identity.metrics.pooling import scaled
 from faceprep.identity.metrics.verification import judge_pairs
-from faceprep.jobs.verify.result import Judged, PairScores, compare_rows, embed_all, is_sound, named
+from faceprep.jobs.verify.result import (
+    Judged,
+    PairScores,
+    compare_rows,
+    embed_all,
+    is_sound,
+    named,
+    naming_left_out,
+)
 from faceprep.sets.pairs_bin.container import load_pairs
 from faceprep.steps.embed_crops import fit_encoded
 from faceprep.steps.embed_options import EmbedOptions
@@ -45,7 +53,8 @@ def judge_bin(options: EmbedOptions, path: Path, name: str, progress: Progress) 
     ]
     same = np.asarray(pairs.same, np.bool_)[sound]
     scores = compare_rows(vectors, *rows[sound].T)
-    result = named(name, path, judge_pairs(scores, same)) | {"left_out": len(left_out)}
+    with naming_left_out(left_out):
+        result = named(name, path, judge_pairs(scores, same)) | {"left_out": len(left_out)}
     judged = np.flatnonzero(sound).tolist()
     sides = [[f"{number}_{side}" for number in judged] for side in (0, 1)]
     listed = PairScores(sides[0], sides[1], same, scores)

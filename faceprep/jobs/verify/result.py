@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.arrays import Floats, Ints, Reals
+from faceprep.core.errors import SourceError
 from faceprep.core.slow_step import Progress
 from faceprep.core.types import Outcome
 from faceprep.identity.metrics.identification import Identification
@@ -82,6 +84,24 @@ def is_sound(n: int, problems: Mapping[int, Outcome]) -> npt.NDArray[np.bool_]:
     sound = np.ones(n, np.bool_)
     sound[list(problems)] = False
     return sound
+
+
+@contextmanager
+def naming_left_out(left_out: Sequence[Outcome]) -> Iterator[None]:
+    """Add the inputs that are left out to a SourceError that is raised in the block.
+
+    >>> with naming_left_out([Outcome("a/1.png", "zero_vector", "a/1.png: its vector is zero")]):
+    ...     raise SourceError("too few pairs")
+    Traceback (most recent call last):
+    faceprep.core.errors.SourceError: too few pairs. 1 left out: a/1.png: its vector is zero.
+    """
+    try:
+        yield
+    except SourceError as error:
+        if left_out:
+            such_as = ", such as" if len(left_out) > 1 else ":"
+            error.add_remedy(f"{len(left_out):,} left out{such_as} {left_out[0].reason}.")
+        raise
 
 
 def name_faulty_row(key: str, status: str, path: Path) -> Outcome:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.arrays import Floats, Ints
+from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import SourceError
 from faceprep.core.io.columns import DictionaryColumn, DictionaryEncoder, pack_strings
 from faceprep.core.names import sort_names
@@ -28,6 +29,7 @@ from faceprep.jobs.verify.result import (
     is_sound,
     name_faulty_row,
     named,
+    naming_left_out,
 )
 from faceprep.sets import ijb
 from faceprep.sets.containers import open_set
@@ -86,8 +88,9 @@ def judge_set(
             faults = images.faults()
     keys = pack_strings(listed.listing.path(place) for place in people.places.tolist())
     found = _Images(vectors, is_sound(n, problems), people, keys)
-    judged = _judge(name, path, options.model().metric, found, draw)
     left_out = [*problems.values(), *faults]
+    with naming_left_out(left_out):
+        judged = _judge(name, path, options.model().metric, found, draw)
     return judged._replace(n_inputs=n + len(faults), left_out=left_out, n_embedded=n)
 
 
@@ -97,8 +100,18 @@ def judge_embeddings(path: Path, name: str, draw: Draw) -> Judged:
     Raises SourceError.
     """
     loaded = check_embeddings(load_embeddings(path))
+    left_out = [name_faulty_row(each.key, each.status, path) for each in loaded.left_out]
+    with naming_left_out(left_out):
+        if left_out and not len(loaded.embeddings):
+            raise SourceError("no image of it has a vector that can be compared", path=path)
+        judged = _judge_sound(loaded.embeddings, path, name, draw)
+    return judged._replace(n_inputs=judged.n_inputs + len(left_out), left_out=left_out)
+
+
+def _judge_sound(embeddings: Embeddings, path: Path, name: str, draw: Draw) -> Judged:
+    """Search in embeddings without faulty rows. Raises SourceError."""
     numbers = DictionaryEncoder()
-    numbers.add(loaded.embeddings.identities)
+    numbers.add(embeddings.identities)
     column = numbers.column()
     names = [each for each in sort_names(column.names) if each not in NOBODY]
     if not names:
@@ -107,13 +120,12 @@ def judge_embeddings(path: Path, name: str, draw: Draw) -> Judged:
     renamed = np.array([number_of.get(each, -1) for each in column.names])[column.numbers]
     places = np.argsort(renamed, kind="stable")[np.count_nonzero(renamed < 0) :]
     counts = np.bincount(renamed[places], minlength=len(names))
-    vectors = np.asarray(loaded.embeddings.vectors)[places]
+    vectors = np.asarray(embeddings.vectors)[places]
     people = People(names, counts, places)
-    keys = ChosenStrings(loaded.embeddings.keys, places)
+    keys = ChosenStrings(embeddings.keys, places)
     found = _Images(vectors, np.ones(len(places), np.bool_), people, keys)
-    judged = _judge(name, path, loaded.embeddings.model.metric, found, draw)
-    left_out = [name_faulty_row(each.key, each.status, path) for each in loaded.left_out]
-    return judged._replace(n_inputs=len(places) + len(left_out), left_out=left_out)
+    judged = _judge(name, path, embeddings.model.metric, found, draw)
+    return judged._replace(n_inputs=len(places))
 
 
 def _judge(name: str, path: Path, metric: str, images: _Images, draw: Draw) -> Judged:
