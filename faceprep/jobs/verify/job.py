@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from faceprep.core.embeddings import Model
-from faceprep.core.errors import OptionError, SourceError, naming
+from faceprep.core.errors import OptionError, OutputError, SourceError, naming
 from faceprep.core.job import Look
 from faceprep.core.options import Values, check_ranges, option
 from faceprep.core.output_tree import refuse_overlap
@@ -25,6 +25,7 @@ from faceprep.jobs.verify.ijb import judge_ijb, judge_saved_ijb
 from faceprep.jobs.verify.result import Judged, PairScores, log_notes
 from faceprep.jobs.verify.sets import Draw, judge_embeddings, judge_set
 from faceprep.jobs.verify.table import show
+from faceprep.run.preflight import refuse_closed_places
 from faceprep.sets.containers import kind_of
 from faceprep.sets.ijb import is_ijb
 from faceprep.sets.pairs_bin.image_set import BinSet
@@ -208,8 +209,7 @@ class Verify(EmbedSettings, _Embedders, ListOptions, Look):
         """
         paths = as_paths(paths)
         if self.scores is not None:
-            for path in paths:
-                refuse_overlap(path, self.scores)
+            _refuse_bad_place(self.scores, paths)
         started = time.perf_counter()
         progress = progress or ignore_progress
         found = Verification(flip=self._options(self.embedder[0]).is_flipped)
@@ -275,6 +275,15 @@ class Verify(EmbedSettings, _Embedders, ListOptions, Look):
         if kind_of(path) == BinSet.kind:
             return judge_bin(options, path, name, progress)
         return judge_set(options, path, name, draw, self.relative_to, progress)
+
+
+def _refuse_bad_place(scores: Path, paths: Sequence[Path]) -> None:
+    """Raise OutputError where the table of scores cannot be written, before the work begins."""
+    for path in paths:
+        refuse_overlap(path, scores)
+    if is_folder(scores):
+        raise OutputError("is a folder", path=scores, remedy="Name a file for --scores.")
+    refuse_closed_places([scores.parent])
 
 
 def _is_saved(path: Path) -> bool:

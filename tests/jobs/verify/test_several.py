@@ -167,6 +167,20 @@ def test_scores_of_every_pair(drawn_bin: Path, tmp_path: Path) -> None:
         Verify(embedder="colours", scores=tmp_path / "s.txt")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("name", "problem"), [("taken.csv", "is a folder"), ("a.bin/s.csv", "a file is in the way")]
+)
+def test_a_bad_place_for_scores_is_refused_before_the_work(
+    name: str, problem: str, drawn_bin: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "taken.csv").mkdir()
+    (tmp_path / "a.bin").write_bytes(b"a file")
+    Colours.calls.clear()
+    with pytest.raises(OutputError, match=problem):
+        Verify(embedder="colours", scores=tmp_path / name).look([drawn_bin])  # type: ignore[arg-type]
+    assert not Colours.calls
+
+
 @pytest.mark.parametrize("same", [True, False])
 def test_a_set_of_one_class_says_so(
     same: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -211,3 +225,11 @@ def test_scores_do_not_go_into_the_set(face_folder: Path) -> None:
     with pytest.raises(OutputError, match="would be inside the input"):
         job.look([face_folder])
     assert not (face_folder / "s.csv").exists()
+
+
+def test_a_refusal_names_the_faulty_rows(tmp_path: Path) -> None:
+    file = embed(write_people(tmp_path / "set", [2]), tmp_path / "a.npz")
+    damage_rows(file, [0, 1])
+    problem = "no image of it has a vector that can be compared. 2 left out, such as .* not finite"
+    with pytest.raises(SourceError, match=problem):
+        verify(file)
