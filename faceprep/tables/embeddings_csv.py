@@ -93,7 +93,7 @@ def load_about(path: str | os.PathLike[str]) -> dict[str, str]:
     try:
         about = parse_json(storage.read_bytes(beside))
     except ValueError as error:
-        raise SourceError(f"no JSON ({error})", path=beside, remedy="Remove it.") from error
+        raise SourceError(f"not JSON ({error})", path=beside, remedy="Remove it.") from error
     if not isinstance(about, dict) or not all(isinstance(each, str) for each in about.values()):
         raise SourceError("not facts about embeddings", path=beside, remedy="Remove it.")
     return about

@@ -166,9 +166,9 @@ def _parsed(path: _Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         value = parse_json_line(line)
     except ValueError as error:
-        raise SourceError(f"no JSON ({error})", path=path, where=f"line {number}") from error
+        raise SourceError(f"not JSON ({error})", path=path, where=f"line {number}") from error
     if not isinstance(value, dict):
-        raise SourceError("no JSON object", path=path, where=f"line {number}")
+        raise SourceError("not a JSON object", path=path, where=f"line {number}")
     return value
 
 

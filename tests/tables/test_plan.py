@@ -97,10 +97,10 @@ def test_edited_by_hand(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ('{"kind": "plan", "source": a}\n', "no JSON .* at line 1"),
-        ('\n["plan"]\n', "no JSON object at line 2"),
-        ('{"kind": "plan"}\n\n{"action": "drop",}', r"no JSON \(.*\) at line 3"),
-        ('{"kind": "plan"}\n\n[]', "no JSON object at line 3"),
+        ('{"kind": "plan", "source": a}\n', "not JSON .* at line 1"),
+        ('\n["plan"]\n', "not a JSON object at line 2"),
+        ('{"kind": "plan"}\n\n{"action": "drop",}', r"not JSON \(.*\) at line 3"),
+        ('{"kind": "plan"}\n\n[]', "not a JSON object at line 3"),
         (
             '{"kind": "plan"}\n{"action": "drop"}\n',
             "not a decision at line 2: expected subject .*, found none",
@@ -118,10 +118,15 @@ def test_edited_by_hand(tmp_path: Path) -> None:
             '{"kind": "plan"}\n{"action": ["drop"], "subject": "a"}\n',
             "line 2: expected action one of drop",
         ),
-        ('{"kind": "plan"}\n{"score": NaN}\n', r"no JSON \(NaN .*\) at line 2"),
-        ('{"kind": "plan", "threshold": 1e999}\n', r"no JSON \(a number .*\) at line 1"),
-        ('{"kind": "plan", "source": "a\\u0000"}\n', r"no JSON \(.* '.x00'\) at line 1"),
-        ('{"kind": "plan"}\n{"subject": "\\ud800"}\n', r"no JSON \(.* '.ud800'\) at line 2"),
+        ('{"kind": "plan"}\n# no\n', r"not JSON \(Expecting value at character 1\) at line 2"),
+        (
+            '{"kind": "plan"}\n{"action": "drop", "subject": "a", "action": "merge"}\n',
+            r"not JSON \('action' is there twice\) at line 2",
+        ),
+        ('{"kind": "plan"}\n{"score": NaN}\n', r"not JSON \(NaN .*\) at line 2"),
+        ('{"kind": "plan", "threshold": 1e999}\n', r"not JSON \(a number .*\) at line 1"),
+        ('{"kind": "plan", "source": "a\\u0000"}\n', r"not JSON \(.* '.x00'\) at line 1"),
+        ('{"kind": "plan"}\n{"subject": "\\ud800"}\n', r"not JSON \(.* '.ud800'\) at line 2"),
     ],
 )
 def test_what_is_no_plan_is_refused(tmp_path: Path, text: str, problem: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from typing import Any, NoReturn
 
 _SUSPECT = re.compile(r"\\u|[eE]\+?[0-9]{3}|[0-9]{300}")
@@ -30,21 +31,39 @@ def parse_json_line(line: bytes) -> Any:
     """Parse one line of JSON.
 
     Bytes that are not UTF-8 become stand-ins, as in names of files. Raises ValueError where the
-    line is not JSON, or holds a number that is not finite, a NUL or a lone surrogate.
+    line is not JSON, or holds a number that is not finite, a NUL, a lone surrogate, or a name twice
+    in one object.
 
     >>> parse_json_line(b'{"score": 0.5}')
     {'score': 0.5}
     >>> parse_json_line(b'{"score": NaN}')
     Traceback (most recent call last):
     ValueError: NaN is not a number of JSON
+    >>> parse_json_line(b'{"verdict": "refused", "verdict": "accepted"}')
+    Traceback (most recent call last):
+    ValueError: 'verdict' is there twice
     """
     text = line.decode("utf-8", "surrogateescape")
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(
+            text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_repeated
+        )
         if _SUSPECT.search(text):
             _check(value)
+    except json.JSONDecodeError as error:  # its own text names line 1, whatever line this is
+        problem = error.msg.removesuffix(" at")
+        raise ValueError(f"{problem} at character {error.colno}") from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    return value
+
+
+def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object. Raises ValueError for a repeated name, as one of its values would be lost."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        raise ValueError(f"{counts.most_common(1)[0][0]!r} is there twice")
     return value
 
 
