@@ -13,9 +13,9 @@ without a server gives a file like it.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from faceprep.core.paths import exists
 from faceprep.core.text import encode_json, excerpt_line
 from faceprep.core.types import VERDICTS
 
+log = logging.getLogger("faceprep")
 _EXPECTED = "number, action, subject, into, verdict and before"
 
 
@@ -71,14 +72,17 @@ def format_verdicts(verdicts: Iterable[Verdict]) -> bytes:
 def read_verdicts(path: str | os.PathLike[str]) -> list[Verdict]:
     """Read verdicts in the order of the lines. Raises SourceError.
 
-    The last line may be incomplete, as after a kill, and is then left out.
+    The last line may be incomplete, as after a kill. It is then left out, with a warning.
     """
     *lines, tail = storage.read_bytes(path).split(b"\n")
     verdicts = [
         _verdict(path, number, line) for number, line in enumerate(lines, 1) if line.strip()
     ]
-    with suppress(SourceError):
+    try:
         verdicts.append(_verdict(path, len(lines) + 1, tail))
+    except SourceError:
+        if tail.strip():
+            log.warning("%s: its last line is incomplete, and left out", path)
     return verdicts
 
 

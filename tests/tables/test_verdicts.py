@@ -40,10 +40,12 @@ def test_what_is_written_is_read(written: list[Verdict], tmp_path: Path) -> None
     assert read_verdicts(path) == written
 
 
-def test_cut_anywhere(tmp_path: Path) -> None:
+def test_cut_anywhere(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for n in range(len(GOOD) - 1):
+        caplog.clear()
         (tmp_path / "cut").write_bytes(GOOD + GOOD[:n])
         assert len(read_verdicts(tmp_path / "cut")) == 1
+        assert ("cut: its last line is incomplete, and left out" in caplog.text) == (n > 0)
 
 
 def test_last_line_may_lack_its_end(tmp_path: Path) -> None:
