@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from faceprep.core.arrays import Pixels, Thumbnails
 from faceprep.core.types import ACCEPTED, PairSet
@@ -80,10 +81,13 @@ def test_a_source_that_is_its_own_test_set_leaves_nothing(tmp_path: Path) -> Non
     assert set(images(tmp_path / "out")) == set()
 
 
-def test_an_empty_test_set_changes_nothing(crops: Path, tmp_path: Path) -> None:
+def test_an_empty_test_set_changes_nothing(
+    crops: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "none").mkdir()
     run(crops, tmp_path / "out", against=(tmp_path / "none",), plan_only=True)
     assert plan_of(tmp_path / "out")[0]["found"]["against"] == 0
+    assert "none: --against: no images in it, so it drops nothing" in caplog.text
 
 
 # Real images

@@ -5,6 +5,7 @@ them.
 from __future__ import annotations
 
 import json
+import logging
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -60,6 +61,7 @@ from faceprep.tables.plan import PLAN, UNDO, read_plan
 from faceprep.vision.encodings import Encoded, steps_of
 from faceprep.vision.load_image import load_image_bytes
 
+log = logging.getLogger("faceprep")
 _NO_EMBEDDER = "none"
 _SHARD = 512
 _SOURCE = "source"
@@ -143,6 +145,8 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
             with index_set(path, scratch, name, may_be_empty=True) as images:
                 state = images.index.fingerprint
                 sets.append(SignedSet(images.path, images.kind, name, len(images), state))
+            if not sets[-1].n:
+                log.warning("%s: --against: no images in it, so it drops nothing", path)
         if self._embeds:
             self.announce()
         placing: list[Shard] = []
