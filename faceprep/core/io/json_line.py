@@ -59,7 +59,7 @@ def parse_json_line(line: bytes) -> Any:
 
 
 def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build an object. Raises ValueError for a repeated name, as one of its values would be lost."""
+    """Build an object. Raises ValueError for a repeated name: one of its values would be lost."""
     value = dict(pairs)
     if len(value) < len(pairs):
         counts = Counter(name for name, _ in pairs)
