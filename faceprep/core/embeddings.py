@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol
@@ -29,7 +30,7 @@ class Model:
     `threshold` decides on one pair of images. Two identities are merged at a likeness of
     `merge_from` or above, and not considered below `undecided_from`. An image that lies more than
     `outlier_angle` degrees from the centre of its identity is an outlier. `origin` names the source
-    of these numbers.
+    of these numbers. Raises OptionError for thresholds that no likeness or angle can have.
     """
 
     fingerprint: str = ""
@@ -45,6 +46,16 @@ class Model:
             raise OptionError(
                 "unknown metric", expected=f"{COSINE} or {EUCLIDEAN}", found=repr(self.metric)
             )
+        for name in ("threshold", "merge_from", "undecided_from"):
+            value = getattr(self, name)
+            least = -1 if self.metric == COSINE else -sys.float_info.max
+            if not least <= value <= 1:
+                stored = f" ({_STORED_NAMES[name]} in a file)" if name in _STORED_NAMES else ""
+                expected = f"{least:.6g} to 1"
+                raise OptionError(f"{name}{stored}", expected=expected, found=str(value))
+        if not 0 < self.outlier_angle <= 180:
+            expected, found = "more than 0, at most 180", str(self.outlier_angle)
+            raise OptionError("outlier_angle", expected=expected, found=found)
 
     def as_json(self) -> str:
         """Return the line of JSON that is stored beside the vectors in a file."""
@@ -69,7 +80,7 @@ def load_model(text: str) -> Model:
         value = known[stored]
         wanted = type(getattr(_DEFAULT, field.name))
         accepted = (int, float) if wanted is float else wanted
-        if not isinstance(value, accepted):
+        if not isinstance(value, accepted) or isinstance(value, bool):
             raise ValueError(f"{stored}: expected {wanted.__name__}, found {value!r}")
         given[field.name] = value
     return Model(**given)

@@ -222,6 +222,11 @@ def changed(path: Path, **arrays: Any) -> Path:
             "its model cannot be read: surely: expected float, found 'much'",
         ),
         ({"model": '{"metric": "taxicab"}'}, "metric"),
+        ({"model": '{"surely": true}'}, "surely: expected float, found True"),
+        ({"model": '{"surely": NaN}'}, r"merge_from \(surely in a file\): .*-1 to 1, found nan"),
+        ({"model": '{"surely_not": -1.1}'}, r"\(surely_not in a file\): .*, found -1.1"),
+        ({"model": '{"threshold": 1e999}'}, "threshold: expected -1 to 1, found inf"),
+        ({"model": '{"outlier_angle": 0}'}, "outlier_angle: expected more than 0, .*, found 0"),
     ],
 )
 def test_arrays_that_do_not_fit(tmp_path: Path, arrays: dict[str, Any], problem: str) -> None:
