@@ -45,9 +45,7 @@ def parse_json_line(line: bytes) -> Any:
     """
     text = line.decode("utf-8", "surrogateescape")
     try:
-        value = json.loads(
-            text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_repeated
-        )
+        value = _DECODER.decode(text)
         if _SUSPECT.search(text):
             _check(value)
     except json.JSONDecodeError as error:  # its own text names line 1, whatever line this is
@@ -69,6 +67,10 @@ def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number of JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_refuse_repeated)
+"""Built once: `json.loads` with such options builds one for each line."""
 
 
 def _check(value: Any) -> None:
