@@ -219,13 +219,14 @@ def _sniff_parquet(path: Path) -> Content:
     if is_embeddings(path):
         return _content(EMBEDDINGS)
     with parquet.open_parquet(path) as file:
-        names = file.schema_arrow.names
+        types = {field.name: field.type for field in file.schema_arrow}
     for columns, kind in _COLUMNS:
-        if columns <= set(names):
+        if columns <= set(types):
             return _content(kind)
-    if _NAMES in names:
+    if _NAMES in types:
         return _content(PARQUET_LIST)
-    return _unknown("a Parquet file with the columns", names)
+    named = [f"{name} ({kind})" for name, kind in types.items()]
+    return _unknown("a Parquet file with the columns", named)
 
 
 def _sniff_tfrecord(path: Path) -> Content:

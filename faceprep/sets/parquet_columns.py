@@ -76,7 +76,7 @@ class Facts(NamedTuple):
 def find_columns(schema: pa.Schema) -> Columns | None:
     """Find the columns of images; None where no column holds images."""
     features = _read_features(schema.metadata or {})
-    types = {name: schema.field(name).type for name in dict.fromkeys(schema.names)}
+    types = {field.name: field.type for field in schema}
     marked = [name for name in types if _feature(features, name).get("_type") == "Image"]
     image = next((name for name in (*marked, *_IMAGES) if _holds_bytes(types.get(name))), None)
     if image is None:
@@ -117,6 +117,7 @@ def share_columns(files: Sequence[Path]) -> tuple[Columns, list[str]]:
     for file in files:
         with open_parquet(file) as opened:
             schema = opened.schema_arrow
+            leaves = [opened.schema.column(number).path for number in range(len(opened.schema))]
         columns = find_columns(schema)
         if columns is None:
             raise SourceError(
@@ -127,6 +128,7 @@ def share_columns(files: Sequence[Path]) -> tuple[Columns, list[str]]:
                 remedy="Name another file, or remove it from the set.",
             )
         _refuse_two_numbers(file, columns)
+        _refuse_equal_names(file, columns, leaves)
         if first is not None and columns != first:
             raise SourceError(
                 "other columns or other class names than the first file of the set",
@@ -153,6 +155,18 @@ def _refuse_two_numbers(file: Path, columns: Columns) -> None:
                 expected="one number for each name of a ClassLabel",
                 found=f"{name!r} as {before} and as {number}",
                 remedy="Correct the features in the metadata of the file.",
+            )
+
+
+def _refuse_equal_names(file: Path, columns: Columns, leaves: Sequence[str]) -> None:
+    """Raise SourceError where two columns have the name of one that is read."""
+    for name in (columns.bytes_leaf, *columns.small):
+        if leaves.count(name) > 1:
+            raise SourceError(
+                f"{leaves.count(name)} columns are called {name}",
+                path=file,
+                expected="one",
+                remedy="Rename the others.",
             )
 
 
@@ -240,11 +254,14 @@ def _fields_of(kind: pa.DataType) -> list[pa.Field]:
 
 def _holds_bytes(kind: pa.DataType | None) -> bool:
     parts = {field.name: field.type for field in _fields_of(kind)} if kind else {}
-    return _is_binary(parts.get(BYTES, kind))
+    held = parts.get(BYTES, kind)
+    return held is not None and _is_binary(_decoded(held))
 
 
-def _is_binary(kind: pa.DataType | None) -> bool:
-    return kind is not None and (pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+def _is_binary(kind: pa.DataType) -> bool:
+    types = pa.types
+    tests = (types.is_binary, types.is_large_binary, types.is_binary_view)
+    return any(test(kind) for test in tests)
 
 
 def _is_value(kind: pa.DataType) -> bool:
@@ -257,8 +274,9 @@ def _is_text(kind: pa.DataType | None) -> bool:
     """Return whether values are strings; some programs write them as bytes."""
     if kind is None:
         return False
-    kind = _decoded(kind)
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or _is_binary(kind)
+    kind, types = _decoded(kind), pa.types
+    tests = (types.is_string, types.is_large_string, types.is_string_view, _is_binary)
+    return any(test(kind) for test in tests)
 
 
 def _decoded(kind: pa.DataType) -> pa.DataType:

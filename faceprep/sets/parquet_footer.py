@@ -20,7 +20,7 @@ from faceprep.core.storage import ByteSource
 from faceprep.sets.thrift import MalformedStruct, Struct, read_struct
 
 _TAIL = struct.Struct("<I4s")
-_ROW_GROUPS, _COLUMNS, _METADATA = 4, 1, 3
+_ROW_GROUPS, _COLUMNS, _METADATA, _CRYPTO = 4, 1, 3, 8
 _ENCODINGS, _CODEC, _N_VALUES, _N_BYTES, _DATA_AT, _DICTIONARY_AT = 2, 4, 5, 7, 9, 11
 _PLAIN = {0, 3, 4}
 """PLAIN, and the encodings of levels, RLE and BIT_PACKED."""
@@ -58,7 +58,7 @@ def find_chunk(
 ) -> ColumnChunk | None:
     """Return a column of strings or bytes in a row group; None for another column.
 
-    Raises SourceError where the footer does not describe it.
+    Raises SourceError where it is encrypted, or the footer does not describe it.
     """
     paths = [schema.column(number).path for number in range(len(schema))]
     if leaf not in paths:
@@ -68,12 +68,16 @@ def find_chunk(
     if kind.max_repetition_level or kind.physical_type != "BYTE_ARRAY":
         return None
     try:
-        about: Struct = footer[_ROW_GROUPS][group][_COLUMNS][column][_METADATA]
+        found: Struct = footer[_ROW_GROUPS][group][_COLUMNS][column]
+        is_encrypted, about = _CRYPTO in found, found[_METADATA]
         numbers = [_number(about[field]) for field in (_CODEC, _N_VALUES, _N_BYTES, _DATA_AT)]
         first = _number(about.get(_DICTIONARY_AT, 0))
         is_plain = set(about[_ENCODINGS]) <= _PLAIN
     except (LookupError, TypeError) as error:
         raise _damaged(source, f"column {column} of row group {group}: {error}") from None
+    if is_encrypted:
+        remedy = "Write the file without encryption."
+        raise SourceError(f"the column {leaf} is encrypted", path=source.path, remedy=remedy)
     codec, n_values, n_bytes, start = numbers
     if 0 < first < start:
         start = first

@@ -114,11 +114,18 @@ class _Batches:
     def __init__(self, group: int, batches: Iterator[pa.RecordBatch]) -> None:
         self.group, self.first = group, 0
         self._batches, self._rows = batches, pa.array([])
+        self._problem: pa.ArrowException | OSError | None = None
 
     def read(self, row: int) -> bytes | None:
-        """Read a row at or after `first`; None for null. Raises pa.ArrowException."""
+        """Read a row at or after `first`; None for null. Raises pa.ArrowException and OSError."""
         while row >= self.first + len(self._rows):
-            batch = next(self._batches, None)
+            if self._problem:
+                raise self._problem
+            try:
+                batch = next(self._batches, None)
+            except (pa.ArrowException, OSError) as problem:
+                self._problem = problem
+                raise
             if batch is None:
                 raise pa.ArrowInvalid(f"row group {self.group} ends before row {row}")
             self.first += len(self._rows)
