@@ -17,7 +17,7 @@ from faceprep.core.io.image_header import is_image_name
 from faceprep.core.io.json_line import parse_json
 from faceprep.core.paths import exists, is_folder
 from faceprep.core.text import excerpt_line
-from faceprep.sets import lists
+from faceprep.sets import compression, lists
 
 EMBEDDINGS, FACES, SCORES, PLAN = "embeddings", "faces", "scores", "plan"
 FRAMES, MATCHES, PAIR_SCORES = "frames", "matches", "pair-scores"
@@ -171,9 +171,10 @@ def sniff(path: Path) -> Content:
         return _content(IMAGE)
     if is_video_name(path.name):
         return _content(VIDEO)
-    if suffix not in _SNIFFERS:
-        return Content("", f"a {suffix} file" if suffix else "a file without a suffix")
     storage.check_regular(path)
+    if suffix not in _SNIFFERS:
+        compression.refuse_compressed(path, storage.read_bytes(path, compression.HEAD))
+        return Content("", f"a {suffix} file" if suffix else "a file without a suffix")
     if not storage.size_of(path):
         return Content("", "an empty file")
     if suffix in _TEXTS and storage.read_bytes(path, 2) in (BOM_UTF16_LE, BOM_UTF16_BE):

@@ -103,6 +103,8 @@ def _find_places(
 ) -> Ints:
     """Return the places (n, 2) of the rows of a row group, as if the file were number 0."""
     n = file.metadata.row_group(group).num_rows
+    if chunk and chunk.n_values != n:
+        raise damaged_pages(source, group, DamagedPage(f"{chunk.n_values} values in {n} rows"))
     by_row = np.stack([np.full(n, group), _FIRST_ROW - np.arange(n)], 1).astype(np.int64)
     if chunk is None or chunk.codec or not chunk.is_plain:
         return by_row

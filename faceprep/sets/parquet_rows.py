@@ -120,7 +120,7 @@ class _Batches:
         """Read a row at or after `first`; None for null. Raises pa.ArrowException and OSError."""
         while row >= self.first + len(self._rows):
             if self._problem:
-                raise self._problem
+                raise self._problem.with_traceback(None)
             try:
                 batch = next(self._batches, None)
             except (pa.ArrowException, OSError) as problem:

@@ -69,7 +69,7 @@ class _Group:
         """Return the number of the page that has a row. Raises DamagedPage and NotPlain."""
         while row >= self.first_rows[-1]:
             if self._problem:
-                raise self._problem
+                raise self._problem.with_traceback(None)
             try:
                 self._add_next()
             except (DamagedPage, NotPlain) as problem:
@@ -98,6 +98,7 @@ class ValueReader:
         self._footer = read_footer(self._source)
         self._groups: dict[int, _Group] = {}
         self._at, self._strings, self._numbers = (-1, -1), _Strings(b"", 0), list[int]()
+        self._problem: DamagedPage | None = None
         self._dictionary = -1, _Strings(b"", 0)
 
     def read(self, group: int, row: int) -> bytes | None:
@@ -109,7 +110,9 @@ class ValueReader:
             about = self._look_up(group)
             page = about.find(row)
             if (group, page) != self._at:
-                self._open(group, page, about)
+                self._at, self._problem = (group, page), self._open(group, page, about)
+            if self._problem:
+                raise self._problem.with_traceback(None)
             number = self._numbers[row - about.first_rows[page]]
             return None if number < 0 else self._strings[number]
         except DamagedPage as problem:
@@ -125,8 +128,16 @@ class ValueReader:
             self._groups[group] = _Group(self._source, chunk)
         return self._groups[group]
 
-    def _open(self, group: int, number: int, about: _Group) -> None:
+    def _open(self, group: int, number: int, about: _Group) -> DamagedPage | None:
+        """Open a page. Return what is wrong with it, so that it is unpacked once for all rows."""
         self._at = -1, -1
+        try:
+            self._decode(group, number, about)
+        except DamagedPage as problem:
+            return problem
+        return None
+
+    def _decode(self, group: int, number: int, about: _Group) -> None:
         page, chunk = about.pages[number], about.chunk
         data = self._unpack(page, chunk)
         is_there, start = find_present(
@@ -139,7 +150,6 @@ class ValueReader:
             width = data[start] if start < len(data) else 0
             numbers = read_runs(data[start + 1 :], int(is_there.sum()), width)
         self._numbers = _spread(numbers, is_there).tolist()
-        self._at = group, number
 
     def _open_dictionary(self, group: int, about: _Group) -> _Strings:
         if self._dictionary[0] != group:
@@ -164,8 +174,12 @@ class ValueReader:
 
 
 def _undo(codec: int, data: memoryview, n_bytes: int) -> memoryview:
-    """Undo the compression of `data`, which has `n_bytes` without it. Raises pa.ArrowException."""
-    unpacked = pa.Codec(_CODECS[codec]).decompress(pa.py_buffer(data), n_bytes)
+    """Undo the compression of `data`, which has `n_bytes` without it. Raises DamagedPage."""
+    try:
+        unpacked = pa.Codec(_CODECS[codec]).decompress(pa.py_buffer(data), n_bytes)
+    except (pa.ArrowInvalid, OSError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise DamagedPage(f"a page that cannot be unpacked ({reason})") from None
     found = memoryview(unpacked).cast("B")
     if len(found) != n_bytes:
         raise DamagedPage(f"a page of {len(found)} bytes where it states {n_bytes}")

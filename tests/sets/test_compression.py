@@ -40,3 +40,15 @@ def test_a_compressed_set_is_named_as_such(
         f"Unpack it first: {program} < a{suffix} > NEW{suffix}."
     )
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("name", "unpacked"), [("a.tar.gz", "NEW.tar"), ("a.tgz", "NEW.tar"), ("a.gz", "NEW")]
+)
+def test_a_suffix_of_a_compression_is_no_unknown_kind(
+    name: str, unpacked: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(bytes(2000)))
+    with pytest.raises(SourceError, match=f"gunzip < {name} > {unpacked}[.]$"):
+        read_set(path)

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceprep.core.errors import SourceError
+from faceprep.sets import parquet_values
 from faceprep.sets.parquet_pages import NotPlain
 from faceprep.sets.parquet_rows import RowReader
 from faceprep.sets.parquet_values import ValueReader
@@ -102,6 +103,25 @@ def test_a_row_beyond_its_group(path: Path) -> None:
     write(path, [b"1", b"2"])
     with pytest.raises(SourceError, match=r"a\.parquet: its pages are damaged: it ends at row 2"):
         read(path, [(0, 2)])
+
+
+def test_a_damaged_page_is_unpacked_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(path, [b"%d" % i for i in range(40)], compression="gzip", use_dictionary=False)
+    content = bytearray(path.read_bytes())
+    start = content.index(b"\x1f\x8b\x08")
+    content[start + 10 : start + 30] = bytes(20)
+    path.write_bytes(content)
+    unpacked: list[int] = []
+    undo = parquet_values._undo
+    monkeypatch.setattr(
+        parquet_values, "_undo", lambda *given: unpacked.append(given[0]) or undo(*given)
+    )
+    rows = RowReader([str(path)], "image")
+    for row in (3, 0, 39):
+        with pytest.raises(SourceError, match="a page that cannot be unpacked .*Copy or make"):
+            rows.read(0, 0, row)
+    rows.close()
+    assert len(unpacked) == 1
 
 
 @given(data=st.data(), way=ways())
