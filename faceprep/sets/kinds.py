@@ -57,6 +57,14 @@ _PHRASES: Mapping[str, tuple[str, str]] = {
     _FAILURES: ("a list of failed inputs", "Name the set of images."),
 }
 """Files that are not sets of images: what they are, and what to name instead."""
+_LAYOUTS: Mapping[str, str] = {
+    ".npz": "Name its arrays image_names and image_classes.",
+    ".parquet": "Call its column of images image; it must hold bytes.",
+    ".csv": "Call its columns image_names and image_classes.",
+    ".lst": "Separate its columns by tabs.",
+    ".txt": "Write a path, or a path and a class number, in each line.",
+}
+"""What makes a file with this suffix a set, where its content is unknown."""
 
 
 def describe_kind(path: Path) -> str:
@@ -69,7 +77,12 @@ def describe_kind(path: Path) -> str:
         return kind
     content = sniff(path)
     if not content.kind:
-        raise SourceError("not a kind of file that faceprep knows", path=path, found=content.phrase)
+        raise SourceError(
+            "not a kind of file that faceprep knows",
+            path=path,
+            found=content.phrase,
+            remedy=_LAYOUTS.get(path.suffix.lower()),
+        )
     return content.kind
 
 
@@ -137,7 +150,9 @@ def not_a_set(path: Path) -> SourceError:
     suffixes = {each for entry in registry.CONTAINERS.values() for each in entry.suffixes}
     if content.kind or path.suffix.lower() in suffixes:
         problem = f"expected a set of images, found {content.phrase}"
-        remedy = _PHRASES[content.kind][1] if content.kind in _PHRASES else None
+        remedy = _LAYOUTS.get(path.suffix.lower())
+        if content.kind:
+            remedy = _PHRASES[content.kind][1] if content.kind in _PHRASES else None
         return SourceError(problem, path=path, remedy=remedy)
     known = [each for entry in registry.CONTAINERS.values() for each in entry.suffixes]
     expected = "a folder, or " + " ".join(dict.fromkeys(known))
@@ -283,7 +298,9 @@ def _sniff_txt(path: Path) -> Content:
     words = text.split()
     if len(words) == 3 and words[2] in ("0", "1") and all(map(is_image_name, words[:2])):
         return _content(_PAIRS)
-    if lists.split_label(text)[1] is not None or is_image_name(text.strip()):
+    name, label = lists.split_label(text)
+    is_name = label is not None and not name.isdecimal()  # LFW's pairs.txt begins with two numbers
+    if is_name or is_image_name(text.strip()):
         return _content(TXT_LIST)
     return Content("", f"text that begins with {excerpt_line(line)}")
 

@@ -85,6 +85,8 @@ UNKNOWN: dict[str, tuple[Write, str]] = {
     "x.csv": (text_of("\ufeffone;two\n"), "a table that begins with one;two"),
     "x.lst": (text_of("one\n"), "text that begins with one"),
     "x.txt": (text_of("This is a note.\n"), "text that begins with This is a note."),
+    "lfw_pairs.txt": (text_of("10\t300\nAnn\t1\t4\n"), r"text that begins with 10\t300. Write a"),
+    "other.csv": (text_of("path,label\n"), "a table that begins with path,label. Call its columns"),
     "utf16.csv": (
         lambda path: path.write_text("image_names\timage_classes\n", "utf-16"),
         "text in UTF-16, which must be saved as UTF-8",
