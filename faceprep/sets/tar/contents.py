@@ -22,7 +22,7 @@ from faceprep.sets.tar.headers import (
     read_name,
     read_size,
 )
-from faceprep.sets.tar.names import is_image, split_name
+from faceprep.sets.tar.names import fold_label, is_image, split_name
 
 _LARGEST_JSON = 1 << 20
 _match_name = re.compile(rb"((?:[^\0/]+/)*[^\0/.]+\.)([^\0/.]+)\0").match
@@ -88,7 +88,7 @@ def _other_name(image: bytes, other: bytes) -> str:
     names = [extension.decode("utf-8", "surrogateescape") for extension in (image, other)]
     if [is_image(name) for name in names] != [True, False]:
         return ""
-    return names[1]
+    return fold_label(names[1])
 
 
 def _read_any(block: bytes, number: int) -> SampleFiles | None:
@@ -105,9 +105,9 @@ def _read_any(block: bytes, number: int) -> SampleFiles | None:
         elif name in images:
             continue
         elif name.startswith(f"{stem}.") and "." not in name[len(stem) + 1 :]:
-            own[name[len(stem) + 1 :]] = content
+            own[fold_label(name[len(stem) + 1 :])] = content
         elif name.startswith(f"{key}.") and (len(images) == 1 or name.count(".", len(key)) == 1):
-            shared[name[len(key) + 1 :]] = content
+            shared[fold_label(name[len(key) + 1 :])] = content
     return SampleFiles(image, shared | own)
 
 

@@ -8,6 +8,8 @@ from faceprep.core.io.image_header import IMAGE_SUFFIXES
 
 LARGEST_CLASS = 4096
 """Bytes that a class may take as text."""
+LABELS = ("cls", "json")
+"""Extensions of files of labels."""
 
 
 @lru_cache(4096)
@@ -18,6 +20,17 @@ def is_image(extension: str) -> bool:
     (True, True, False)
     """
     return "." + extension.rpartition(".")[2].lower() in IMAGE_SUFFIXES
+
+
+@lru_cache(4096)
+def fold_label(extension: str) -> str:
+    """Return the extension of a file of labels in lower case, as webdataset reads it.
+
+    >>> fold_label("CLS"), fold_label("TXT")
+    ('cls', 'TXT')
+    """
+    folded = extension.lower()
+    return folded if folded in LABELS else extension
 
 
 def split_name(name: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.arrays import Ints, Octets
-from faceprep.sets.tar.names import LARGEST_CLASS, class_name, is_image
+from faceprep.sets.tar.names import LARGEST_CLASS, class_name, fold_label, is_image
 from faceprep.sets.tar.scan import Members
 
 LEAST = 16
@@ -94,7 +94,8 @@ def _split_names(names: Octets) -> tuple[npt.NDArray[np.bytes_], list[bytes]]:
 
 
 def _is_unusual(extension: bytes) -> bool:
-    return not extension or b"/" in extension
+    text = _as_text(extension)
+    return not extension or "/" in text or fold_label(text) != text
 
 
 def _as_text(data: bytes) -> str:

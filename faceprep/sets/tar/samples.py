@@ -15,7 +15,14 @@ from typing import NamedTuple
 from faceprep.core.storage import ByteSource
 from faceprep.sets.members import SkippedFiles, read_path
 from faceprep.sets.tar.contents import read_labels
-from faceprep.sets.tar.names import LARGEST_CLASS, class_name, is_image, split_name
+from faceprep.sets.tar.names import (
+    LABELS,
+    LARGEST_CLASS,
+    class_name,
+    fold_label,
+    is_image,
+    split_name,
+)
 from faceprep.sets.tar.plain_samples import LEAST, PlainSamples, find_plain_samples
 from faceprep.sets.tar.scan import Bodiless, Members
 from faceprep.sets.webdataset import path_of
@@ -26,7 +33,6 @@ _MOST_SHARING = 64
 _NO_KEY = "\0"
 _JSON = "json"
 _MOST_JSON = 1 << 20
-_LABELS = ("cls", _JSON)
 NO_BYTES = 1
 """The `number` of an entry without bytes whose image is a link or a special file."""
 
@@ -129,7 +135,7 @@ class SampleGrouper:
         self._enter(split_name(member.name)[0], {}, member.start, member.start, NO_BYTES)
 
     def _note_extensions(self, extensions: Iterable[str]) -> None:
-        others = (name for name in extensions if name not in _LABELS and not is_image(name))
+        others = (name for name in extensions if name not in LABELS and not is_image(name))
         self.has_others = self.has_others or any(others)
 
     def _note_json(self, members: Members) -> None:
@@ -151,7 +157,7 @@ class SampleGrouper:
         for member in zip(members.names, *(part.tolist() for part in columns), strict=True):
             name = member[0]
             if name.startswith(prefix):
-                extension = name[len(prefix) :]
+                extension = fold_label(name[len(prefix) :])
                 is_new = extension and extension not in sample and "/" not in extension
                 if is_new and len(sample) < _MOST_MEMBERS:
                     sample[extension] = member
@@ -163,7 +169,7 @@ class SampleGrouper:
                 prefix = self._prefix
                 continue
             self._prefix = prefix = key + "."
-            self._members = sample = {extension: member}
+            self._members = sample = {fold_label(extension): member}
 
     def finish(self) -> None:
         """Complete the sample that was begun."""

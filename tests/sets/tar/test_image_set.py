@@ -111,6 +111,20 @@ def test_a_key_without_a_folder_has_its_class_as_identity(folder: Path, n: int) 
     assert rows(read_bytes(pack(files), folder)) == expected
 
 
+@pytest.mark.parametrize("n", [2, 40])
+def test_labels_in_upper_case_are_labels(folder: Path, n: int) -> None:
+    """webdataset reads extensions in lower case."""
+    files = [
+        file for i in range(n) for file in ((f"{i}.JPG", b"image"), (f"{i}.CLS", b"%d" % (i % 2)))
+    ]
+    files += [("last.jpg", b"image"), ("last.txt", b"t"), ("last.Json", b'{"label": 3}')]
+    (folder / "upper.tar").write_bytes(pack(files))
+    found = rows(read(folder / "upper.tar"))
+    labels = [(float(i % 2),) for i in range(n)]
+    assert [labels for _, _, _, labels in found] == [*labels, (3.0,)]
+    assert [identity for _, identity, _, _ in found] == [*(str(i % 2) for i in range(n)), ""]
+
+
 def test_labels(folder: Path) -> None:
     files = [
         ("a/1.jpg", JPEG),
