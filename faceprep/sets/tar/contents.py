@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from faceprep.core.io.json_line import parse_json
 from faceprep.sets.lists import as_value, parse_label
+from faceprep.sets.recordio.records import IdentityNames
 from faceprep.sets.tar.headers import (
     BLOCK,
     EXTENSIONS,
@@ -22,13 +23,14 @@ from faceprep.sets.tar.headers import (
     read_name,
     read_size,
 )
-from faceprep.sets.tar.names import fold_label, is_image, split_name
+from faceprep.sets.tar.names import class_name, fold_label, is_image, split_name
 
 _LARGEST_JSON = 1 << 20
 _match_name = re.compile(rb"((?:[^\0/]+/)*[^\0/.]+\.)([^\0/.]+)\0").match
 """Match a key with its dot, and an extension, in a header."""
 _match_extension = re.compile(rb"([^\0/.]+)\0").match
 _MOST_CACHED = 1 << 12
+_number_names = IdentityNames()
 
 
 class SampleFiles(NamedTuple):
@@ -151,6 +153,20 @@ def read_labels(files: Mapping[str, bytes]) -> tuple[tuple[float, ...], dict[str
         if is_plain and own == labels[:1]:
             del extra["cls"]
     return labels, extra
+
+
+def read_label(content: bytes) -> str:
+    """Return the class that a .json states as its `label`; empty for none.
+
+    >>> read_label(b'{"label": 7, "age": 30}'), read_label(b'{"labels": [7]}')
+    ('7', '')
+    """
+    label = _load_json(content).get("label")
+    if isinstance(label, str):
+        return class_name(label.encode("utf-8", "surrogateescape"))
+    if isinstance(label, bool) or not isinstance(label, int | float):
+        return ""
+    return str(label) if isinstance(label, int) else _number_names[label]
 
 
 def _load_json(content: bytes) -> dict[str, Any]:

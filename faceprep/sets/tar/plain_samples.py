@@ -60,6 +60,8 @@ def find_plain_samples(members: Members) -> PlainSamples | None:
         return None
     found = _as_text(joined).split("\0")[2:-2]
     identities = [key.rpartition("/")[0] for key in found]
+    if not all(identities) and b"json" in numbers:
+        return None  # its label may be the class
     if not all(identities) and b"cls" in numbers:
         here = np.flatnonzero(number_of == numbers[b"cls"]) + first
         _read_classes(members, here, np.searchsorted(edges, here, "right") - 1, found, identities)

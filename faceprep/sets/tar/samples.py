@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from faceprep.core.storage import ByteSource
 from faceprep.sets.members import SkippedFiles, read_path
-from faceprep.sets.tar.contents import read_labels
+from faceprep.sets.tar.contents import read_label, read_labels
 from faceprep.sets.tar.names import (
     LABELS,
     LARGEST_CLASS,
@@ -203,18 +203,21 @@ class SampleGrouper:
         if "%" in raw or "//" in raw or "/." in raw or raw[0] in "/.":
             key = read_key(raw)
         identity = key.rpartition("/")[0]
-        if not identity and "cls" in sample:
-            identity = self._read_class(sample["cls"])
+        if not identity:
+            identity = self._read_class(sample)
             if identity:
                 key = f"{identity}/{key}"
         self.entries.add(Entry(key, identity, start, stop, number))
 
-    def _read_class(self, member: Member) -> str:
-        """Read a class as text; empty where it cannot name a folder."""
-        _, _, content, size = member
-        if size > LARGEST_CLASS:
-            return ""
-        return class_name(self._source.read_at(content, size))
+    def _read_class(self, sample: Mapping[str, Member]) -> str:
+        """Read the class of a sample as text; empty for none, or one that cannot name a folder."""
+        if "cls" in sample:
+            _, _, content, size = sample["cls"]
+            return class_name(self._source.read_at(content, size)) if size <= LARGEST_CLASS else ""
+        if _JSON in sample:
+            _, _, content, size = sample[_JSON]
+            return read_label(self._source.read_at(content, min(size, _MOST_JSON)))
+        return ""
 
     def _split(self, raw: str, sample: Mapping[str, Member], images: list[str]) -> None:
         """Make an entry for each image of a sample that has several."""

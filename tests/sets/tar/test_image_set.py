@@ -122,7 +122,23 @@ def test_labels_in_upper_case_are_labels(folder: Path, n: int) -> None:
     found = rows(read(folder / "upper.tar"))
     labels = [(float(i % 2),) for i in range(n)]
     assert [labels for _, _, _, labels in found] == [*labels, (3.0,)]
-    assert [identity for _, identity, _, _ in found] == [*(str(i % 2) for i in range(n)), ""]
+    assert [identity for _, identity, _, _ in found] == [*(str(i % 2) for i in range(n)), "3"]
+
+
+@pytest.mark.parametrize("n", [2, 40])
+def test_the_label_of_a_json_is_the_class_of_a_key_without_a_folder(folder: Path, n: int) -> None:
+    files = [
+        file
+        for i in range(n)
+        for file in ((f"{i}.jpg", b"image"), (f"{i}.json", b'{"label": %d}' % (i % 3)))
+    ]
+    files += [("x.jpg", b"image"), ("x.json", b'{"label": "ann", "age": 3}')]
+    files += [("y.jpg", b"image"), ("y.json", b'{"labels": [3, 0.5]}')]
+    (folder / "json.tar").write_bytes(pack(files))
+    found = [each for each in read(folder / "json.tar") if isinstance(each, Sample)]
+    identities = [*(str(i % 3) for i in range(n)), "ann", ""]
+    assert [sample.identity for sample in found] == identities
+    assert [sample.labels for sample in found[:n]] == [(float(i % 3),) for i in range(n)]
 
 
 def test_labels(folder: Path) -> None:
