@@ -60,6 +60,7 @@ _PHRASES: Mapping[str, tuple[str, str]] = {
 _LAYOUTS: Mapping[str, str] = {
     ".npz": "Name its arrays image_names and image_classes.",
     ".parquet": "Call its column of images image; it must hold bytes.",
+    ".tfrecord": "Call the feature of its images image_raw or image/encoded.",
     ".csv": "Call its columns image_names and image_classes.",
     ".lst": "Separate its columns by tabs.",
     ".txt": "Write a path, or a path and a class number, in each line.",

@@ -52,6 +52,10 @@ def write_scores(path: Path) -> None:
         score_table.write_scores(file, ["path", "identity", "height", "width", "smd"], [])
 
 
+def write_labels(path: Path) -> None:
+    path.write_bytes(tfrecord.frame(tfrecord.encode_example({"label": 3})))
+
+
 def write_names(path: Path) -> None:
     record = tfrecord.encode_example({"image_names": b"a", "image_classes": 1})
     path.write_bytes(tfrecord.frame(record))
@@ -86,6 +90,10 @@ UNKNOWN: dict[str, tuple[Write, str]] = {
     "x.lst": (text_of("one\n"), "text that begins with one"),
     "x.txt": (text_of("This is a note.\n"), "text that begins with This is a note."),
     "lfw_pairs.txt": (text_of("10\t300\nAnn\t1\t4\n"), r"text that begins with 10\t300. Write a"),
+    "other.tfrecord": (
+        write_labels,
+        "records with the features label. Call the feature of its images",
+    ),
     "other.csv": (text_of("path,label\n"), "a table that begins with path,label. Call its columns"),
     "utf16.csv": (
         lambda path: path.write_text("image_names\timage_classes\n", "utf-16"),

@@ -150,6 +150,14 @@ def test_what_is_not_there_is_one_outcome_each(tmp_path: Path) -> None:
     assert all(each.reason and "\n" not in each.reason for each in lost)
 
 
+def test_a_name_with_backslashes_says_so(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("image_names,image_classes,identity\np\\1.jpg,0,p\n")
+    with opened(tmp_path / "a.csv") as images:
+        (found,) = images.read([0])
+    assert isinstance(found, Outcome)
+    assert found.reason.endswith("No such file or directory. Write / for each \\ in the names.")
+
+
 def test_a_name_that_is_not_text_is_refused(tmp_path: Path) -> None:
     write_npz(tmp_path / "a.npz", ["a.jpg", "\ud800.jpg"], [0, 1])
     with pytest.raises(SourceError, match=r"not text at image 1 .*ud800"):

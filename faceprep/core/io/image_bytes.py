@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from faceprep.core import items, os_errors, storage
-from faceprep.core.errors import SourceError
+from faceprep.core.errors import FaceprepError, SourceError
 from faceprep.core.io.image_end import check_image
 from faceprep.core.io.image_header import ImageHeader, read_header
 from faceprep.core.types import Buffer, Outcome
@@ -26,8 +26,7 @@ def read_image_bytes(path: str | os.PathLike[str], key: str) -> bytes | Outcome:
     try:
         return storage.read_bytes(path)
     except SourceError as error:
-        reason = SourceError(error.problem, path=key, remedy=error.remedy)
-        return Outcome(key, UNREADABLE, str(reason))
+        return _unreadable(error, key)
 
 
 def check_file_size(size: int, key: str) -> Outcome | None:
@@ -40,7 +39,14 @@ def check_file_size(size: int, key: str) -> Outcome | None:
         error = SourceError("cannot read: not a regular file", path=key, remedy="Name a file.")
         return Outcome(key, UNREADABLE, str(error))
     missing = os_errors.as_error(SourceError, "read", key, OSError(-size, ""))
-    return Outcome(key, UNREADABLE, str(missing))
+    return _unreadable(missing, key)
+
+
+def _unreadable(error: FaceprepError, key: str) -> Outcome:
+    remedy = error.remedy
+    if "No such file" in error.problem and "\\" in key and "/" not in key:
+        remedy = "Write / for each \\ in the names."
+    return Outcome(key, UNREADABLE, str(SourceError(error.problem, path=key, remedy=remedy)))
 
 
 def check_image_bytes(data: Buffer, key: str, label: str = "") -> ImageHeader | Outcome:

@@ -27,6 +27,7 @@ from faceprep.core.errors import SourceError, naming
 from faceprep.core.io.image_bytes import UNDECODABLE, UNREADABLE
 from faceprep.core.paths import is_folder
 from faceprep.core.storage import ByteSource
+from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome
 from faceprep.sets.class_map import name_for
 from faceprep.sets.compression import refuse_compressed
@@ -256,13 +257,13 @@ class _ShardIndexer:
         scan.skipped.warn(self._path)
         self._skipped.warn(self._path)
         counts = (
-            (scan.n_joined, "tar files follow its end mark; they are read as well"),
-            (samples.n_several, "samples hold several images; each is an image of its own"),
-            (samples.n_dropped_names, "images lie in a folder __NAME__, which webdataset skips"),
+            (scan.n_joined, "tar file", "behind its end mark, read as well"),
+            (samples.n_several, "sample", "with several images; each is an image of its own"),
+            (samples.n_dropped_names, "image", "in a folder __NAME__, which webdataset skips"),
         )
-        for n, what in counts:
+        for n, what, where in counts:
             if n:
-                log.warning("%s: %s %s", self._path, f"{n:,}", what)
+                log.warning("%s: %s %s", self._path, count_noun(n, what), where)
 
 
 def _check_size(source: ByteSource) -> None:

@@ -176,7 +176,7 @@ def test_several_images_of_one_key_are_images_of_their_own(
         ("p/c", "p", b"3", (7.0,)),
         ("p/c.png", "p", b"4", (7.0,)),
     ]
-    assert "2 samples hold several images" in caplog.text
+    assert "2 samples with several images" in caplog.text
     assert "p/c.x.npy" in caplog.text
 
 
@@ -203,7 +203,7 @@ def test_what_is_skipped_is_named(folder: Path, caplog: pytest.LogCaptureFixture
     assert lines == [
         "1 skipped, not part of a sample with an image: a/1.cls",
         "3 skipped, without a name or an extension: a/README, a/.hidden.jpg, __x__",
-        "1 images lie in a folder __NAME__, which webdataset skips",
+        "1 image in a folder __NAME__, which webdataset skips",
     ]
 
 
@@ -244,7 +244,7 @@ def test_joined_files_are_both_read(folder: Path, caplog: pytest.LogCaptureFixtu
         ("a/1_1", b"2"),
         ("a/3", b"3"),
     ]
-    assert "1 tar files follow its end mark" in caplog.text
+    assert "1 tar file behind its end mark" in caplog.text
     assert "1 keys occur more than once" in caplog.text
 
 
