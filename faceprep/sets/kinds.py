@@ -6,6 +6,7 @@ of set is recognised by its container; all others, and lists of images, by `snif
 
 from __future__ import annotations
 
+import re
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,8 @@ _HEAD = 1 << 16
 _N_NAMED = 8
 _TEXTS = (".csv", ".lst", ".txt", ".jsonl")
 _NAMES = "image_names"
+_LFW_PAIRS = re.compile(rb"\d+(\t\d+)?\r?\n[^\t\n]+\t\d+\t([^\t\n]+\t)?\d+\s")
+"""The counts and the first pair of LFW's pairs.txt."""
 
 
 class Content(NamedTuple):
@@ -299,9 +302,9 @@ def _sniff_txt(path: Path) -> Content:
     words = text.split()
     if len(words) == 3 and words[2] in ("0", "1") and all(map(is_image_name, words[:2])):
         return _content(_PAIRS)
-    name, label = lists.split_label(text)
-    is_name = label is not None and not name.isdecimal()  # LFW's pairs.txt begins with two numbers
-    if is_name or is_image_name(text.strip()):
+    if _LFW_PAIRS.match(storage.read_bytes(path, _HEAD)):
+        return _content(_PAIRS)
+    if lists.split_label(text)[1] is not None or is_image_name(text.strip()):
         return _content(TXT_LIST)
     return Content("", f"text that begins with {excerpt_line(line)}")
 

@@ -79,6 +79,7 @@ OTHERS: dict[str, tuple[str, Write, str]] = {
     "a.jpg": ("image", lambda path: path.write_bytes(FACES[0]), "a single image"),
     "names.tfrecord": ("tfrecord-list", write_names, "a list of names without images"),
     "pairs.csv": ("pairs", text_of("pair,first,second,same\n"), "a list of pairs"),
+    "lfw_pairs.txt": ("pairs", text_of("10\t300\nAnn\t1\t4\n"), "a list of pairs"),
     "pairs.txt": ("pairs", text_of("a/1.jpg b/2.jpg 0\n"), "a list of pairs"),
     "classes.csv": ("class-map", text_of("class,name,images\n0,a,1\n"), "a class map"),
     "failures.csv": ("failures", text_of("input,status,reason\n"), "a list of failed inputs"),
@@ -89,7 +90,6 @@ UNKNOWN: dict[str, tuple[Write, str]] = {
     "x.csv": (text_of("\ufeffone;two\n"), "a table that begins with one;two"),
     "x.lst": (text_of("one\n"), "text that begins with one"),
     "x.txt": (text_of("This is a note.\n"), "text that begins with This is a note."),
-    "lfw_pairs.txt": (text_of("10\t300\nAnn\t1\t4\n"), r"text that begins with 10\t300. Write a"),
     "other.tfrecord": (
         write_labels,
         "records with the features label. Call the feature of its images",
