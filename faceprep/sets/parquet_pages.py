@@ -38,6 +38,8 @@ _HEADERS = (1 << 14, 1 << 24)
 """Bytes that are tried for a page header: statistics make it long."""
 _WINDOW = 1 << 16
 _WIDEST = 32
+_LARGEST = (1 << 31) - 1
+"""Bytes of a page: Parquet counts them in 32 bits."""
 U32 = struct.Struct("<I")
 NULL = -1
 """The length of a value that is null."""
@@ -136,7 +138,7 @@ def _make_page(header: Struct, kind: int, start: int, stop: int, chunk: ColumnCh
     if not isinstance(about, dict):
         raise DamagedPage(f"a page header without its details before offset {start}")
     n, n_unpacked = _number(about, 1), _number(header, 2)
-    if n_unpacked < 0:
+    if not 0 <= n_unpacked <= _LARGEST:
         raise DamagedPage(f"a page of {n_unpacked} bytes before offset {start}")
     if kind == _DICTIONARY:
         return Page(True, start, stop, n_unpacked, n, PLAIN, 0, 0, True)

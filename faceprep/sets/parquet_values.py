@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from faceprep.core.errors import SourceError
 from faceprep.core.storage import ByteSource
 from faceprep.core.types import Buffer
 from faceprep.sets.parquet_footer import ColumnChunk, find_chunk, read_footer
@@ -62,18 +63,19 @@ class _Group:
         self.pages: list[Page] = []
         self.first_rows = [0]
         self._rest = read_pages(source, chunk)
-
-        self._problem: DamagedPage | NotPlain | None = None
+        self._problem: tuple[type[Exception], str] | None = None
+        """Not an exception: it would keep the frames of all that raise it, with their images."""
 
     def find(self, row: int) -> int:
         """Return the number of the page that has a row. Raises DamagedPage and NotPlain."""
         while row >= self.first_rows[-1]:
             if self._problem:
-                raise self._problem.with_traceback(None)
+                kind, text = self._problem
+                raise kind(text)
             try:
                 self._add_next()
             except (DamagedPage, NotPlain) as problem:
-                self._problem = problem
+                self._problem = type(problem), str(problem)
         return bisect_right(self.first_rows, row) - 1
 
     def _add_next(self) -> None:
@@ -117,6 +119,9 @@ class ValueReader:
             return None if number < 0 else self._strings[number]
         except DamagedPage as problem:
             raise damaged_pages(self._source, group, problem) from None
+        except SourceError:  # the disk may give the pages when asked again
+            self._groups.pop(group, None)
+            raise
 
     def _look_up(self, group: int) -> _Group:
         if group not in self._groups:

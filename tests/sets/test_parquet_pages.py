@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from faceprep.core.storage import ByteSource
 from faceprep.sets.parquet_footer import ColumnChunk
-from faceprep.sets.parquet_pages import DamagedPage, NotPlain, find_values
+from faceprep.sets.parquet_pages import DamagedPage, NotPlain, find_values, read_pages
 from faceprep.sets.thrift import MalformedStruct, read_struct
 
 
@@ -62,6 +62,13 @@ def test_a_negative_length_is_damage(path: Path) -> None:
         changed[place] = 129
         path.write_bytes(changed)
         walk(path, chunk)
+
+
+def test_a_size_of_more_than_32_bits_is_damage(path: Path) -> None:
+    size = b"\xfe" + b"\xff" * 8 + b"\x01"  # 2 ** 63 - 1, as a zigzag varint
+    path.write_bytes(b"\x15\0\x15" + size + b"\x15\x0a\x2c\x15\x02\x15\0\x15\x06\0\0" + bytes(5))
+    with ByteSource(path) as source, pytest.raises(DamagedPage, match="a page of 9223372036854775"):
+        list(read_pages(source, ColumnChunk(0, 40, 1, 1, codec=1)))
 
 
 @given(content=st.binary(max_size=120), n=st.integers(0, 50), level=st.integers(0, 300))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+import tracemalloc
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceprep.core.errors import SourceError
+from faceprep.core.storage import ByteSource
 from faceprep.sets import parquet_values
 from faceprep.sets.parquet_pages import NotPlain
 from faceprep.sets.parquet_rows import RowReader
@@ -32,11 +36,8 @@ def write(path: Path, values: list[Value], **settings: Any) -> None:
 
 
 def read(path: Path, places: list[tuple[int, int]]) -> list[Value]:
-    rows = RowReader([str(path)], "image")
-    try:
+    with closing(RowReader([str(path)], "image")) as rows:
         return [rows.read(0, group, row).data for group, row in places]
-    finally:
-        rows.close()
 
 
 def value_lists() -> st.SearchStrategy[list[Value]]:
@@ -91,6 +92,46 @@ def test_rare_encodings_are_left_to_pyarrow(path: Path, encoding: str) -> None:
         reader.read(0, 150)
     reader.close()
     assert read(path, [(0, 150), (0, 3), (0, 199)]) == [values[150], values[3], values[199]]
+
+
+def test_no_image_is_kept_that_pyarrow_has_read(path: Path) -> None:
+    """An exception that is raised again and again would keep the frames of all readers."""
+    values: list[Value] = [b"%d" % i * 20_000 for i in range(10, 100)]
+    way = {"image": "DELTA_LENGTH_BYTE_ARRAY"}
+    write(path, values, use_dictionary=False, column_encoding=way, row_group_size=45)
+    with closing(RowReader([str(path)], "image")) as rows:
+        tracemalloc.start()
+        for position, value in enumerate(values):
+            assert rows.read(0, *divmod(position, 45)).data == value
+        n_bytes, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert n_bytes < 1_000_000
+
+
+@pytest.mark.parametrize("way", [{}, {"compression": "none", "use_dictionary": False}])
+def test_what_the_disk_failed_to_give_is_read_when_asked_again(
+    path: Path, way: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values: list[Value] = [b"%d" % i * 9 for i in range(200)]
+    write(path, values, data_page_size=100, write_batch_size=3, **way)
+    read_at, n_failed = ByteSource.read_at, 0
+    for n in range(3, 100, 7):
+        reads = itertools.count()
+
+        def fail_once(*place: Any, reads: Any = reads, n: int = n) -> bytes:
+            if next(reads) == n:
+                raise SourceError("cannot read: Input/output error")
+            return read_at(*place)
+
+        monkeypatch.setattr(ByteSource, "read_at", fail_once)
+        with closing(RowReader([str(path)], "image")) as rows:
+            try:
+                rows.read(0, 0, 199)
+            except SourceError as error:
+                assert "Input/output" in str(error)
+                n_failed += 1
+            assert [rows.read(0, 0, row).data for row in (199, 3)] == [values[199], values[3]]
+    assert n_failed > 2
 
 
 def test_the_levels_of_a_million_rows_that_are_null(path: Path) -> None:
