@@ -11,13 +11,14 @@ parquet.thrift.
 from __future__ import annotations
 
 import struct
+from functools import partial
 from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
 from faceprep.core.errors import SourceError
 from faceprep.core.storage import ByteSource
-from faceprep.sets.thrift import MalformedStruct, Struct, read_struct
+from faceprep.sets.thrift import MalformedStruct, Shrink, Struct, read_struct
 
 _TAIL = struct.Struct("<I4s")
 _ROW_GROUPS, _COLUMNS, _METADATA, _CRYPTO = 4, 1, 3, 8
@@ -42,46 +43,54 @@ class ColumnChunk(NamedTuple):
     is_plain: bool = True
 
 
-def read_footer(source: ByteSource) -> Struct:
-    """Read the footer. Raises SourceError."""
+def read_chunks(source: ByteSource, file: pq.ParquetFile, leaf: str) -> list[ColumnChunk]:
+    """Return a column of strings or bytes in each row group; none for another column.
+
+    Raises SourceError where it is encrypted, or the footer does not describe it.
+    """
+    schema = file.schema
+    paths = [schema.column(number).path for number in range(len(schema))]
+    if leaf not in paths:
+        return []
+    column = paths.index(leaf)
+    about = schema.column(column)
+    if about.max_repetition_level or about.physical_type != "BYTE_ARRAY":
+        return []
+    make = partial(_make_chunk, source.path, column, about)
+    footer = _read_footer(source, {_ROW_GROUPS: make})
+    chunks: list[ColumnChunk] = footer.get(_ROW_GROUPS, [])
+    if len(chunks) != file.num_row_groups:
+        raise _damaged(source.path, f"{len(chunks)} row groups of {file.num_row_groups}")
+    return chunks
+
+
+def _read_footer(source: ByteSource, shrink: Shrink) -> Struct:
     tail = source.read_at(max(source.size - _TAIL.size, 0), _TAIL.size)
     try:
         length, _ = _TAIL.unpack(tail)
         start = max(source.size - _TAIL.size - length, 0)
-        return read_struct(source.read_at(start, length), 0)[0]
+        return read_struct(source.read_at(start, length), 0, shrink)[0]
     except (MalformedStruct, struct.error) as error:
-        raise _damaged(source, str(error)) from None
+        raise _damaged(source.path, str(error)) from None
 
 
-def find_chunk(
-    source: ByteSource, footer: Struct, schema: pq.ParquetSchema, group: int, leaf: str
-) -> ColumnChunk | None:
-    """Return a column of strings or bytes in a row group; None for another column.
-
-    Raises SourceError where it is encrypted, or the footer does not describe it.
-    """
-    paths = [schema.column(number).path for number in range(len(schema))]
-    if leaf not in paths:
-        return None
-    column = paths.index(leaf)
-    kind = schema.column(column)
-    if kind.max_repetition_level or kind.physical_type != "BYTE_ARRAY":
-        return None
+def _make_chunk(path: str, column: int, schema: pq.ColumnSchema, group: Struct) -> ColumnChunk:
     try:
-        found: Struct = footer[_ROW_GROUPS][group][_COLUMNS][column]
+        found: Struct = group[_COLUMNS][column]
         is_encrypted, about = _CRYPTO in found, found[_METADATA]
         numbers = [_number(about[field]) for field in (_CODEC, _N_VALUES, _N_BYTES, _DATA_AT)]
         first = _number(about.get(_DICTIONARY_AT, 0))
         is_plain = set(about[_ENCODINGS]) <= _PLAIN
     except (LookupError, TypeError) as error:
-        raise _damaged(source, f"column {column} of row group {group}: {error}") from None
+        raise _damaged(path, f"column {column} of a row group: {error}") from None
     if is_encrypted:
-        remedy = "Write the file without encryption."
-        raise SourceError(f"the column {leaf} is encrypted", path=source.path, remedy=remedy)
+        problem = f"the column {schema.path} is encrypted"
+        raise SourceError(problem, path=path, remedy="Write the file without encryption.")
     codec, n_values, n_bytes, start = numbers
     if 0 < first < start:
         start = first
-    return ColumnChunk(start, start + n_bytes, n_values, kind.max_definition_level, codec, is_plain)
+    level = schema.max_definition_level
+    return ColumnChunk(start, start + n_bytes, n_values, level, codec, is_plain)
 
 
 def _number(value: Any) -> int:
@@ -91,7 +100,7 @@ def _number(value: Any) -> int:
     return value
 
 
-def _damaged(source: ByteSource, problem: str) -> SourceError:
+def _damaged(path: str, problem: str) -> SourceError:
     return SourceError(
-        f"its footer is damaged: {problem}", path=source.path, remedy="Copy or make the file again."
+        f"its footer is damaged: {problem}", path=path, remedy="Copy or make the file again."
     )

@@ -19,7 +19,7 @@ from faceprep.core.io.parquet import open_parquet
 from faceprep.core.storage import ByteSource
 from faceprep.sets.file_family import pack_place
 from faceprep.sets.parquet_columns import Columns, Facts, read_facts
-from faceprep.sets.parquet_footer import ColumnChunk, find_chunk, read_footer
+from faceprep.sets.parquet_footer import ColumnChunk, read_chunks
 from faceprep.sets.parquet_pages import DamagedPage, NotPlain, damaged_pages, find_values
 
 NO_LABEL = -(1 << 63)
@@ -53,9 +53,9 @@ def at_row(length: int) -> int:
 def read_parts(number: int, path: Path, columns: Columns) -> Iterator[Part]:
     """Yield the rows of file `number` of a set, some at a time. Raises SourceError."""
     with open_parquet(path) as file, ByteSource(path) as source:
-        footer = read_footer(source)
+        chunks = read_chunks(source, file, columns.bytes_leaf)
         for group in range(file.num_row_groups):
-            chunk = find_chunk(source, footer, file.schema, group, columns.bytes_leaf)
+            chunk = chunks[group] if chunks else None
             places = _find_places(source, file, group, chunk)
             places[:, 0] += pack_place(number, 0)
             n = 0

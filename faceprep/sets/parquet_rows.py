@@ -65,7 +65,7 @@ class _File:
                 self._bytes = f"{column}.{BYTES}"
                 if kind.get_field_index(PATH) >= 0:
                     self._names = f"{column}.{PATH}"
-            self._values = ValueReader(path, self._file.schema, self._bytes)
+            self._values = ValueReader(path, self._file, self._bytes)
         self._batches = _Batches(-1, iter(()))
         self._paths: tuple[int, pa.Array] = -1, None
 

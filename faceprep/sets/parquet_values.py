@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from faceprep.core.errors import SourceError
 from faceprep.core.storage import ByteSource
 from faceprep.core.types import Buffer
-from faceprep.sets.parquet_footer import ColumnChunk, find_chunk, read_footer
+from faceprep.sets.parquet_footer import ColumnChunk, read_chunks
 from faceprep.sets.parquet_pages import (
     PLAIN,
     U32,
@@ -94,10 +94,9 @@ class _Group:
 class ValueReader:
     """Reads the values of the column `leaf`, and keeps the page and the dictionary used last."""
 
-    def __init__(self, path: str, schema: pq.ParquetSchema, leaf: str) -> None:
-        self._schema, self._leaf = schema, leaf
+    def __init__(self, path: str, file: pq.ParquetFile, leaf: str) -> None:
         self._source = ByteSource(path)
-        self._footer = read_footer(self._source)
+        self._chunks = read_chunks(self._source, file, leaf)
         self._groups: dict[int, _Group] = {}
         self._at, self._strings, self._numbers = (-1, -1), _Strings(b"", 0), list[int]()
         self._problem: DamagedPage | None = None
@@ -125,7 +124,7 @@ class ValueReader:
 
     def _look_up(self, group: int) -> _Group:
         if group not in self._groups:
-            chunk = find_chunk(self._source, self._footer, self._schema, group, self._leaf)
+            chunk = self._chunks[group] if self._chunks else None
             if chunk is None or (chunk.codec and chunk.codec not in _CODECS):
                 raise NotPlain("another type or compression")
             if len(self._groups) >= _MOST_GROUPS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceprep.core.storage import ByteSource
-from faceprep.sets.parquet_footer import ColumnChunk
+from faceprep.sets.parquet_footer import ColumnChunk, read_chunks
 from faceprep.sets.parquet_pages import DamagedPage, NotPlain, find_values, read_pages
 from faceprep.sets.thrift import MalformedStruct, read_struct
 
@@ -91,3 +92,23 @@ def test_structs_in_structs_end() -> None:
     for kind in (b"\x1c", b"\x19\xf9\x01", b"\x19\x19"):
         with pytest.raises(MalformedStruct):
             read_struct(kind * 10_000, 0)
+
+
+def test_items_of_a_list_are_shrunk_as_they_are_read() -> None:
+    items = b"\x29\x2c" + b"\x15\x06\x00" + b"\x15\x08\x00" + b"\x00"  # 2: [{1: 3}, {1: 4}]
+    assert read_struct(items, 0)[0] == {2: [{1: 3}, {1: 4}]}
+    assert read_struct(items, 0, {2: lambda item: item[1]})[0] == {2: [3, 4]}
+
+
+def test_a_footer_of_many_row_groups_takes_little_memory(path: Path) -> None:
+    """Five columns of 2,000 row groups would take 20 MB."""
+    n = 2000
+    columns = {name: [b"x"] * n for name in ("image", "label", "identity", "key", "file")}
+    pq.write_table(pa.table(columns), path, row_group_size=1, compression="none")
+    with pq.ParquetFile(path) as file, ByteSource(path) as source:
+        tracemalloc.start()
+        chunks = read_chunks(source, file, "image")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert len(chunks) == n
+    assert peak < 4 << 20

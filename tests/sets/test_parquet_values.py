@@ -77,7 +77,7 @@ def test_pyarrow_is_not_needed(path: Path, codec: str, has_dictionary: bool) -> 
         path, [b"%d" % (i % 9) for i in range(40)], compression=codec, use_dictionary=has_dictionary
     )
     with pq.ParquetFile(path) as file:
-        values = ValueReader(str(path), file.schema, "image")
+        values = ValueReader(str(path), file, "image")
     assert [values.read(0, row) for row in (39, 0)] == [b"3", b"0"]
     values.close()
 
@@ -87,7 +87,7 @@ def test_rare_encodings_are_left_to_pyarrow(path: Path, encoding: str) -> None:
     values: list[Value] = [b"%d" % i * 9 for i in range(200)]
     write(path, values, use_dictionary=False, column_encoding={"image": encoding})
     with pq.ParquetFile(path) as file:
-        reader = ValueReader(str(path), file.schema, "image")
+        reader = ValueReader(str(path), file, "image")
     with pytest.raises(NotPlain):
         reader.read(0, 150)
     reader.close()
