@@ -22,6 +22,7 @@ from faceprep.sets.recordio.records import HEADER, MAGIC, PART_HEAD, ImageRecord
 
 _AT_ONCE = 1 << 16
 _WINDOW = 256 << 10  # stays in the processor's cache
+_FARTHEST = (1 << 63) - 1
 _FEWEST = 4
 _KIND = 29
 _FLAG, _LABEL, _LABELS = 2, 3, (PART_HEAD.size + HEADER.size) // 4
@@ -130,7 +131,7 @@ class _LabelReader:
         heads = np.zeros((len(offsets), _N_WORDS), np.uint32)
         start = 0
         while start < len(offsets):
-            last = offsets[start] + _WINDOW - 4 * _N_WORDS
+            last = min(int(offsets[start]) + _WINDOW - 4 * _N_WORDS, _FARTHEST)
             stop = int(np.searchsorted(offsets, last, "right"))
             if stop - start >= _FEWEST:
                 self._read_window(offsets[start:stop], heads[start:stop])

@@ -41,7 +41,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         max_size=12,
     ),
     damage=st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=9)), max_size=2),
-    strays=st.lists(st.integers(-9, 1 << 40), max_size=2),
+    strays=st.lists(
+        st.integers(-9, 1 << 40) | st.integers((1 << 63) - 9, (1 << 63) - 1), max_size=2
+    ),
     n_at_once=st.integers(1, 12),
     data=st.data(),
 )
