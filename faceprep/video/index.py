@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.items import note_progress
-from faceprep.video.restarts import StampJoiner, find_whole
+from faceprep.video.restarts import Spot, StampJoiner, find_whole
 
 _NO_TIME = -(1 << 63)
 _INTERLACED = (2, 3, 4, 5)
@@ -98,20 +98,21 @@ class VideoIndex:
         return replace(self, stamps=self.stamps[:n], keyframes=self.keyframes[self.keyframes < n])
 
 
-def index_packets(container: Any, stream: Any) -> VideoIndex:
-    """Index the packets of an open PyAV container. The index ends where reading fails."""
+def index_packets(container: Any, stream: Any, path: str) -> VideoIndex:
+    """Index the packets of an open PyAV container. The index ends where reading fails.
+
+    Raises SourceError.
+    """
     stamps, decoding, is_key = array("q"), array("q"), array("b")
-    marked, starts = [], []
+    spots = list[Spot]()
     n_whole, last_dts, is_reordered = 0, None, False
     joiner = StampJoiner(container, stream)
     for place, packet in enumerate(packets_of(container, stream)):
         note_progress()
         joiner.move(packet)
         n_whole += not packet.is_corrupt
-        if packet.is_keyframe:
-            starts.append(place)
-        elif packet.is_corrupt and packet.dts is not None:
-            marked.append((place, packet.dts))
+        if packet.is_keyframe or packet.is_corrupt:
+            spots.append(Spot.of(place, packet))
         if is_shown(packet):
             stamp = _NO_TIME if packet.pts is None else packet.pts
             stamps.append(stamp)
@@ -144,7 +145,7 @@ def index_packets(container: Any, stream: Any) -> VideoIndex:
         last_decoded,
         int(getattr(context, "reorder_depth", 2 * context.has_b_frames)),
         joiner.restarts,
-        find_whole(marked, starts + joiner.restarts),
+        find_whole(path, spots, joiner.restarts),
     )
 
 

@@ -223,7 +223,7 @@ def describe_damage(cut_off: str, n_missed: int, first_missed: int, n_after_dama
 
 def _index(opened: OpenVideo) -> tuple[VideoIndex, str]:
     """Read the packets; return their index, and how the file is cut off, if it is."""
-    index = index_packets(opened.container, opened.stream)
+    index = index_packets(opened.container, opened.stream, opened.path)
     how = _how_cut_off(opened.path, index)
     if not how:
         return index, describe_unread(opened.path)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+from faceprep.core.storage import ByteSource
+from faceprep.video.transport import is_join
 
 _RISES = {"mpegts": 10.0, "mpeg": 10.0, "matroska,webm": math.inf}
 """Containers of which FFmpeg reads joined parts, and the seconds by which the time of decoding
@@ -55,18 +58,40 @@ class StampJoiner:
         self._next_pts = max(self._next_pts, pts + self._shift + duration)
 
 
-def find_whole(marked: Sequence[tuple[int, int]], starts: Sequence[int]) -> list[int]:
-    """Return the times of whole packets that FFmpeg marks as corrupt before another part.
+class Spot(NamedTuple):
+    """A packet: its place among the packets, its time of decoding, its offset in the file."""
 
-    `marked` are their (place, time). `starts` are the places of restarts and key frames: a part
-    begins with one.
+    place: int
+    time: int | None
+    offset: int
+    is_key: bool
 
-    >>> find_whole([(12, 120), (28, 280), (29, 290)], [20, 30])
-    [280, 290]
+    @staticmethod
+    def of(place: int, packet: Any) -> Spot:
+        """Return where a packet is; the offset -1 stands for an unknown one."""
+        offset = -1 if packet.pos is None else packet.pos
+        return Spot(place, packet.dts, offset, packet.is_keyframe)
+
+
+def find_whole(path: str, spots: Sequence[Spot], restarts: Sequence[int]) -> list[int]:
+    """Return the times of packets that FFmpeg marks as corrupt only because another part follows.
+
+    `spots` are the marked packets and the key frames. A part begins at one of the places
+    `restarts`, or at a key frame if nothing is lost before it. Raises SourceError.
     """
-    ascending, found = sorted(starts), []
-    for place, time in marked:
-        at = bisect_right(ascending, place)
-        if at < len(ascending) and ascending[at] - place <= _MARKED:
-            found.append(time)
+    marked = [spot for spot in spots if not spot.is_key]
+    if not marked:
+        return []
+    keys = [spot for spot in spots if spot.is_key]
+    places, found = [key.place for key in keys], list[int]()
+    with ByteSource(path) as source:
+        for spot in marked:
+            at = bisect_right(places, spot.place)
+            is_whole = any(0 < place - spot.place <= _MARKED for place in restarts) or (
+                at < len(keys)
+                and places[at] - spot.place <= _MARKED
+                and is_join(source, spot.offset, keys[at].offset)
+            )
+            if is_whole and spot.time is not None:
+                found.append(spot.time)
     return found

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from faceprep.core import storage
 from faceprep.core.storage import ByteSource
+from faceprep.video.transport import SYNC
 
 CONTAINERS = "MP4, MOV, AVI, MKV, WebM, WMV, FLV, MPEG or Ogg"
 """The kinds of files that are read as videos."""
@@ -27,7 +29,6 @@ _ASF = bytes.fromhex("3026b2758e66cf11")
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _ASF_HEAD = 1 << 16
 _SILENT = (b"FLV\x01", b"\0\0\1\xba", b"\0\0\1\xb3", b"OggS")
-_TS_SYNC = 0x47
 _BOX_NAME = re.compile(rb"[A-Za-z0-9 \xa9]{4}")
 _FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 
@@ -48,12 +49,14 @@ def describe_cut(path: str | os.PathLike[str]) -> str:
 def describe_unread(path: str | os.PathLike[str]) -> str:
     """Describe files that were joined by `cat` behind those that FFmpeg reads; empty without any.
 
-    Of .mp4 and .mov files it reads one, of .mkv and .webm files two. Raises SourceError.
+    Of .mp4 and .mov files it reads one, of .mkv and .webm files two. Of .mp4 files in fragments
+    (`moof`), as segments of a stream are, it reads all. Raises SourceError.
     """
     with ByteSource(path) as source:
         follow, n_parts, n_read = _layout(source.read_at(0, 12)), 0, 1
         if follow is _follow_boxes:
-            n_parts = sum(name == b"ftyp" for name, _ in _boxes(source))
+            names = Counter(name for name, _ in _boxes(source))
+            n_parts = 0 if names[b"moof"] else names[b"ftyp"]
         elif follow is _follow_ebml:
             n_parts, n_read = sum(name == _EBML for name, _ in _elements(source)), 2
     if n_parts <= n_read:
@@ -71,7 +74,7 @@ def is_container(path: str | os.PathLike[str]) -> bool:
 
 def _has_ts_packets(head: bytes, start: int, size: int) -> bool:
     """Return whether two packets of MPEG's transport stream of this size follow each other."""
-    return len(head) > start + size and head[start] == head[start + size] == _TS_SYNC
+    return len(head) > start + size and head[start] == head[start + size] == SYNC
 
 
 def _layout(head: bytes) -> Callable[[ByteSource], str] | None:

@@ -9,9 +9,8 @@ import pytest
 
 from faceprep.core.arrays import Pixels
 from faceprep.core.errors import SourceError
-from faceprep.video.pieces import cut_video, index_video, pack_index, unpack_index
 from faceprep.video.reader import VIDEO_SUFFIXES, VideoReader
-from faceprep.video.sampling import ALL_FRAMES, parse_frames
+from faceprep.video.sampling import parse_frames
 from tests import ffmpeg
 from tests.ffmpeg import HDR_TO_SDR, SOFT, needs_ffmpeg
 from tests.real import DATA, needs_data
@@ -20,6 +19,7 @@ pytest.importorskip("av")
 pytestmark = needs_ffmpeg
 
 H264 = ("-c:v", "libx264", "-pix_fmt", "yuv420p")
+VP8 = ("-c:v", "libvpx", "-deadline", "realtime", "-g", "15")
 X265 = ("-c:v", "libx265", "-pix_fmt", "yuv420p10le", "-x265-params")
 TO_HDR = (
     SOFT + ",zscale=min=bt709:tin=bt709:pin=bt709:t={0}:p=2020:m=2020_ncl:npl=203,"
@@ -93,101 +93,6 @@ def test_times_of_decoding_taken_for_those_of_display(tmp_path: Path) -> None:
     check_frames(tmp_path / "a.mp4", 30)
     numbers, pixels, _ = read(tmp_path / "a.mp4", "every:7")
     assert numbers == [0, 7, 14, 21, 28] and (pixels == read(tmp_path / "a.mp4")[1][::7]).all()
-
-
-MPEG2 = ("-c:v", "mpeg2video", "-q:v", "3", "-bf", "2")
-VP8 = ("-c:v", "libvpx", "-deadline", "realtime", "-g", "15")
-BACKWARDS = (*H264, "-bf", "3", "-vf", "reverse")
-
-
-@pytest.mark.parametrize(
-    ("suffix", "form", "then"),
-    [
-        (".ts", (*H264, "-bf", "0"), BACKWARDS),
-        (".ts", BACKWARDS, (*H264, "-bf", "0")),
-        (".ts", MPEG2, MPEG2),
-        (".mpg", MPEG2, MPEG2),
-        (".vob", MPEG2, MPEG2),
-        (".mkv", BACKWARDS, BACKWARDS),
-        (".webm", VP8, VP8),
-    ],
-)
-def test_parts_joined_by_cat(
-    tmp_path: Path, suffix: str, form: tuple[str, ...], then: tuple[str, ...]
-) -> None:
-    parts = [
-        ffmpeg.make(tmp_path / f"1{suffix}", *form),
-        ffmpeg.make(tmp_path / f"2{suffix}", *then),
-    ]
-    path = tmp_path / f"joined{suffix}"
-    if suffix not in (".mkv", ".webm"):
-        parts.append(parts[0])
-    path.write_bytes(b"".join(part.read_bytes() for part in parts))
-    n = 30 * len(parts)
-    check_frames(path, n)
-    pixels = read(path)[1]
-    for choice in ("every:7", "every:40", "uniform:5", "pair", "keyframes"):
-        numbers, chosen, _ = read(path, choice)
-        assert (chosen == pixels[numbers]).all()
-    index, cut_off = unpack_index(pack_index(*index_video(str(path))))
-    assert cut_video(index, ALL_FRAMES, 0.5) == [(0, n, n)]
-    assert (np.diff(index.times) > 0.9 / 30).all() and index.times[-1] < (n - 0.9) / 30 + 0.2
-    with VideoReader(path, 2, (index, cut_off)) as video:
-        late = list(video.frames(parse_frames("all", start=1.5)))
-    assert [each.number for each in late] == list(range(late[0].number, n))
-    assert 42 <= late[0].number <= 45 and (late[0].pixels == pixels[late[0].number]).all()
-
-
-@pytest.mark.parametrize("starts", [(0, 100), (100, 0), (0, 5)])
-def test_parts_whose_stamps_jump(tmp_path: Path, starts: tuple[float, float]) -> None:
-    one = ffmpeg.make(tmp_path / "one.mp4", *H264, "-g", "10")
-    parts = [tmp_path / "1.ts", tmp_path / "2.ts"]
-    for start, part in zip(starts, parts, strict=True):
-        ffmpeg.run("-itsoffset", str(start), "-i", one, "-c", "copy", "-copyts", part)
-    path = tmp_path / "joined.ts"
-    path.write_bytes(b"".join(part.read_bytes() for part in parts))
-    check_frames(path, 60)
-    with VideoReader(path) as video:
-        steps = np.diff(video.index.times)
-    is_gap_kept = starts[1] - starts[0] == 5
-    assert (steps > 1).sum() == is_gap_kept and np.isclose(steps, 1 / 30, atol=1e-3).sum() >= 58
-
-
-def test_segments_joined_by_cat(tmp_path: Path) -> None:
-    """FFmpeg marks a sound packet at each join, because the counts of .ts restart."""
-    form = (*H264, "-g", "15", "-bf", "2", "-f", "segment", "-segment_time", "0.5")
-    ffmpeg.make(tmp_path / "%d.ts", *form, seconds=3)
-    path = tmp_path / "joined.ts"
-    path.write_bytes(b"".join((tmp_path / f"{i}.ts").read_bytes() for i in range(6)))
-    check_frames(path, 90)
-    _, pixels, _ = read(path)
-    chosen, some, _ = read(path, "uniform:2")
-    assert (some == pixels[chosen]).all()
-    index, _ = unpack_index(pack_index(*index_video(str(path))))
-    assert len(cut_video(index, ALL_FRAMES, 0.9)) == 3
-
-
-def test_a_part_of_another_codec_is_reported(tmp_path: Path) -> None:
-    parts = [ffmpeg.make(tmp_path / "1.ts", *MPEG2), ffmpeg.make(tmp_path / "2.ts", *H264)]
-    path = tmp_path / "joined.ts"
-    path.write_bytes(b"".join(part.read_bytes() for part in parts))
-    with VideoReader(path, n_threads=2) as video:
-        numbers = [each.number for each in video.frames(parse_frames("all"))]
-        assert numbers[:25] == list(range(25)) and len(numbers) <= 30
-        assert len(numbers) + len(video.missed) == len(video) >= 60 and video.damage
-
-
-@pytest.mark.parametrize(("suffix", "n_read"), [(".mp4", 1), (".mkv", 2)])
-def test_joined_files_that_ffmpeg_does_not_read_are_reported(
-    tmp_path: Path, suffix: str, n_read: int
-) -> None:
-    part = ffmpeg.make(tmp_path / f"1{suffix}", *H264).read_bytes()
-    path = tmp_path / f"joined{suffix}"
-    path.write_bytes(part * (n_read + 1))
-    with VideoReader(path) as video:
-        assert len(list(video.frames())) == len(video) == 30 * n_read
-        parts = f"{n_read + 1} files are joined in it"
-        assert video.damage == f"{parts}, and FFmpeg does not read all of them"
 
 
 # Streams
