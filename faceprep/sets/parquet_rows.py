@@ -83,6 +83,8 @@ class _File:
             return Row(data, "")
         if group != self._paths[0]:
             self._paths = group, self._read_paths(group)
+        if row >= len(self._paths[1]):
+            raise pa.ArrowInvalid(_CHANGED)
         name: bytes = self._paths[1][row].as_py() or b""
         return Row(None, name.decode("utf-8", "surrogateescape"))
 

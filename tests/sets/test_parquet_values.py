@@ -19,7 +19,7 @@ from faceprep.core.errors import SourceError
 from faceprep.core.storage import ByteSource
 from faceprep.sets import parquet_values
 from faceprep.sets.parquet_pages import NotPlain
-from faceprep.sets.parquet_rows import RowReader
+from faceprep.sets.parquet_rows import RowReader, _File
 from faceprep.sets.parquet_values import ValueReader
 
 CODECS = ["none", "snappy", "gzip", "brotli", "zstd", "lz4"]
@@ -163,6 +163,16 @@ def test_a_damaged_page_is_unpacked_once(path: Path, monkeypatch: pytest.MonkeyP
             rows.read(0, 0, row)
     rows.close()
     assert len(unpacked) == 1
+
+
+def test_a_row_group_with_fewer_paths_than_values(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(path, [None] * 5)
+    monkeypatch.setattr(_File, "_read_paths", lambda *_: pa.nulls(2))
+    assert read(path, [(0, 1)]) == [None]
+    with pytest.raises(SourceError, match="the file has changed"):
+        read(path, [(0, 4)])
 
 
 @given(data=st.data(), way=ways())
