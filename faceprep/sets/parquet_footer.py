@@ -43,22 +43,20 @@ class ColumnChunk(NamedTuple):
     is_plain: bool = True
 
 
-def read_chunks(source: ByteSource, file: pq.ParquetFile, leaf: str) -> list[ColumnChunk]:
-    """Return a column of strings or bytes in each row group; none for another column.
+def read_chunks(source: ByteSource, file: pq.ParquetFile, leaf: str) -> list[ColumnChunk | None]:
+    """Return a column of strings or bytes in each row group; None for another column.
 
     Raises SourceError where it is encrypted, or the footer does not describe it.
     """
     schema = file.schema
     paths = [schema.column(number).path for number in range(len(schema))]
-    if leaf not in paths:
-        return []
-    column = paths.index(leaf)
-    about = schema.column(column)
-    if about.max_repetition_level or about.physical_type != "BYTE_ARRAY":
-        return []
+    column = paths.index(leaf) if leaf in paths else -1
+    about = schema.column(column) if column >= 0 else None
+    if about is None or about.max_repetition_level or about.physical_type != "BYTE_ARRAY":
+        return [None] * file.num_row_groups
     make = partial(_make_chunk, source.path, column, about)
     footer = _read_footer(source, {_ROW_GROUPS: make})
-    chunks: list[ColumnChunk] = footer.get(_ROW_GROUPS, [])
+    chunks: list[ColumnChunk | None] = footer.get(_ROW_GROUPS, [])
     if len(chunks) != file.num_row_groups:
         raise _damaged(source.path, f"{len(chunks)} row groups of {file.num_row_groups}")
     return chunks

@@ -54,8 +54,7 @@ def read_parts(number: int, path: Path, columns: Columns) -> Iterator[Part]:
     """Yield the rows of file `number` of a set, some at a time. Raises SourceError."""
     with open_parquet(path) as file, ByteSource(path) as source:
         chunks = read_chunks(source, file, columns.bytes_leaf)
-        for group in range(file.num_row_groups):
-            chunk = chunks[group] if chunks else None
+        for group, chunk in enumerate(chunks):
             places = _find_places(source, file, group, chunk)
             places[:, 0] += pack_place(number, 0)
             n = 0

@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 
 from faceprep.core import storage
 from faceprep.core.io.parquet import naming_errors
+from faceprep.core.storage import ByteSource
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.parquet_columns import BYTES, PATH
+from faceprep.sets.parquet_footer import ColumnChunk, read_chunks
 from faceprep.sets.parquet_pages import NotPlain
 from faceprep.sets.parquet_values import ValueReader
 
@@ -23,6 +25,10 @@ _MOST_ROWS = 64
 _MOST_BYTES = 64 << 20
 _BUFFER = 1 << 20
 _CHANGED = "the file has changed since it was indexed"
+
+
+_Chunks = dict[str, Sequence[ColumnChunk | None]]
+"""The chunks of each file that was open before: to read one from the footer takes 0.2 ms."""
 
 
 class Row(NamedTuple):
@@ -37,7 +43,8 @@ class RowReader:
 
     def __init__(self, paths: Sequence[str], column: str) -> None:
         self._paths = paths
-        self._files = OpenFiles(paths, partial(_File, column))
+        chunks: _Chunks = {}
+        self._files = OpenFiles(paths, partial(_File, column, chunks))
 
     def read(self, file: int, group: int, row: int) -> Row:
         """Read one image. Raises SourceError."""
@@ -52,7 +59,7 @@ class RowReader:
 class _File:
     """A Parquet file that is open for reading, and the parts of its column of images."""
 
-    def __init__(self, column: str, path: str) -> None:
+    def __init__(self, column: str, chunks: _Chunks, path: str) -> None:
         with naming_errors(path):
             opened = storage.open_for_library(path)
             self._file = pq.ParquetFile(opened, buffer_size=_BUFFER, pre_buffer=False)
@@ -65,7 +72,10 @@ class _File:
                 self._bytes = f"{column}.{BYTES}"
                 if kind.get_field_index(PATH) >= 0:
                     self._names = f"{column}.{PATH}"
-            self._values = ValueReader(path, self._file, self._bytes)
+            if path not in chunks or len(chunks[path]) != self._file.num_row_groups:
+                with ByteSource(path) as source:
+                    chunks[path] = read_chunks(source, self._file, self._bytes)
+            self._values = ValueReader(path, chunks[path])
         self._batches = _Batches(-1, iter(()))
         self._paths: tuple[int, pa.Array] = -1, None
 

@@ -8,16 +8,16 @@ Pages may be compressed, and hold values or their numbers in a dictionary:
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from faceprep.core.errors import SourceError
 from faceprep.core.storage import ByteSource
 from faceprep.core.types import Buffer
-from faceprep.sets.parquet_footer import ColumnChunk, read_chunks
+from faceprep.sets.parquet_footer import ColumnChunk
 from faceprep.sets.parquet_pages import (
     PLAIN,
     U32,
@@ -92,11 +92,13 @@ class _Group:
 
 
 class ValueReader:
-    """Reads the values of the column `leaf`, and keeps the page and the dictionary used last."""
+    """Reads the values of a column from its `chunks`, one for each row group.
 
-    def __init__(self, path: str, file: pq.ParquetFile, leaf: str) -> None:
-        self._source = ByteSource(path)
-        self._chunks = read_chunks(self._source, file, leaf)
+    It keeps the page and the dictionary used last.
+    """
+
+    def __init__(self, path: str, chunks: Sequence[ColumnChunk | None]) -> None:
+        self._source, self._chunks = ByteSource(path), chunks
         self._groups: dict[int, _Group] = {}
         self._at, self._strings, self._numbers = (-1, -1), _Strings(b"", 0), list[int]()
         self._problem: DamagedPage | None = None
@@ -124,7 +126,7 @@ class ValueReader:
 
     def _look_up(self, group: int) -> _Group:
         if group not in self._groups:
-            chunk = self._chunks[group] if self._chunks else None
+            chunk = self._chunks[group]
             if chunk is None or (chunk.codec and chunk.codec not in _CODECS):
                 raise NotPlain("another type or compression")
             if len(self._groups) >= _MOST_GROUPS:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from faceprep.core.errors import SourceError
 from faceprep.core.storage import ByteSource
 from faceprep.sets import parquet_values
+from faceprep.sets.parquet_footer import read_chunks
 from faceprep.sets.parquet_pages import NotPlain
 from faceprep.sets.parquet_rows import RowReader, _File
 from faceprep.sets.parquet_values import ValueReader
@@ -38,6 +39,12 @@ def write(path: Path, values: list[Value], **settings: Any) -> None:
 def read(path: Path, places: list[tuple[int, int]]) -> list[Value]:
     with closing(RowReader([str(path)], "image")) as rows:
         return [rows.read(0, group, row).data for group, row in places]
+
+
+def open_values(path: Path) -> ValueReader:
+    with pq.ParquetFile(path) as file, ByteSource(path) as source:
+        chunks = read_chunks(source, file, "image")
+    return ValueReader(str(path), chunks)
 
 
 def value_lists() -> st.SearchStrategy[list[Value]]:
@@ -76,8 +83,7 @@ def test_pyarrow_is_not_needed(path: Path, codec: str, has_dictionary: bool) -> 
     write(
         path, [b"%d" % (i % 9) for i in range(40)], compression=codec, use_dictionary=has_dictionary
     )
-    with pq.ParquetFile(path) as file:
-        values = ValueReader(str(path), file, "image")
+    values = open_values(path)
     assert [values.read(0, row) for row in (39, 0)] == [b"3", b"0"]
     values.close()
 
@@ -86,8 +92,7 @@ def test_pyarrow_is_not_needed(path: Path, codec: str, has_dictionary: bool) -> 
 def test_rare_encodings_are_left_to_pyarrow(path: Path, encoding: str) -> None:
     values: list[Value] = [b"%d" % i * 9 for i in range(200)]
     write(path, values, use_dictionary=False, column_encoding={"image": encoding})
-    with pq.ParquetFile(path) as file:
-        reader = ValueReader(str(path), file, "image")
+    reader = open_values(path)
     with pytest.raises(NotPlain):
         reader.read(0, 150)
     reader.close()
@@ -132,6 +137,26 @@ def test_what_the_disk_failed_to_give_is_read_when_asked_again(
                 n_failed += 1
             assert [rows.read(0, 0, row).data for row in (199, 3)] == [values[199], values[3]]
     assert n_failed > 2
+
+
+def test_the_footer_of_a_file_that_is_opened_again_is_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / f"{name}.parquet" for name in "abc"]
+    for path in paths:
+        write(path, [path.name.encode()] * 3)
+    footers = list[str]()
+
+    def note(source: ByteSource, *rest: Any) -> Any:
+        footers.append(source.path)
+        return read_chunks(source, *rest)
+
+    monkeypatch.setattr("faceprep.sets.open_files._MOST_OPEN", 2)
+    monkeypatch.setattr("faceprep.sets.parquet_rows.read_chunks", note)
+    with closing(RowReader([str(path) for path in paths], "image")) as rows:
+        for number in (0, 1, 2, 0, 1, 2):
+            assert rows.read(number, 0, 2).data == paths[number].name.encode()
+    assert len(footers) == 3
 
 
 def test_the_levels_of_a_million_rows_that_are_null(path: Path) -> None:
