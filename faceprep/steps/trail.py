@@ -181,7 +181,7 @@ class TrackedFaces:
         return TrackedFaces(*(each[rows] for each in _arrays(self)))
 
     def turned_away(self) -> Bools:
-        """Return the faces (n,) for which O-Net hardly decides in the next frame: it need not run.
+        """Return the faces (n,) that O-Net will hardly decide in the next frame: it need not run.
 
         It was far from sure of them, or they are turned away too far.
         """

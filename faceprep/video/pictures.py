@@ -143,7 +143,7 @@ def _interpolation(names: Sequence[str]) -> Any:
 
 
 def _has_full_colour(form: Any) -> bool:
-    """Return whether the fast conversion would halve the colours of a format with all of them.
+    """Return whether the fast conversion would halve the width of colours that are complete.
 
     FFmpeg copies RGB of 8 bits, but takes deeper RGB through YUV 4:2:2 by default.
     """

@@ -224,7 +224,7 @@ def _webp_size(data: Buffer) -> tuple[int, int] | None:
 
 
 def read_tiff_tags(data: Buffer) -> dict[int, int]:
-    """Read the first value of each whole number in the first directory of a TIFF or BigTIFF.
+    """Read the first value of each tag of whole numbers in the first directory of a (Big)TIFF.
 
     Raises struct.error for a truncated file.
     """
