@@ -76,7 +76,7 @@ every_format = pytest.mark.parametrize("form", FORMATS)
 
 
 def opened(path: Path, **options: Path) -> ImageSet:
-    scratch = path.parent / "scratch"
+    scratch = path.parent / "scratch of the index"  # longer than any drawn name
     for old in scratch.rglob("*"):
         if old.is_file():
             old.unlink()
