@@ -75,8 +75,12 @@ FORMATS: dict[str, tuple[str, str, Write]] = {
 every_format = pytest.mark.parametrize("form", FORMATS)
 
 
+SCRATCH = "scratch of the index"
+"""Folder of the index beside a list: longer than any drawn name."""
+
+
 def opened(path: Path, **options: Path) -> ImageSet:
-    scratch = path.parent / "scratch of the index"  # longer than any drawn name
+    scratch = path.parent / SCRATCH
     for old in scratch.rglob("*"):
         if old.is_file():
             old.unlink()

@@ -22,6 +22,7 @@ from faceprep.sets.manifests.reader import load_names
 from tests import manifests
 from tests.listed import (
     FORMATS,
+    SCRATCH,
     every_format,
     everything,
     make,
@@ -92,7 +93,7 @@ def test_any_order_may_be_read(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", "abc", [0, 1, 2])
     images = opened(tmp_path / "a.csv")
     assert [each.key for each in images.read([2, 0, 2]) if isinstance(each, Sample)] == [*"cac"]
-    again = containers.open_set(tmp_path / "scratch")
+    again = containers.open_set(tmp_path / SCRATCH)
     assert everything(again) == everything(images)
 
 
@@ -122,7 +123,7 @@ def test_a_list_of_names_outside_is_refused(tmp_path: Path) -> None:
     write_csv(path, ["a.jpg"], [0])
     (found,) = samples(opened(path, relative_to=tmp_path))
     assert found.data == b"a.jpg"
-    about = json.loads((tmp_path / "set" / "scratch" / "set" / "index.json").read_text())
+    about = json.loads((tmp_path / "set" / SCRATCH / "set" / "index.json").read_text())
     assert about["facts"]["relative_to"] == str(tmp_path)
     with pytest.raises(SourceError, match="no such folder"):
         opened(path, relative_to=tmp_path / "none")
