@@ -58,7 +58,7 @@ TOPICS = {
         needs=("psutil",),
         peers=("mtcnn", "tensorflow", "scikit-image"),
     ),
-    "follow": Topic(("{data} --only speed",)),
+    "follow": Topic(("{data} --only speed --repeats 3",)),
     "detectors": Topic(
         ("--video {data}/video/short_hamilton_clip.mp4",),
         "--frames 2 --repeats 1 --only package recall",
