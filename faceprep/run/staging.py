@@ -26,7 +26,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from faceprep.core.errors import MadeMeanwhile, OutputError
+from faceprep.core.errors import MadeMeanwhile, OutputError, SourceError
 from faceprep.core.os_errors import as_error, guard
 from faceprep.core.output_tree import check_distinct, check_names, open_folder
 from faceprep.core.paths import exists, is_folder
@@ -340,7 +340,12 @@ def remove_attempt(root: Path, state: Path, tops: Sequence[str] = ()) -> None:
 
 def _first_line(path: Path) -> Any:
     """Return the value of the first line, or None where the file is missing or damaged."""
-    if size_of(path) is not None:
-        with suppress(ValueError):
+    try:
+        if size_of(path) is not None:
             return json.loads(read_bytes(path).partition(b"\n")[0])
-    return None
+    except ValueError:
+        return None
+    except SourceError:
+        if size_of(path) is not None:
+            raise
+    return None  # or another process has finished the attempt meanwhile

@@ -10,6 +10,7 @@ from unittest import mock
 
 import pytest
 
+from faceprep.core import storage
 from faceprep.core.errors import MadeMeanwhile, OutputError
 from faceprep.run.staging import Staging, finish_attempt, remove_attempt
 from tests.fakes import before_changes, tree
@@ -335,3 +336,18 @@ def test_without_hard_links_the_page_is_renamed(
         "out/a/b": b"1",
         "page": b'[["a/b"], [1]]\n',
     }
+
+
+def test_an_attempt_that_another_process_finishes_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "commit").write_text("[[]]\n")
+
+    def read_too_late(path: Path) -> bytes:
+        remove_attempt(tmp_path / "out", state)
+        return storage.read_bytes(path)
+
+    monkeypatch.setattr("faceprep.run.staging.read_bytes", read_too_late)
+    assert not finish_attempt(tmp_path / "out", state, tmp_path / "page")
