@@ -30,7 +30,7 @@ class Model:
     `threshold` decides on one pair of images. Two identities are merged at a likeness of
     `merge_from` or above, and not considered below `undecided_from`. An image that lies more than
     `outlier_angle` degrees from the centre of its identity is an outlier. `origin` names the source
-    of these numbers. Raises OptionError for thresholds that no likeness or angle can have.
+    of these numbers. Raises OptionError for a value that no likeness or angle can have.
     """
 
     fingerprint: str = ""

@@ -58,7 +58,7 @@ def encode_json(value: object) -> bytes:
 
 
 def parse_whole(text: str | bytes) -> int | None:
-    """Parse ASCII digits; return None for any other string, and for numbers from 10^18 on.
+    """Return ASCII digits as a number; None for any other string, and for 10^18 and above.
 
     Python refuses to convert thousands of digits.
 

@@ -121,7 +121,7 @@ class _File:
 
 
 class _Batches:
-    """The rows of a row group from `first` on, in batches that follow one another."""
+    """Reads the rows of a row group in order, a batch at a time; `first` is the first at hand."""
 
     def __init__(self, group: int, batches: Iterator[pa.RecordBatch]) -> None:
         self.group, self.first = group, 0

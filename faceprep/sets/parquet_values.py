@@ -101,7 +101,7 @@ class ValueReader:
         self._source, self._chunks = ByteSource(path), chunks
         self._groups: dict[int, _Group] = {}
         self._at, self._strings, self._numbers = (-1, -1), _Strings(b"", 0), list[int]()
-        self._problem: DamagedPage | None = None
+        self._problem = ""
         self._dictionary = -1, _Strings(b"", 0)
 
     def read(self, group: int, row: int) -> bytes | None:
@@ -115,7 +115,7 @@ class ValueReader:
             if (group, page) != self._at:
                 self._at, self._problem = (group, page), self._open(group, page, about)
             if self._problem:
-                raise self._problem.with_traceback(None)
+                raise DamagedPage(self._problem)
             number = self._numbers[row - about.first_rows[page]]
             return None if number < 0 else self._strings[number]
         except DamagedPage as problem:
@@ -134,14 +134,14 @@ class ValueReader:
             self._groups[group] = _Group(self._source, chunk)
         return self._groups[group]
 
-    def _open(self, group: int, number: int, about: _Group) -> DamagedPage | None:
-        """Open a page. Return what is wrong with it, so that it is unpacked once for all rows."""
+    def _open(self, group: int, number: int, about: _Group) -> str:
+        """Open a page. Describe its damage, so that it is not unpacked again for each row."""
         self._at = -1, -1
         try:
             self._decode(group, number, about)
         except DamagedPage as problem:
-            return problem
-        return None
+            return str(problem)
+        return ""
 
     def _decode(self, group: int, number: int, about: _Group) -> None:
         page, chunk = about.pages[number], about.chunk

@@ -128,8 +128,7 @@ def load_side(options: EmbedOptions, side: Side, sink: Sink) -> Loaded:
     else:
         ids = [shard.id for shard in embed_shards(side)]
         loaded = Loaded(load_parts(sink, ids, options.model(), side.name), ())
-    if not len(loaded.embeddings):
-        raise SourceError("no image of it has a vector that can be compared", path=side.path)
+    refuse_none(loaded.embeddings, side.path)
     return replace(loaded, embeddings=separate_unnamed(loaded.embeddings))
 
 
@@ -187,6 +186,12 @@ def check_embeddings(embeddings: Embeddings, unit: str = "") -> Loaded:
     for row, status in faults.named():
         outcomes.append(Outcome(embeddings.keys[row], status, REASONS[status], unit))
     return Loaded(leave_out(embeddings, faults.rows), outcomes)
+
+
+def refuse_none(embeddings: Embeddings, path: str | Path) -> None:
+    """Raise SourceError if no row is left that can be compared."""
+    if not len(embeddings):
+        raise SourceError("none of its vectors can be compared", path=path)
 
 
 def separate_unnamed(embeddings: Embeddings) -> Embeddings:

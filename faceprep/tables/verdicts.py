@@ -82,7 +82,7 @@ def read_verdicts(path: str | os.PathLike[str]) -> list[Verdict]:
         verdicts.append(_verdict(path, len(lines) + 1, tail))
     except SourceError:
         if tail.strip():
-            log.warning("%s: its last line is incomplete, and left out", path)
+            log.warning("%s: its last line is incomplete and is left out", path)
     return verdicts
 
 

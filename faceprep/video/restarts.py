@@ -18,7 +18,7 @@ for a counter that overflows, and turn them into a rise of 26 hours.
 _FALL_S = 0.5
 """Seconds by which the time of decoding falls at a restart. In a sound part it rises."""
 _MARKED = 2
-"""Packets before a join that FFmpeg may mark, because the counts of .ts restart as well."""
+"""Packets before a join that FFmpeg may mark, because the counters of .ts restart as well."""
 
 
 class StampJoiner:

@@ -1,10 +1,10 @@
-"""Packets of MPEG's transport stream (.ts), whose counts show where something was lost.
+"""Packets of an MPEG transport stream (.ts), whose continuity counters show lost packets.
 
-    u8 0x47 | u16 flags << 13 | id | u8 flags << 4 | count | content       188 bytes
+    u8 0x47 | u16 flags << 13 | PID | u8 flags << 4 | counter | payload       188 bytes
 
-There may be 4 bytes before each packet or 16 after it, which count as a part of it. Among the
-packets of an id that have content (flag 1 of the last byte), the count rises by one, modulo 16.
-Writers begin at 0. Source: ISO/IEC 13818-1, 2.4.3.
+There may be 4 bytes before each packet or 16 after it, which belong to it. From one packet of a PID
+with a payload (flag 1 of the last byte) to the next, the counter rises by one, modulo 16. Writers
+begin at 0. Source: ISO/IEC 13818-1, 2.4.3.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from faceprep.core.storage import ByteSource
 
 SYNC = 0x47
 _LAYOUTS = ((188, 0), (192, 4), (204, 0))
-"""Bytes of a packet, and of them those before SYNC."""
+"""Bytes of a packet, and how many of them come before SYNC."""
 _HEADS = 8
-"""Bytes from the beginning of a packet to the end of its head, at most."""
+"""Bytes from the start of a packet to the end of its header, at most."""
 _LONGEST = 1 << 26
 
 
 def is_join(source: ByteSource, start: int, stop: int) -> bool:
     """Return whether nothing is lost in the packets [start, stop), and a new part begins at `stop`.
 
-    Both are offsets of packets with the same id, such as those of a video. Raises SourceError.
+    Both are offsets of packets with the same PID, such as that of the video. Raises SourceError.
     """
     if not 0 <= start < stop <= start + _LONGEST:
         return False

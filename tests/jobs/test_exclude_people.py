@@ -135,7 +135,7 @@ def test_what_cannot_be_compared_is_named(source: Path, other: Path, tmp_path: P
     vectors = np.array([[np.nan, 1, 1], [0, 0, 0]], np.float32)
     names = {"Zoe/9.png": RED, "8.png": BLUE}
     file = embed(other, tmp_path / "other.npz", names, vectors=vectors, **NAMED)
-    with pytest.raises(SourceError, match=r"other.npz: no image of it has a vector"):
+    with pytest.raises(SourceError, match=r"other.npz: none of its vectors can be compared"):
         exclude(source, file, tmp_path / "again")
     with pytest.raises(OptionError, match="expected vectors of one model"):
         exclude(source, embed(other, tmp_path / "b.npz", names), tmp_path / "b")

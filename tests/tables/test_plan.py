@@ -121,7 +121,7 @@ def test_edited_by_hand(tmp_path: Path) -> None:
         ('{"kind": "plan"}\n# no\n', r"not JSON \(Expecting value at character 1\) at line 2"),
         (
             '{"kind": "plan"}\n{"action": "drop", "subject": "a", "action": "merge"}\n',
-            r"not JSON \('action' is there twice\) at line 2",
+            r"not JSON \('action' occurs twice\) at line 2",
         ),
         ('{"kind": "plan"}\n{"score": NaN}\n', r"not JSON \(NaN .*\) at line 2"),
         ('{"kind": "plan", "threshold": 1e999}\n', r"not JSON \(a number .*\) at line 1"),

@@ -45,7 +45,7 @@ def test_cut_anywhere(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         caplog.clear()
         (tmp_path / "cut").write_bytes(GOOD + GOOD[:n])
         assert len(read_verdicts(tmp_path / "cut")) == 1
-        assert ("cut: its last line is incomplete, and left out" in caplog.text) == (n > 0)
+        assert ("cut: its last line is incomplete and is left out" in caplog.text) == (n > 0)
 
 
 def test_last_line_may_lack_its_end(tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ def parse_json_line(line: bytes) -> Any:
     """Parse one line of JSON.
 
     Bytes that are not UTF-8 become stand-ins, as in names of files. Raises ValueError where the
-    line is not JSON, or holds a number that is not finite, a NUL, a lone surrogate, or a name twice
-    in one object.
+    line is not JSON, or holds a number that is not finite, a NUL or a lone surrogate, or if a name
+    occurs twice in an object.
 
     >>> parse_json_line(b'{"score": 0.5}')
     {'score': 0.5}
@@ -41,7 +41,7 @@ def parse_json_line(line: bytes) -> Any:
     ValueError: NaN is not a number of JSON
     >>> parse_json_line(b'{"verdict": "refused", "verdict": "accepted"}')
     Traceback (most recent call last):
-    ValueError: 'verdict' is there twice
+    ValueError: 'verdict' occurs twice
     """
     text = line.decode("utf-8", "surrogateescape")
     try:
@@ -61,7 +61,7 @@ def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
         counts = Counter(name for name, _ in pairs)
-        raise ValueError(f"{counts.most_common(1)[0][0]!r} is there twice")
+        raise ValueError(f"{counts.most_common(1)[0][0]!r} occurs twice")
     return value
 
 

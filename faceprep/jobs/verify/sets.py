@@ -35,7 +35,7 @@ from faceprep.sets import ijb
 from faceprep.sets.containers import open_set
 from faceprep.steps.embed_crops import listed_loads
 from faceprep.steps.embed_options import EmbedOptions
-from faceprep.steps.embedded_sets import NOBODY, check_embeddings
+from faceprep.steps.embedded_sets import NOBODY, check_embeddings, refuse_none
 from faceprep.steps.listed_set import ListedSet, People, list_people, list_source
 from faceprep.steps.stated_template import refuse_other_template
 from faceprep.tables.embeddings import load_embeddings
@@ -102,8 +102,8 @@ def judge_embeddings(path: Path, name: str, draw: Draw) -> Judged:
     loaded = check_embeddings(load_embeddings(path))
     left_out = [name_faulty_row(each.key, each.status, path) for each in loaded.left_out]
     with naming_left_out(left_out):
-        if left_out and not len(loaded.embeddings):
-            raise SourceError("no image of it has a vector that can be compared", path=path)
+        if left_out:
+            refuse_none(loaded.embeddings, path)
         judged = _judge_sound(loaded.embeddings, path, name, draw)
     return judged._replace(n_inputs=judged.n_inputs + len(left_out), left_out=left_out)
 

@@ -45,7 +45,7 @@ def test_what_is_written_is_read(value: object) -> None:
         ('"a\nb"', "control character"),
         ("", "Expecting value at character"),
         ('"a', "Unterminated string starting at character"),
-        ('{"a": 1, "b": 2, "a": 1}', "'a' is there twice"),
+        ('{"a": 1, "b": 2, "a": 1}', "'a' occurs twice"),
     ],
 )
 @pytest.mark.parametrize("around", ["%s", '{"evidence": {"for": ["a", %s]}}'])

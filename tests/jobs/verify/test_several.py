@@ -230,6 +230,6 @@ def test_scores_do_not_go_into_the_set(face_folder: Path) -> None:
 def test_a_refusal_names_the_faulty_rows(tmp_path: Path) -> None:
     file = embed(write_people(tmp_path / "set", [2]), tmp_path / "a.npz")
     damage_rows(file, [0, 1])
-    problem = "no image of it has a vector that can be compared. 2 left out, such as .* not finite"
+    problem = "none of its vectors can be compared. 2 left out, such as .* not finite"
     with pytest.raises(SourceError, match=problem):
         verify(file)
