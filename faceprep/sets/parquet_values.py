@@ -16,14 +16,14 @@ import pyarrow as pa
 
 from faceprep.core.errors import SourceError
 from faceprep.core.storage import ByteSource
-from faceprep.core.types import Buffer
+from faceprep.core.urls import is_remote
 from faceprep.sets.parquet_footer import ColumnChunk
 from faceprep.sets.parquet_pages import (
     PLAIN,
-    U32,
     DamagedPage,
     NotPlain,
     Page,
+    ReadAt,
     damaged_pages,
     find_present,
     read_pages,
@@ -33,25 +33,35 @@ from faceprep.sets.parquet_pages import (
 _CODECS = {1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd", 7: "lz4_raw"}
 _BY_NUMBER = (2, 8)
 """Encodings by the numbers of values in the dictionary."""
+_LONG = 2 << 10
+"""Mean bytes of the values of a page from which reading one is faster than reading the page."""
 _MOST_GROUPS = 1 << 13
 """Row groups whose pages are remembered."""
 
 
 class _Strings:
-    """Strings with their lengths in front, one after the other, found as far as needed."""
+    """Strings with their lengths in front, [start, stop) for `read_at`, found as far as needed."""
 
-    def __init__(self, data: Buffer, start: int) -> None:
-        self._data, self._starts = data, [start]
+    def __init__(self, read_at: ReadAt, start: int, stop: int) -> None:
+        self._read_at, self._starts, self._stop = read_at, [start], stop
 
     def __getitem__(self, number: int) -> bytes:
-        data, starts = self._data, self._starts
+        starts = self._starts
         while number + 1 >= len(starts):
             at = starts[-1]
-            stop = at + 4 + (U32.unpack_from(data, at)[0] if at + 4 <= len(data) else 0)
-            if stop > len(data):
+            header = self._read_at(at, 4)
+            stop = at + 4 + int.from_bytes(header, "little")
+            if len(header) < 4 or stop > self._stop:
                 raise DamagedPage(f"value {len(starts) - 1} ends beyond its page")
             starts.append(stop)
-        return bytes(data[starts[number] + 4 : starts[number + 1]])
+        start, stop = starts[number] + 4, starts[number + 1]
+        data = bytes(self._read_at(start, stop - start))
+        if len(data) < stop - start:
+            raise DamagedPage(f"value {number} ends beyond the file")
+        return data
+
+
+_NO_STRINGS = _Strings(lambda _, __: b"", 0, 0)
 
 
 class _Group:
@@ -99,10 +109,11 @@ class ValueReader:
 
     def __init__(self, path: str, chunks: Sequence[ColumnChunk | None]) -> None:
         self._source, self._chunks = ByteSource(path), chunks
+        self._is_remote = is_remote(path)
         self._groups: dict[int, _Group] = {}
-        self._at, self._strings, self._numbers = (-1, -1), _Strings(b"", 0), list[int]()
+        self._at, self._strings, self._numbers = (-1, -1), _NO_STRINGS, list[int]()
         self._problem = ""
-        self._dictionary = -1, _Strings(b"", 0)
+        self._dictionary = -1, _NO_STRINGS
 
     def read(self, group: int, row: int) -> bytes | None:
         """Read a value of a row group; None for null.
@@ -145,23 +156,31 @@ class ValueReader:
 
     def _decode(self, group: int, number: int, about: _Group) -> None:
         page, chunk = about.pages[number], about.chunk
-        data = self._unpack(page, chunk)
-        is_there, start = find_present(
-            lambda at, n_bytes: data[at : at + n_bytes], page, 0, len(data), chunk.max_level
-        )
+        read_at: ReadAt = self._source.read_at
+        first, stop = page.start, page.stop
+        if not self._may_read_singly(page, chunk):
+            read_at, first, stop = _read_from(self._unpack(page, chunk))
+        is_there, start = find_present(read_at, page, first, stop, chunk.max_level)
         if page.encoding == PLAIN:
-            self._strings, numbers = _Strings(data, start), np.arange(int(is_there.sum()))
+            self._strings = _Strings(read_at, start, stop)
+            numbers = np.arange(int(is_there.sum()))
         else:
             self._strings = self._open_dictionary(group, about)
-            width = data[start] if start < len(data) else 0
-            numbers = read_runs(data[start + 1 :], int(is_there.sum()), width)
+            width = bytes(read_at(start, 1)) or b"\0"
+            numbers = read_runs(read_at(start + 1, stop), int(is_there.sum()), width[0])
         self._numbers = _spread(numbers, is_there).tolist()
+
+    def _may_read_singly(self, page: Page, chunk: ColumnChunk) -> bool:
+        """Return whether values are read one by one, since they are as in the file and long."""
+        is_packed = chunk.codec and page.is_packed
+        is_long = page.stop - page.start >= _LONG * page.n_values
+        return page.encoding == PLAIN and not is_packed and is_long and not self._is_remote
 
     def _open_dictionary(self, group: int, about: _Group) -> _Strings:
         if self._dictionary[0] != group:
             if about.dictionary is None:
                 raise DamagedPage("no dictionary")
-            strings = _Strings(self._unpack(about.dictionary, about.chunk), 0)
+            strings = _Strings(*_read_from(self._unpack(about.dictionary, about.chunk)))
             self._dictionary = group, strings
         return self._dictionary[1]
 
@@ -177,6 +196,11 @@ class ValueReader:
 
     def close(self) -> None:
         self._source.close()
+
+
+def _read_from(data: memoryview) -> tuple[ReadAt, int, int]:
+    """Return what reads `data` at an offset, and its first and last offsets."""
+    return lambda at, n_bytes: data[at : at + n_bytes], 0, len(data)
 
 
 def _undo(codec: int, data: memoryview, n_bytes: int) -> memoryview:

@@ -8,6 +8,7 @@ import tracemalloc
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,8 +37,14 @@ def write(path: Path, values: list[Value], **settings: Any) -> None:
     pq.write_table(pa.table({"image": pa.array(values, pa.binary())}), path, **settings)
 
 
-def read(path: Path, places: list[tuple[int, int]]) -> list[Value]:
-    with closing(RowReader([str(path)], "image")) as rows:
+def read(
+    path: Path, places: list[tuple[int, int]], long: int = parquet_values._LONG
+) -> list[Value]:
+    """Read the values at `places`; those of `long` bytes and more may be read one by one."""
+    with (
+        patch.object(parquet_values, "_LONG", long),
+        closing(RowReader([str(path)], "image")) as rows,
+    ):
         return [rows.read(0, group, row).data for group, row in places]
 
 
@@ -67,14 +74,45 @@ def ways() -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
-@given(values=value_lists(), way=ways(), seed=st.integers())
+@given(values=value_lists(), way=ways(), seed=st.integers(), long=st.sampled_from([0, 99]))
 def test_any_pages_in_any_order(
-    path: Path, values: list[Value], way: dict[str, Any], seed: int
+    path: Path, values: list[Value], way: dict[str, Any], seed: int, long: int
 ) -> None:
     write(path, values, **way)
     order = random.Random(seed).choices(range(len(values)), k=30)
     places = [divmod(position, way["row_group_size"]) for position in order]
-    assert read(path, places) == [values[position] for position in order]
+    assert read(path, places, long) == [values[position] for position in order]
+
+
+def test_long_values_that_are_not_compressed_are_read_one_by_one(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values: list[Value] = [None, *(bytes([i]) * 6000 for i in range(200))]
+    write(path, values, compression="none", use_dictionary=False)
+    read_at, sizes = ByteSource.read_at, list[int]()
+
+    def note(source: ByteSource, offset: int, n_bytes: int) -> bytes:
+        sizes.append(n_bytes)
+        return read_at(source, offset, n_bytes)
+
+    monkeypatch.setattr(ByteSource, "read_at", note)
+    with closing(open_values(path)) as reader:
+        assert [reader.read(0, row) for row in (150, 0, 7)] == [values[150], None, values[7]]
+    assert sum(sizes) < 60_000
+
+
+@pytest.mark.parametrize(("cut", "value"), [(10, 199), (6004, 199), (6008, 198)])
+def test_a_file_that_was_cut_off_after_it_was_opened(path: Path, cut: int, value: int) -> None:
+    write(path, [bytes(6000)] * 200, compression="none", use_dictionary=False)
+    with pq.ParquetFile(path) as file:
+        about = file.metadata.row_group(0).column(0)
+    reader = open_values(path)
+    with path.open("r+b") as changed:
+        changed.truncate(about.data_page_offset + about.total_compressed_size - cut)
+    assert reader.read(0, value - 1) == bytes(6000)
+    with pytest.raises(SourceError, match=f"its pages are damaged: value {value} ends beyond"):
+        reader.read(0, value)
+    reader.close()
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -200,8 +238,8 @@ def test_a_row_group_with_fewer_paths_than_values(
         read(path, [(0, 4)])
 
 
-@given(data=st.data(), way=ways())
-def test_changed_bytes(path: Path, data: st.DataObject, way: dict[str, Any]) -> None:
+@given(data=st.data(), way=ways(), long=st.sampled_from([0, 99]))
+def test_changed_bytes(path: Path, data: st.DataObject, way: dict[str, Any], long: int) -> None:
     """Changed bytes give another value or one line that names the file."""
     values: list[Value] = [None if i % 5 == 0 else b"%d" % i * (i % 7) for i in range(40)]
     write(path, values, **way | {"row_group_size": 40})
@@ -212,7 +250,7 @@ def test_changed_bytes(path: Path, data: st.DataObject, way: dict[str, Any]) -> 
     path.write_bytes(content)
     for row in (0, 13, 39):
         try:
-            assert read(path, [(0, row)])
+            assert read(path, [(0, row)], long)
         except SourceError as error:
             assert "a.parquet" in str(error)
             assert "\n" not in str(error)
