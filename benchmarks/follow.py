@@ -9,11 +9,12 @@ DATA is a folder with video, siw_like and cases/video. `faces` compares what is 
 of its clips, as they are and enlarged to 1080p: boxes, landmarks, tracks. The floor is how much
 full detections differ when the frame is shifted by 1 to 3 pixels, at the detection size. `truth`
 compares the landmarks of both with those of dlib and MediaPipe, which run in an environment of
-their own (`peers/landmark_truth.py`). `speed` runs the command on a
-clip of one person and on the last of the clips, as it is and at 1080p, with full detection and with
---detect-every auto in turn, and decodes it alone. Rates are those in steady state, without what 8
-frames take: of the time on the clock, and of the time of the processors, which other programs on
-the machine disturb less.
+their own (`peers/landmark_truth.py`). `speed` runs the command on a clip of one person and on the
+last of the clips, as it is and at 1080p, with full detection and with --detect-every auto in turn.
+One video is worked on by the threads of one process, which is also timed decoding it alone. Two
+videos are worked on by two workers, as a folder of videos is. Rates are those in steady state,
+without what 8 frames take: of the time on the clock, and of the time of the processors, which other
+programs on the machine disturb less.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -273,6 +275,10 @@ def compare_truth(data: Path, every: str, python: str, folder: Path) -> None:
 # Speed
 
 
+Rates = dict[str, list[tuple[float, float]]]
+"""Frames a second of each run: of time on the clock, and of time of the processors."""
+
+
 class Run(NamedTuple):
     """Seconds on the clock and of the processors, and the number of frames."""
 
@@ -286,9 +292,7 @@ def extract(path: Path, *options: str) -> Run:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "faceprep", "extract-video", str(path), f"{folder}/out"]
         before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        done = subprocess.run(
-            [*command, "--json", "--runner", "serial", *options], capture_output=True, check=True
-        )
+        done = subprocess.run([*command, "--json", *options], capture_output=True, check=True)
         wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         return Run(wall, cpu, json.loads(done.stdout)["inputs"])
@@ -323,20 +327,40 @@ def compare_speed(data: Path, every: str, repeats: int, folder: Path, n_cases: i
     named = (("640x360, one person", single), ("640x360, several", several), ("1080p", large))
     kinds = (("one face a frame", ()), ("all faces", ("--all-faces",)))
     for title, path in named[:n_cases]:
-        for kind, options in kinds[:n_cases]:
-            rates: dict[str, list[tuple[float, float]]] = {}
-            for _ in range(repeats):
-                for name, more in (("full", ()), (every, ("--detect-every", every))):
-                    begin = extract(path, *options, *more, "--end", "0.26")
-                    whole = extract(path, *options, *more)
-                    n, wall, cpu = (whole[i] - begin[i] for i in (2, 0, 1))
-                    rates.setdefault(name, []).append((n / wall, n / cpu))
-                alone = decode(path)
-                rates.setdefault("decode", []).append((alone.n / alone.wall, alone.n / alone.cpu))
-            show_rates(f"{title}, {kind}", rates, describe_runs(repeats))
+        ways = {
+            "one video": (path, ("--runner", "serial")),
+            "two videos": (twice(path, folder), ("--workers", "2")),
+        }
+        for way, (source, runner) in list(ways.items())[:n_cases]:
+            for kind, options in kinds[:n_cases]:
+                rates = time_in_turn(source, [*runner, *options], every, repeats)
+                show_rates(f"{title}, {kind}, {way}", rates, describe_runs(repeats))
 
 
-def show_rates(title: str, rates: dict[str, list[tuple[float, float]]], note: str) -> None:
+def twice(path: Path, folder: Path) -> Path:
+    """Make a folder in `folder` with two copies of a video."""
+    pair = Path(tempfile.mkdtemp(dir=folder))
+    for name in ("a", "b"):
+        shutil.copy(path, pair / f"{name}{path.suffix}")
+    return pair
+
+
+def time_in_turn(source: Path, options: Sequence[str], every: str, repeats: int) -> Rates:
+    """Return the rates of full detection and of tracking; of one video, those of decoding too."""
+    rates: Rates = {}
+    for _ in range(repeats):
+        for name, more in (("full", ()), (every, ("--detect-every", every))):
+            begin = extract(source, *options, *more, "--end", "0.26")
+            whole = extract(source, *options, *more)
+            n, wall, cpu = (whole[i] - begin[i] for i in (2, 0, 1))
+            rates.setdefault(name, []).append((n / wall, n / cpu))
+        if source.is_file():
+            alone = decode(source)
+            rates.setdefault("decode", []).append((alone.n / alone.wall, alone.n / alone.cpu))
+    return rates
+
+
+def show_rates(title: str, rates: Rates, note: str) -> None:
     """Show the median rates, and how many times as fast as the first they are."""
     full = np.median(next(iter(rates.values())), axis=0)
     rows = {}
