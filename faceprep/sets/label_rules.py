@@ -10,6 +10,7 @@ none.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ _WORDS = re.compile(r"[^=,]+=\d+(,[^=,]+=\d+)*")
 LABEL_RULE, GROUP_BY = "--label-rule", "--group-by"
 _FOUND = {LABEL_RULE: "class", GROUP_BY: "group"}
 """What a rule finds, by its option."""
+_MOST_FOLDERS = 1 << 12
 _EXAMPLE = "a rule such as live=0,spoof=1 or, with one capturing group, re:^[^/]*/(live|spoof)/"
 
 
@@ -36,13 +38,12 @@ class LabelRule:
     """A rule that finds the classes of a path.
 
     `find` returns all classes that match. `classes` are the class names by number, where the rule
-    fixes them. With `by_folder`, all files of a folder have the same class. Messages name `option`.
+    fixes them. Messages name `option`.
     """
 
     find: Callable[[str], set[str]]
     expected: str
     classes: tuple[str, ...] = ()
-    by_folder: bool = False
     option: str = LABEL_RULE
 
     def label(self, path: str) -> str | Unlabelled:
@@ -50,18 +51,14 @@ class LabelRule:
         found = self.find(path)
         if len(found) == 1:
             return next(iter(found))
-        return self.refuse(path)
-
-    def refuse(self, path: str) -> Unlabelled:
-        """Return the reason why `path` has no class."""
-        found = ", ".join(sorted(self.find(path)))
         if not found:
             return Unlabelled(
                 "no_label", f"{path}: expected {self.expected}, found none; change {self.option}"
             )
+        listed = ", ".join(sorted(found))
         return Unlabelled(
             "ambiguous_label",
-            f"{path}: expected one {_FOUND[self.option]}, found {found}; change {self.option}",
+            f"{path}: expected one {_FOUND[self.option]}, found {listed}; change {self.option}",
         )
 
 
@@ -101,11 +98,15 @@ def _word_rule(text: str, option: str) -> LabelRule:
         "|".join(word for word, n in numbers.items() if n == number) for number in wanted
     )
 
+    @functools.lru_cache(_MOST_FOLDERS)
+    def find_in(folder: str) -> set[str]:
+        return {classes[numbers[word]] for word in folder.split("/") if word in numbers}
+
     def find(path: str) -> set[str]:
-        return {classes[numbers[folder]] for folder in path.split("/")[:-1] if folder in numbers}
+        return find_in(path.rpartition("/")[0])
 
     expected = "a folder named " + " or ".join(numbers)
-    return LabelRule(find, expected, classes, by_folder=True, option=option)
+    return LabelRule(find, expected, classes, option=option)
 
 
 def _expression_rule(text: str, option: str) -> LabelRule:

@@ -82,18 +82,15 @@ def label_by_rule(listing: Listing, rule: LabelRule) -> tuple[Ints, list[str]]:
     names = list(rule.classes)
     numbers = {name: number for number, name in enumerate(names)}
     labels = np.full(len(listing), _NONE, np.int64)
-    for start, stop in (
-        listing.runs() if rule.by_folder else ((i, i + 1) for i in range(len(listing)))
-    ):
-        label = rule.label(listing.path(start))
+    for position, path in enumerate(listing.prefixed_paths("")):
+        label = rule.label(path)
         if isinstance(label, Unlabelled):
-            for position in range(start, stop):
-                listing.refused.setdefault(position, rule.refuse(listing.path(position)))
+            listing.refused.setdefault(position, label)
             continue
         if label not in numbers:
             numbers[label] = len(names)
             names.append(label)
-        labels[start:stop] = numbers[label]
+        labels[position] = numbers[label]
     return labels, names
 
 

@@ -107,6 +107,14 @@ def test_rules_label_folders_and_paths_alike(rule: str) -> None:
     assert chosen.class_of[[0, 1, 3]].tolist() == [1, 1, 0]
 
 
+def test_a_rule_labels_each_image_of_an_identity_by_its_own_folder() -> None:
+    files = ["live/1.jpg", "spoof/2.jpg", "x/3.jpg", "live/4.jpg"]
+    listing = Listing(["bob"], files, np.zeros(4, np.int64), has_keys=True)
+    labels, names = selection.label_by_rule(listing, parse_rule("live=0,spoof=1"))
+    assert labels.tolist() == [0, 1, -1, 0]
+    assert list(listing.refused) == [2]
+
+
 def test_numbers_that_a_rule_gives_are_kept() -> None:
     listing = listing_of({"spoof": 3})
     labels, names = selection.label_by_rule(listing, parse_rule("live=0,spoof=1"))
