@@ -9,7 +9,7 @@ copy of all bytes.
     X.samples   encoded samples, ascending by their positions in the output
     X.columns   (2, n) int64: these positions, and where each sample ends
 
-A sample is a length (u32), as many bytes of JSON, and its contents: labels (f64), image, the rest.
+A sample is a length (u32), as many bytes of JSON, and its contents: image, the rest.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ def _encode(sample: Sample | Outcome) -> bytes:
     contents: list[Buffer] = []
     if isinstance(sample, Sample):
         key, identity, data, labels, place, extra = sample
-        contents = [np.array(labels, "<f8").tobytes(), data, *extra.values()]
-        head = [(key, identity, place), list(extra), list(map(len, contents))]
+        contents = [data, *extra.values()]
+        head = [(key, identity, place, labels), list(extra), list(map(len, contents))]
     text = json.dumps(head).encode()
     return b"".join((_LENGTH.pack(len(text)), text, *contents))
 
@@ -110,11 +110,11 @@ def _decode(encoded: bytes) -> Sample | Outcome:
     head = json.loads(encoded[_LENGTH.size : at])
     if len(head) == 1:
         return Outcome(*head[0])
-    (key, identity, place), names, lengths = head
+    (key, identity, place, labels), names, lengths = head
     contents = []
     for n_bytes in lengths:
         contents.append(encoded[at : at + n_bytes])
         at += n_bytes
-    numbers, data, *others = contents
-    labels = tuple(np.frombuffer(numbers, "<f8").tolist())
-    return Sample(key, identity, data, labels, place, dict(zip(names, others, strict=True)))
+    data, *others = contents
+    extra = dict(zip(names, others, strict=True))
+    return Sample(key, identity, data, tuple(labels), place, extra)
