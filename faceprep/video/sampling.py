@@ -87,11 +87,8 @@ class FrameChoice:
             return range(-(-first // self.n) * self.n, stop, self.n)
         if self.kind == "uniform":
             n = stop - first
-            if n:
-                return sorted(
-                    {first + (2 * part + 1) * n // (2 * self.n) for part in range(self.n)}
-                )
-            return []
+            n_parts = min(self.n, n)
+            return [first + (2 * part + 1) * n // (2 * n_parts) for part in range(n_parts)]
         if self.kind == "at":
             chosen = list(self.at)
         else:

@@ -41,7 +41,7 @@ def test_a_span_begins_with_the_frame_of_its_time(tick: float, number: int) -> N
     assert next(iter(parse_frames("all", start, start + 0.1).numbers(stamps * tick, [0]))) == number
 
 
-@given(n=st.integers(0, 300), parts=st.integers(1, 60))
+@given(n=st.integers(0, 300), parts=st.integers(1, 60) | st.just(999_999_999))
 def test_uniform_is_even(n: int, parts: int) -> None:
     numbers = FrameChoice("uniform", parts).numbers(np.arange(n) / 30, [])
     assert len(numbers) == min(n, parts)
