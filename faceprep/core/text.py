@@ -69,6 +69,31 @@ def parse_whole(text: str | bytes) -> int | None:
     return int(text) if is_whole else None
 
 
+def as_text(value: object) -> str | None:
+    """Return a string as it is, and bytes as text; None for any other value.
+
+    Some programs write strings as bytes, which need not be UTF-8.
+
+    >>> as_text(b"a/1.jpg"), as_text(1)
+    ('a/1.jpg', None)
+    """
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    return value if isinstance(value, str) else None
+
+
+def as_name(value: object) -> str:
+    """Return a string, bytes or a number as the name of an identity; empty for None.
+
+    >>> as_name("ann"), as_name(b"ann"), as_name(7), as_name(None)
+    ('ann', 'ann', '7', '')
+    """
+    if value is None:
+        return ""
+    text = as_text(value)
+    return str(value) if text is None else text
+
+
 def format_bytes(n_bytes: float) -> str:
     """Format a number of bytes in the largest unit that fits.
 

@@ -6,15 +6,15 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from faceprep.core.arrays import Reals
 from faceprep.core.errors import SourceError
 from faceprep.core.io import parquet
 from faceprep.core.io.npz import CLASSES, EMBEDDINGS, NAMES, OTHER_EMBEDDINGS
+from faceprep.core.text import as_name, as_text
 from faceprep.tables.embedded_rows import EmbeddedRows
 
 _SHARD = re.compile(
@@ -68,12 +68,34 @@ def read_pieces(path: _Path) -> Iterator[EmbeddedRows]:
         vectors = find_vectors(shard) or EMBEDDINGS
         identity = _find_identities(shard)
         columns = [name for name in (NAMES, vectors, identity) if name]
+        n = 0
         for table in parquet.read_columns(shard, columns):
             identities = None
             if identity:
-                identities = [str(value) for value in table.column(identity).to_pylist()]
-            rows = _vectors(shard, table.column(vectors))
-            yield EmbeddedRows(shard, table.column(NAMES).to_pylist(), identities, rows)
+                identities = list(map(as_name, table.column(identity).to_pylist()))
+            names = take_names(shard, table.column(NAMES), n)
+            n += len(names)
+            yield EmbeddedRows(shard, names, identities, take_vectors(shard, table.column(vectors)))
+
+
+def take_names(path: _Path, column: pa.Array | pa.ChunkedArray, start: int) -> list[str]:
+    """Return the names of images in a column, whose first row is row `start` of the file.
+
+    Raises SourceError for a value that is not a name.
+    """
+    names: list[str] = []
+    for row, value in enumerate(column.to_pylist(), start):
+        name = as_text(value)
+        if name is None:
+            raise SourceError(
+                "bad row",
+                path=path,
+                where=f"row {row} (counted from 0)",
+                expected="the name of an image",
+                found=repr(value)[:80],
+            )
+        names.append(name)
+    return names
 
 
 def _find_identities(path: _Path) -> str:
@@ -83,19 +105,32 @@ def _find_identities(path: _Path) -> str:
     return next((name for name in ("identity", CLASSES) if name in there), "")
 
 
-def _vectors(path: _Path, chunked: pa.ChunkedArray) -> npt.NDArray[Any]:
-    column, n_rows = chunked.combine_chunks(), len(chunked)
-    lists = pa.types.is_fixed_size_list(column.type) or pa.types.is_list(column.type)
-    flat = column.flatten().to_numpy(zero_copy_only=False) if lists else np.empty(0)
-    if not lists or (n_rows and (flat.size % n_rows or column.null_count)):
-        raise SourceError(
-            "its embeddings are not vectors", path=path, expected="lists of one length"
-        )
-    if pa.types.is_fixed_size_list(column.type):
-        n = column.type.list_size
+def take_vectors(path: _Path, column: pa.Array | pa.ChunkedArray) -> Reals:
+    """Return the vectors (n, d) of a column of lists. Raises SourceError for any other column."""
+    kind, types = column.type, pa.types
+    tests = (types.is_fixed_size_list, types.is_list, types.is_large_list)
+    are_lists = any(test(kind) for test in tests) and types.is_floating(kind.value_type)
+    if not are_lists or column.null_count:
+        raise _not_vectors(path, str(kind))
+    if types.is_fixed_size_list(kind):
+        lengths = [kind.list_size]
     else:
-        n = flat.size // max(n_rows, 1)
-    return flat.reshape(n_rows, n)
+        lengths = pc.unique(pc.list_value_length(column)).to_pylist() or [0]
+    if len(lengths) > 1:
+        raise _not_vectors(path, f"lists of {lengths[0]} and {lengths[1]} numbers")
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    flat: Reals = column.flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(column), lengths[0])
+
+
+def _not_vectors(path: _Path, found: str) -> SourceError:
+    return SourceError(
+        "its embeddings are not vectors",
+        path=path,
+        expected="lists of one length of float32 or float16",
+        found=found,
+    )
 
 
 def files_of(path: _Path) -> list[Path]:

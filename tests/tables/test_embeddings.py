@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.errors import SourceError
+from faceprep.sets.manifests.vectors import read_vectors
 from faceprep.tables import embeddings as embeddings_file
 from faceprep.tables.embeddings import (
     Place,
@@ -257,12 +258,38 @@ def test_shards_belong_together(tmp_path: Path) -> None:
 
 
 def test_parquet_that_does_not_fit(tmp_path: Path) -> None:
-    for column in ([[1.0], [2.0, 3.0, 4.0], [1.0]], ["a", "b", "c"], [[1.0], None, [2.0]]):
+    columns = [["a", "b", "c"], [[1.0], None, [2.0]], [[1], [2], [3]]]
+    columns += [[[1.0], [2.0, 3.0, 4.0], [1.0]], [[1.0], [2.0, 3.0, 4.0], [1.0, 2.0]]]
+    for column in columns:
         pq.write_table(
             pa.table({"image_names": ["a", "b", "c"], "embeddings": column}), tmp_path / "a.parquet"
         )
         with pytest.raises(SourceError, match="its embeddings are not vectors"):
             load_embeddings(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_string()])
+def test_parquet_with_strings_of_other_kinds(tmp_path: Path, kind: pa.DataType) -> None:
+    names, lists = pa.array(["a/1", "b/2", "3"], kind), pa.large_list(pa.float32())
+    rows = pa.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], lists)
+    table = pa.table({"image_names": names, "embeddings": rows})
+    pq.write_table(table, tmp_path / "a.parquet")
+    found = load_embeddings(tmp_path / "a.parquet")
+    assert list(found.keys) == ["a/1", "b/2", "3"] and list(found.identities) == ["a", "b", "."]
+    assert found.vectors.tolist() == [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
+    table = table.append_column("identity", pa.array(["ann", "", None], kind))
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert list(load_embeddings(tmp_path / "a.parquet").identities) == ["ann", "", ""]
+
+
+@pytest.mark.parametrize("names", [["a", None], [1, 2]])
+def test_parquet_without_names(tmp_path: Path, names: list[Any]) -> None:
+    table = pa.table({"image_names": names, "embeddings": [[1.0, 2.0], [3.0, 4.0]]})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=1)
+    place = r"row [01] \(counted from 0\): expected the name of an image, found (None|1)"
+    for read in (load_embeddings, lambda path: list(read_vectors(path))):
+        with pytest.raises(SourceError, match=place):
+            read(tmp_path / "a.parquet")
 
 
 def embedded(n: int = 3) -> Embeddings:

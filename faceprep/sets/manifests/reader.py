@@ -12,7 +12,7 @@ import pyarrow as pa
 from faceprep.core.errors import SourceError
 from faceprep.core.io import npz, parquet
 from faceprep.core.io.npz import CLASSES, NAMES, NpzFile
-from faceprep.core.text import parse_whole
+from faceprep.core.text import as_name, as_text, parse_whole
 from faceprep.sets import lists, tfrecord, webdataset
 from faceprep.sets.distinct_keys import strip_suffix
 from faceprep.sets.image_paths import NO_IDENTITY
@@ -127,19 +127,12 @@ def _rows_of(path: Path, batch: pa.RecordBatch, start: int) -> Iterator[ListedIm
         raise SourceError(f"not UTF-8: {error}", path=path, where=where) from error
     rows = zip(values[NAMES], values[CLASSES], values[_IDENTITY], strict=True)
     for number, (name, label, identity) in enumerate(rows, start):
-        text = _text(name)
+        text = as_text(name)
         if text is None:
             raise _bad_row(path, number, f"a path in {NAMES}", name)
         if label is not None and type(label) not in (int, float):
             raise _bad_row(path, number, f"a number in {CLASSES}", label)
-        known = "" if identity is None else str(_text(identity) or identity)
-        yield ListedImage(text, label, known)
-
-
-def _text(value: Any) -> str | None:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "surrogateescape")
-    return value if isinstance(value, str) else None
+        yield ListedImage(text, label, as_name(identity))
 
 
 def _bad_row(path: Path, number: int, expected: str, found: object) -> SourceError:
@@ -154,10 +147,10 @@ def _read_tfrecord(path: Path) -> Iterator[ListedImage]:
         if name is None or label is None:
             found = ", ".join(sorted(features))
             raise _bad_row(path, number, f"the features {NAMES} and {CLASSES}", found)
-        text = _text(name) or ""
+        text = as_text(name) or ""
         if _IMAGE in features:
             text = strip_suffix(text)
-        yield ListedImage(text, label, _text(_first(features, _IDENTITY, bytes)) or "")
+        yield ListedImage(text, label, as_text(_first(features, _IDENTITY, bytes)) or "")
 
 
 def _first(features: Mapping[str, list[Any]], name: str, kind: type) -> Any:

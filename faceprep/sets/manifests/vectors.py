@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from faceprep.core.arrays import Reals
 from faceprep.core.errors import OptionError, SourceError
@@ -22,7 +20,7 @@ from faceprep.sets import tfrecord, webdataset
 from faceprep.sets.distinct_keys import strip_suffix
 from faceprep.sets.parquet_columns import KEY
 from faceprep.tables import embeddings_csv
-from faceprep.tables.embeddings_parquet import files_of, find_vectors
+from faceprep.tables.embeddings_parquet import files_of, find_vectors, take_names, take_vectors
 
 NamedVector = tuple[str, Reals]
 _ROWS = 1 << 12
@@ -76,23 +74,11 @@ def _read_parquet(path: Path) -> Iterator[NamedVector]:
                 found = ", ".join(there)
                 expected = f"{EMBEDDINGS}, and {NAMES} or {KEY}"
                 raise SourceError("no embeddings", path=part, expected=expected, found=found)
+            n = 0
             for batch in file.iter_batches(_ROWS, columns=[name, vectors_in]):
-                vectors = _take_vectors(part, batch.column(vectors_in))
-                yield from zip(batch.column(name).to_pylist(), vectors, strict=True)
-
-
-def _take_vectors(path: Path, column: pa.Array) -> Reals:
-    """Return the vectors (n, dim) of a column of lists. Raises SourceError for other columns."""
-    kind = column.type
-    are_lists = pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind)
-    if not are_lists or not pa.types.is_floating(kind.value_type) or column.null_count:
-        expected = f"{EMBEDDINGS} that are lists of numbers"
-        raise SourceError("bad embeddings", path=path, expected=expected, found=str(kind))
-    values = column.flatten().to_numpy(zero_copy_only=False)
-    if len(pc.unique(pc.list_value_length(column))) > 1:
-        raise SourceError("embeddings of several lengths", path=path)
-    vectors: Reals = values.reshape(len(column), -1)
-    return vectors
+                names = take_names(part, batch.column(name), n)
+                n += len(names)
+                yield from zip(names, take_vectors(part, batch.column(vectors_in)), strict=True)
 
 
 def _read_csv(path: Path) -> Iterator[NamedVector]:
