@@ -1,8 +1,11 @@
-"""Names of identities and files: their order, and the identity of a path."""
+"""Names of identities and files: their order, the identity of a path, and the files of one set."""
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
 CLASSES_CSV = "classes.csv"
 """Name of the class map of a folder, and how that of another output ends."""
@@ -10,6 +13,21 @@ VAL_END = "_val"
 """What `manifest` adds to the name of its output for the validation images."""
 _LONGEST = 255
 """Digits of a number at most: no name of a file is longer."""
+MEMBER = re.compile(
+    r"(?P<name>.*)-(?P<number>\d{1,6})-of-(?P<n>\d{1,6})(?P<suffix>(\.\w+)?)", re.DOTALL
+)
+"""The name of one of several files of a set."""
+
+
+class Family(NamedTuple):
+    """A name, the number of files as text, and a suffix, which the files of one set share.
+
+    The name includes the suffix where that is before the number.
+    """
+
+    name: str
+    n: str
+    suffix: str
 
 
 def sort_names(names: Iterable[str]) -> list[str]:
@@ -62,3 +80,34 @@ def identity_of(path: str) -> str:
     ('a/b', '.')
     """
     return path.rpartition("/")[0] or "."
+
+
+def family_of(name: str) -> Family | None:
+    """Return the family that a file belongs to; the numbers of its files begin at 0 or 1.
+
+    >>> family_of("a-00001-of-00008.parquet"), family_of("a.parquet")
+    (Family(name='a', n='00008', suffix='.parquet'), None)
+    """
+    match = MEMBER.fullmatch(name)
+    if match is None or int(match["number"]) > int(match["n"]):
+        return None
+    return Family(match["name"], match["n"], match["suffix"].lower())
+
+
+def output_of(name: str) -> str:
+    """Return the name of the output that a file was written for as one of several, or as the only.
+
+    >>> output_of("a-00001-of-00008.tar"), output_of("a.tar")
+    ('a.tar', 'a.tar')
+    """
+    family = family_of(name)
+    return f"{family.name}{family.suffix}" if family else name
+
+
+def suffix_of(name: str) -> str:
+    """Return the suffix of a file that selects its container, in lower case.
+
+    >>> suffix_of("a.TAR"), suffix_of("a.tfrecord-00001-of-00008")
+    ('.tar', '.tfrecord')
+    """
+    return os.path.splitext(output_of(name))[1].lower()

@@ -164,7 +164,7 @@ CONTAINERS: dict[str, Entry] = {
     "tfrecord": Entry(
         "faceprep.sets.tfrecord_set:TfrecordSet",
         "TFRecord files with images",
-        suffixes=(".tfrecord",),
+        suffixes=(".tfrecord", ".tfrecords", ".tfrec"),
         in_folders=True,
         writer="faceprep.sets.stream_writers:TfrecordWriter",
     ),

@@ -10,6 +10,7 @@ from typing import Any
 from faceprep import __version__
 from faceprep.core import disk_space, input_faults, registry, storage
 from faceprep.core.errors import OptionError, OutputError, ResumeError
+from faceprep.core.names import suffix_of
 from faceprep.core.os_errors import missing_source
 from faceprep.core.output_tree import is_within, refuse_overlap
 from faceprep.core.paths import exists, is_folder, is_present, real_path
@@ -50,17 +51,17 @@ def refuse_bad_places(request: Request, folders: Sequence[Path], in_place: bool 
 
 def _is_container(folder: Path) -> bool:
     """Return whether a folder holds a set in a few files, so that its other files are no inputs."""
-    return any(name.lower().endswith(_CONTAINERS) for name in storage.list_folder(folder)[1])
+    return any(suffix_of(name) in _CONTAINERS for name in storage.list_folder(folder)[1])
 
 
 def _refuse_file_name(output: Path) -> None:
     """Refuse the name of a container for a folder that is yet to be made."""
-    if output.name.lower().endswith(_SET_FILES) and not is_folder(output):
+    if suffix_of(output.name) in _SET_FILES and not is_folder(output):
         raise OutputError(
             "this command writes a folder",
             path=output,
             expected="the name of a folder",
-            found=f"the name of a {output.suffix} file",
+            found=f"the name of a {suffix_of(output.name)} file",
             remedy="Name a folder; faceprep convert turns it into other sets.",
         )
 

@@ -17,10 +17,9 @@ from typing import NamedTuple
 from faceprep.core import os_errors, storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.csv import CsvReader, csv_bytes
-from faceprep.core.names import CLASSES_CSV, VAL_END
+from faceprep.core.names import CLASSES_CSV, VAL_END, output_of
 from faceprep.core.paths import is_file
 from faceprep.core.text import count_noun
-from faceprep.sets.file_family import output_of
 
 _COLUMNS = ["class", "name", "images"]
 UNUSED = "their class numbers stay unused"

@@ -1,6 +1,7 @@
 """The files of a set that may be in parts: one file, a folder of files, or a family.
 
-The files of a family are called NAME-00000-of-00008.SUFFIX. Each of them stands for all of them.
+The files of a family are called NAME-00000-of-00008.SUFFIX, or NAME.SUFFIX-00000-of-00008 as
+TensorFlow names them. Each of them stands for all of them.
 Containers whose files mean little alone need all of them; a .tar or .rec is read without the files
 that are missing, which are a fault of the set.
 
@@ -10,7 +11,6 @@ A place in such a set is the number of the file and an offset in it, packed into
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -18,26 +18,15 @@ from typing import NamedTuple, TypeVar
 from faceprep.core import storage
 from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError
-from faceprep.core.names import sort_files
+from faceprep.core.names import MEMBER, Family, family_of, sort_files, suffix_of
 from faceprep.core.paths import is_folder
 from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome
 
-_MEMBER = re.compile(
-    r"(?P<name>.*)-(?P<number>\d{1,6})-of-(?P<n>\d{1,6})(?P<suffix>\.\w+)", re.DOTALL
-)
 _N_NAMED = 8
 Number = TypeVar("Number", int, Ints)
 _OFFSET_BITS = 44
 _OFFSETS = (1 << _OFFSET_BITS) - 1
-
-
-class Family(NamedTuple):
-    """A name, the number of files as text, and a suffix, which the files of one set share."""
-
-    name: str
-    n: str
-    suffix: str
 
 
 class Parts(NamedTuple):
@@ -47,12 +36,12 @@ class Parts(NamedTuple):
     missing: list[str]
 
 
-def find_files(path: Path, suffix: str) -> list[Path]:
-    """Find the files of the set at `path`, in order.
+def find_files(path: Path, *suffixes: str) -> list[Path]:
+    """Find the files of the set at `path`, which have one of these suffixes, in order.
 
     Raises SourceError where a family is not complete, or a folder holds two families.
     """
-    found = find_parts(path, suffix)
+    found = find_parts(path, *suffixes)
     if found.missing:
         raise SourceError(
             "the set is not complete",
@@ -64,7 +53,7 @@ def find_files(path: Path, suffix: str) -> list[Path]:
     return found.files
 
 
-def find_parts(path: Path, suffix: str) -> Parts:
+def find_parts(path: Path, *suffixes: str) -> Parts:
     """Find the files of the set at `path`, and what is missing of their family.
 
     Raises SourceError where a folder holds two families.
@@ -75,7 +64,7 @@ def find_parts(path: Path, suffix: str) -> Parts:
         folder, only = path.parent, family_of(path.name)
         if only is None:
             return Parts([path], [])
-    names = [name for name in storage.list_folder(folder)[1] if name.lower().endswith(suffix)]
+    names = [name for name in storage.list_folder(folder)[1] if suffix_of(name) in suffixes]
     if only:
         names = [name for name in names if family_of(name) == only]
     families: dict[Family, list[str]] = {}
@@ -94,31 +83,9 @@ def find_parts(path: Path, suffix: str) -> Parts:
     return Parts([folder / name for name in sort_files(names)], missing)
 
 
-def family_of(name: str) -> Family | None:
-    """Return the family that a file belongs to; the numbers of its files begin at 0 or 1.
-
-    >>> family_of("a-00001-of-00008.parquet"), family_of("a.parquet")
-    (Family(name='a', n='00008', suffix='.parquet'), None)
-    """
-    match = _MEMBER.fullmatch(name)
-    if match is None or int(match["number"]) > int(match["n"]):
-        return None
-    return Family(match["name"], match["n"], match["suffix"].lower())
-
-
-def output_of(name: str) -> str:
-    """Return the name of the output that a file was written for as one of several, or as the only.
-
-    >>> output_of("a-00001-of-00008.tar"), output_of("a.tar")
-    ('a.tar', 'a.tar')
-    """
-    family = family_of(name)
-    return f"{family.name}{family.suffix}" if family else name
-
-
 def _missing_of(family: Family, members: Sequence[str]) -> list[str]:
     """Return the names of the files of a family that are not among its `members`."""
-    texts = [match["number"] for match in map(_MEMBER.fullmatch, members) if match]
+    texts = [match["number"] for match in map(MEMBER.fullmatch, members) if match]
     numbers, n, width = set(map(int, texts)), int(family.n), min(map(len, texts))
     first = int(n in numbers and 0 not in numbers)
     return [

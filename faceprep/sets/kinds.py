@@ -16,6 +16,7 @@ from faceprep.core import os_errors, registry, storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.image_header import is_image_name
 from faceprep.core.io.json_line import parse_json
+from faceprep.core.names import suffix_of
 from faceprep.core.paths import exists, is_folder
 from faceprep.core.text import excerpt_line
 from faceprep.sets import compression, lists
@@ -28,6 +29,7 @@ LST, TXT_LIST, TFRECORD_LIST = "lst", "txt-list", "tfrecord-list"
 _PAIRS, _CLASS_MAP, _FAILURES = "pairs", "class-map", "failures"
 _HEAD = 1 << 16
 _N_NAMED = 8
+_TFRECORDS = registry.CONTAINERS["tfrecord"].suffixes
 _TEXTS = (".csv", ".lst", ".txt", ".jsonl")
 _NAMES = "image_names"
 _LFW_PAIRS = re.compile(rb"\d+(\t\d+)?\r?\n[^\t\n]+\t\d+\t([^\t\n]+\t)?\d+\s")
@@ -63,7 +65,9 @@ _PHRASES: Mapping[str, tuple[str, str]] = {
 _LAYOUTS: Mapping[str, str] = {
     ".npz": "Name its arrays image_names and image_classes.",
     ".parquet": "Call its column of images image; it must hold bytes.",
-    ".tfrecord": "Call the feature of its images image_raw or image/encoded.",
+    **dict.fromkeys(
+        _TFRECORDS, "Call the feature of its images image, image_raw or image/encoded."
+    ),
     ".csv": "Call its columns image_names and image_classes.",
     ".lst": "Separate its columns by tabs.",
     ".txt": "Write a path, or a path and a class number, in each line.",
@@ -85,7 +89,7 @@ def describe_kind(path: Path) -> str:
             "not a kind of file that faceprep knows",
             path=path,
             found=content.phrase,
-            remedy=_LAYOUTS.get(path.suffix.lower()),
+            remedy=_LAYOUTS.get(suffix_of(path.name)),
         )
     return content.kind
 
@@ -99,7 +103,7 @@ def find_container(path: Path) -> str:
         raise os_errors.missing_source(path)
     if is_folder(path):
         return _find_in_folder(path)
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path.name)
     for kind, entry in registry.CONTAINERS.items():
         if suffix in entry.suffixes and registry.load(registry.CONTAINERS, kind).is_kind(path):
             return kind
@@ -114,7 +118,7 @@ def _find_in_folder(path: Path) -> str:
     folders, names = storage.list_folder(path)
     damage: SourceError | None = None
     for kind, entry in registry.CONTAINERS.items():
-        held = [name for name in names if name.lower().endswith(entry.suffixes)]
+        held = [name for name in names if suffix_of(name) in entry.suffixes]
         if not (held and entry.in_folders):
             continue
         try:
@@ -152,9 +156,9 @@ def not_a_set(path: Path) -> SourceError:
     """Return the error for a file that is not a set of images; it names what the file is."""
     content = sniff(path)
     suffixes = {each for entry in registry.CONTAINERS.values() for each in entry.suffixes}
-    if content.kind or path.suffix.lower() in suffixes:
+    if content.kind or suffix_of(path.name) in suffixes:
         problem = f"expected a set of images, found {content.phrase}"
-        remedy = _LAYOUTS.get(path.suffix.lower())
+        remedy = _LAYOUTS.get(suffix_of(path.name))
         if content.kind:
             remedy = _PHRASES[content.kind][1] if content.kind in _PHRASES else None
         return SourceError(problem, path=path, remedy=remedy)
@@ -174,7 +178,7 @@ def describe_other_kind(path: Path) -> str:
 
     if is_video_name(path.name):
         return _PHRASES[VIDEO][0]
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path.name)
     sets = {each for entry in registry.CONTAINERS.values() for each in entry.suffixes}
     if suffix in sets or suffix in _SNIFFERS:
         return f"a {suffix} file"
@@ -185,7 +189,7 @@ def sniff(path: Path) -> Content:
     """Recognise a file by its suffix and the head of its content. Raises SourceError if damaged."""
     from faceprep.video.reader import is_video_name
 
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path.name)
     if is_image_name(path.name):
         return _content(IMAGE)
     if is_video_name(path.name):
@@ -324,7 +328,7 @@ def _sniff_jsonl(path: Path) -> Content:
 _SNIFFERS: dict[str, Callable[[Path], Content]] = {
     ".npz": _sniff_npz,
     ".parquet": _sniff_parquet,
-    ".tfrecord": _sniff_tfrecord,
+    **dict.fromkeys(_TFRECORDS, _sniff_tfrecord),
     ".csv": _sniff_csv,
     ".lst": _sniff_lst,
     ".txt": _sniff_txt,

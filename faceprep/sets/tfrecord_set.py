@@ -1,20 +1,25 @@
 """TFRecord files with images as a set: one file, a folder of them, or a family.
 
-Two layouts are read: ours (`image_raw`, `label`, `image_names`, `identity`), and that of
-TensorFlow's datasets (`image/encoded`, `image/class/label`, `image/class/text`, `image/filename`).
-Class numbers are kept as found, whether they begin at 0 or 1.
+Three layouts are read: ours (`image_raw`, `label`, `image_names`, `identity`), that of TensorFlow's
+models (`image/encoded`, `image/class/label`, `image/class/text`, `image/filename`), and that of
+TensorFlow Datasets (`image`, `label`, and the class names in `label.labels.txt`). Class numbers are
+kept as found, whether they begin at 0 or 1. Where a record has a feature in two of them, the first
+in each list below is read, and the other is a loss unless its value is the same.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
+from faceprep.core import registry, storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.image_bytes import UNDECODABLE, UNREADABLE
 from faceprep.core.io.image_header import read_header
+from faceprep.core.paths import is_file
 from faceprep.core.storage import ByteSource
 from faceprep.core.text import name_all
 from faceprep.core.types import Outcome
@@ -28,21 +33,24 @@ from faceprep.sets.file_family import (
     pack_place,
     unpack_place,
 )
-from faceprep.sets.image_set import FAULTS, FILES, MAX_LABELS, UNREAD, ImageSet, Sample
+from faceprep.sets.image_set import CLASS_NAMES, FAULTS, FILES, MAX_LABELS, UNREAD, ImageSet, Sample
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.protobuf import Malformed
 from faceprep.sets.read_ahead import announce_reads
 from faceprep.sets.recordio.records import IdentityNames
 from faceprep.sets.set_index import IndexWriter, SetIndex
 
-SUFFIX = ".tfrecord"
-_IMAGE = (b"image_raw", b"image/encoded")
+log = logging.getLogger("faceprep")
+SUFFIXES = registry.CONTAINERS["tfrecord"].suffixes
+_IMAGE = (b"image_raw", b"image/encoded", b"image")
 _LABEL = (b"label", b"image/class/label", b"image_classes")
 _IDENTITY = b"identity"
 _TEXT = (b"image/class/text", _IDENTITY)
 _NO_CLASS: tuple[tuple[float, ...], str] = ((-1,), "-1")
 """The label of an image without an identity in our layout."""
 _KEY, _NAME = b"image_names", b"image/filename"
+_CLASS_NAMES = "label.labels.txt"
+_ALTERNATIVES = (_IMAGE, _LABEL, _TEXT)
 _DERIVED = (b"height", b"width", b"channels", b"colorspace", b"format", b"key/sha256")
 """What the features image/… of TensorFlow's datasets say of an image, and the image says itself."""
 _READ = {*_IMAGE, *_LABEL, *_TEXT, _KEY, _NAME, *(b"image/" + name for name in _DERIVED)}
@@ -74,24 +82,25 @@ class TfrecordSet(ImageSet):
     def is_kind(cls, path: Path) -> bool:
         """Return whether the first record holds an image, or cannot be read."""
         try:
-            return not _lacks_images(find_files(path, SUFFIX))
+            return not _lacks_images(find_files(path, *SUFFIXES))
         except SourceError:
             return True
 
     @classmethod
     def build_index(cls, path: Path, index: IndexWriter) -> None:
         """Write the columns in one pass over the files; lengths are checked, images are not."""
-        files = find_files(path, SUFFIX)
+        files = find_files(path, *SUFFIXES)
         found = _lacks_images(files)
         if found:
             raise SourceError(
                 "a list without images",
                 path=path,
-                expected="records with image_raw or image/encoded",
+                expected="records with image_raw, image/encoded or image",
                 found=found,
                 remedy="Make it with --with-images.",
             )
-        check, facts = KeyCheck(index.folder), _FactReader()
+        classes = _read_class_names(files[0])
+        check, facts = KeyCheck(index.folder), _FactReader(classes)
         empty: list[str] = []
         for number, file in enumerate(files):
             with ByteSource(file) as source:
@@ -102,9 +111,10 @@ class TfrecordSet(ImageSet):
             FAULTS: empty_faults(empty),
             FACT: check.choose(path),
             MAX_LABELS: facts.max_labels,
-            UNREAD: name_all("other feature", sorted(map(_decode, facts.names - _READ))),
+            CLASS_NAMES: classes,
+            UNREAD: name_all("other feature", sorted(map(_decode, facts.unread))),
         }
-        index.fingerprint = fingerprint_files(files)
+        index.fingerprint = fingerprint_files([*files, *_class_names_beside(files[0])])
 
     def keys(self, start: int, stop: int) -> list[str]:
         return read_keys(self.index, start, stop)
@@ -154,18 +164,21 @@ class TfrecordSet(ImageSet):
 class _FactReader:
     """Reads identity, name and labels of examples; features that recur are decoded once.
 
-    `max_labels` is the largest number of labels so far, and `names` are those of all features.
+    `max_labels` is the largest number of labels so far, and `unread` are the names of features that
+    hold more than what is read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, classes: Sequence[str] = ()) -> None:
+        self._classes = classes
         self.max_labels = 1
-        self.names: set[bytes] = set()
+        self.unread: set[bytes] = set()
+        self._spare: dict[frozenset[bytes], list[tuple[bytes, bytes]]] = {}
         self._texts = IdentityNames()
         self._labels: dict[bytes, tuple[tuple[float, ...], str]] = {}
 
     def read(self, data: bytes, features: Features) -> _Facts:
         """Read the small features of an example. Raises Malformed."""
-        self.names.update(features)
+        self._find_unread(data, features)
         labels, text = self.read_label(data, features)
         identity = self._read_text(data, _first(features, _TEXT)) or text
         key = self._read_text(data, features.get(_KEY))
@@ -173,6 +186,17 @@ class _FactReader:
             return _Facts(identity, keep_key(identity, key), labels)
         name = self._read_text(data, features.get(_NAME))
         return _Facts(identity, join_key(identity, name), labels)
+
+    def _find_unread(self, data: bytes, features: Features) -> None:
+        """Add the names of the features that are not read, and of those that contradict these."""
+        names = frozenset(features)
+        spare = self._spare.get(names)
+        if spare is None:
+            self.unread |= names - _READ
+            spare = self._spare[names] = list(_spare_features(features))
+        for name, other in spare:
+            if data[slice(*features[name])] != data[slice(*features[other])]:
+                self.unread.add(other)
 
     def read_label(self, data: bytes, features: Features) -> tuple[tuple[float, ...], str]:
         """Return the labels, and the first of them as text. Raises Malformed."""
@@ -208,7 +232,8 @@ class _FactReader:
         if isinstance(first, bytes):
             return numbers, _decode(first)
         if isinstance(first, int):
-            return numbers, str(first)
+            is_named = 0 <= first < len(self._classes)
+            return numbers, self._classes[first] if is_named else str(first)
         return numbers, self._texts[first]
 
 
@@ -217,6 +242,35 @@ def _first(features: Features, names: Sequence[bytes]) -> Range | None:
         if name in features:
             return features[name]
     return None
+
+
+def _spare_features(features: Features) -> Iterator[tuple[bytes, bytes]]:
+    """Yield (the feature that is read, one that is not because of it)."""
+    for names in _ALTERNATIVES:
+        first, *others = [name for name in names if name in features] or [b""]
+        yield from ((first, other) for other in others)
+
+
+def _class_names_beside(file: Path) -> list[Path]:
+    """Return the path of the class names beside a file of TensorFlow Datasets, if there are any."""
+    return [path for path in [file.with_name(_CLASS_NAMES)] if is_file(path)]
+
+
+def _read_class_names(file: Path) -> list[str]:
+    """Return the class names beside a file by number, one a line as TensorFlow Datasets has it.
+
+    Empty, with a warning, where two classes have one name: their images would be one identity.
+    """
+    lines = [
+        _decode(line).strip()
+        for path in _class_names_beside(file)
+        for line in storage.read_bytes(path).split(b"\n")
+    ]
+    names = [line for line in lines if line]
+    if len(set(names)) < len(names):
+        log.warning("%s has a name twice, so its names are not used", file.with_name(_CLASS_NAMES))
+        return []
+    return names
 
 
 def _decode(text: bytes) -> str:

@@ -25,13 +25,14 @@ from faceprep.core import storage
 from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError, naming
 from faceprep.core.io.image_bytes import UNDECODABLE, UNREADABLE
+from faceprep.core.names import output_of
 from faceprep.core.paths import is_folder
 from faceprep.core.storage import ByteSource
 from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome
 from faceprep.sets.class_map import name_for
 from faceprep.sets.compression import refuse_compressed
-from faceprep.sets.file_family import Parts, find_parts, missing_faults, output_of
+from faceprep.sets.file_family import Parts, find_parts, missing_faults
 from faceprep.sets.image_set import FAULTS, FILES, MAX_LABELS, ImageSet, Sample
 from faceprep.sets.members import SkippedFiles
 from faceprep.sets.open_files import OpenFiles
