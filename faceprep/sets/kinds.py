@@ -270,7 +270,6 @@ def _first_line(path: Path) -> bytes:
 
 
 _HEADERS: tuple[tuple[frozenset[str], str], ...] = (
-    (frozenset(lists.CSV_COLUMNS[:2]), CSV_LIST),
     (frozenset(["pair", "first", "second", "same"]), _PAIRS),
     (frozenset(["class", "name", "images"]), _CLASS_MAP),
     (frozenset(["input", "status", "reason"]), _FAILURES),
@@ -290,6 +289,8 @@ def _sniff_csv(path: Path) -> Content:
     for columns, kind in _HEADERS:
         if columns <= set(names):
             return _content(kind)
+    if lists.find_columns(names):
+        return _content(CSV_LIST)
     return Content("", f"a table that begins with {excerpt_line(_first_line(path))}")
 
 

@@ -215,13 +215,13 @@ class NpzListSet(ListSet):
 
 
 class CsvListSet(ListSet):
-    """A .csv of image_names, image_classes and identity."""
+    """A .csv of image_names and image_classes or identity."""
 
     kind: ClassVar[str] = kinds.CSV_LIST
 
     @classmethod
     def find_others(cls, path: Path) -> str:
-        return name_all("other column", _without(read_csv_columns(path), *CSV_COLUMNS))
+        return name_all("other column", read_csv_columns(path)[1])
 
 
 class ParquetListSet(ListSet):

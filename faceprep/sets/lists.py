@@ -7,7 +7,8 @@
     .txt   path                                    paths alone
 
 All are UTF-8 and end their lines with a newline. A byte order mark and empty lines are skipped. A
-.csv may have what Excel makes of it: semicolons, or empty rows at the end.
+.csv may have what Excel makes of it: semicolons, or empty rows at the end. Its columns may have
+other usual names, such as Path and Label.
 """
 
 from __future__ import annotations
@@ -25,6 +26,12 @@ from faceprep.core.io.csv import CsvReader, quoted
 from faceprep.core.io.image_header import is_image_name
 
 CSV_COLUMNS = ("image_names", "image_classes", "identity")
+_CSV_NAMES = (
+    (CSV_COLUMNS[0], "image_name", "image_path", "path", "file_name", "filename", "image"),
+    (CSV_COLUMNS[1], "image_class", "class_id", "label", "class"),
+    CSV_COLUMNS[2:],
+)
+"""Names that each column may have, in lower case; the first one that is there counts."""
 NOT_IN_LST = re.compile(r"[\t\n\r]|^\s|\s$")
 """What would break a line or a column of an .lst file, or what im2rec strips from a path."""
 NOT_IN_TXT = re.compile(r"[\n\r]|^\s|\s$")
@@ -112,21 +119,40 @@ def read_csv(path: str | os.PathLike[str]) -> Iterator[ListedImage]:
     with os_errors.guard("read", path, SourceError), storage.open_source(path) as file:
         rows = CsvReader(file, path, errors="strict", from_excel=True)
         header = next(rows, [])
-        missing = [name for name in CSV_COLUMNS[:2] if name not in header]
-        if missing:
+        places = find_columns(header)
+        if not places:
             raise _bad_line(
                 path, 1, "columns " + ", ".join(CSV_COLUMNS), ", ".join(header) or "nothing"
             )
-        places = [header.index(name) if name in header else -1 for name in CSV_COLUMNS]
         for row in rows:
             if any(row):
                 yield _listed(path, rows.line, row, len(header), places)
 
 
-def read_csv_columns(path: str | os.PathLike[str]) -> list[str]:
-    """Return the names of the columns of a .csv manifest. Raises SourceError."""
+def find_columns(header: Sequence[str]) -> list[int]:
+    """Return the places of the name, the class and the identity in a .csv, -1 for none.
+
+    Empty without a name, or without both a class and an identity.
+
+    >>> find_columns(["Label", " Path"]), find_columns(["path"])
+    ([1, 0, -1], [])
+    """
+    there = [name.strip().lower() for name in header]
+    found = [[there.index(name) for name in names if name in there] for names in _CSV_NAMES]
+    places = [(each or [-1])[0] for each in found]
+    is_list = places[0] >= 0 and max(places[1:]) >= 0
+    return places if is_list else []
+
+
+def read_csv_columns(path: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
+    """Return the names of the columns of a .csv list: those that are read, and the others.
+
+    Raises SourceError.
+    """
     with os_errors.guard("read", path, SourceError), storage.open_source(path) as file:
-        return next(CsvReader(file, path, errors="strict", from_excel=True), [])
+        header = next(CsvReader(file, path, errors="strict", from_excel=True), [])
+    read = [header[place] for place in find_columns(header) if place >= 0]
+    return read, [name for name in header if name and name not in read]
 
 
 def _listed(
@@ -139,9 +165,11 @@ def _listed(
     name, label, identity = places
     if len(row) != n_columns:
         raise _bad_line(path, line, f"{n_columns} columns", str(len(row)))
-    if not _INTEGER.fullmatch(row[label]):
-        raise _bad_line(path, line, "a class number", repr(row[label][:80]))
-    number = int(row[label])
+    number = parse_label(row[label].strip()) if label >= 0 else None
+    if number is None and label >= 0:
+        problem = _bad_line(path, line, "a class number", repr(row[label][:80]))
+        problem.add_remedy(f"If the column holds names, call it {CSV_COLUMNS[2]}.")
+        raise problem
     if identity < 0:
         return ListedImage(row[name], number)
     return ListedImage(row[name], number, row[identity])
@@ -260,10 +288,9 @@ def _bad_line(path: str | os.PathLike[str], line: int, expected: str, found: str
 
 def describe_csv(path: str | os.PathLike[str]) -> Contents:
     """Count the rows and classes and name the columns, up to the first damage."""
-    return count(
-        "csv",
-        ((row.label, CSV_COLUMNS if row.identity else CSV_COLUMNS[:2]) for row in read_csv(path)),
-    )
+    fields = tuple(read_csv_columns(path)[0])
+    rows = (row.identity if row.label is None else row.label for row in read_csv(path))
+    return count("csv", ((label, fields) for label in rows))
 
 
 def describe_lst(path: str | os.PathLike[str]) -> Contents:

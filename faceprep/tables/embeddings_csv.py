@@ -19,6 +19,7 @@ import numpy as np
 from faceprep.core import os_errors, storage
 from faceprep.core.arrays import Floats, Reals
 from faceprep.core.errors import SourceError
+from faceprep.core.io.contents import Contents, count
 from faceprep.core.io.csv import CsvReader, csv_line
 from faceprep.core.io.json_line import parse_json
 from faceprep.core.io.npz import CLASSES, NAMES
@@ -106,8 +107,7 @@ def is_such(path: str | os.PathLike[str]) -> bool:
 
 def find_layout(path: str | os.PathLike[str]) -> CsvLayout | None:
     """Return the columns of a table of embeddings; None for another CSV. Raises SourceError."""
-    with os_errors.guard("read", path, SourceError), storage.open_source(path) as file:
-        header = [name.strip() for name in next(_reader(file, path), [])]
+    header = _header(path)
     if NAMES not in header:
         return None
     first = len(header)
@@ -119,6 +119,11 @@ def find_layout(path: str | os.PathLike[str]) -> CsvLayout | None:
         return None
     known = [header.index(name) for name in (IDENTITY, CLASSES) if name in header]
     return CsvLayout(header.index(NAMES), (known or [-1])[0], first, len(header))
+
+
+def _header(path: str | os.PathLike[str]) -> list[str]:
+    with os_errors.guard("read", path, SourceError), storage.open_source(path) as file:
+        return [name.strip() for name in next(_reader(file, path), [])]
 
 
 def _number(name: str) -> str:
@@ -134,6 +139,15 @@ def count_rows(path: str | os.PathLike[str]) -> int:
     """Count the rows. Raises SourceError."""
     with os_errors.guard("read", path, SourceError), storage.open_source(path) as file:
         return sum(1 for row in _reader(file, path) if any(row)) - 1
+
+
+def describe(path: str | os.PathLike[str]) -> Contents:
+    """Count the rows and identities, and name the columns before the vectors, up to the first
+    damage.
+    """
+    layout = find_layout(path)
+    fields = tuple(_header(path)[: layout.first]) if layout else ()
+    return count("csv", ((row.identity, fields) for row in read_rows(path)))
 
 
 def read_rows(path: str | os.PathLike[str]) -> Iterator[CsvRow]:

@@ -94,7 +94,7 @@ UNKNOWN: dict[str, tuple[Write, str]] = {
         write_labels,
         "records with the features label. Call the feature of its images",
     ),
-    "other.csv": (text_of("path,label\n"), "a table that begins with path,label. Call its columns"),
+    "other.csv": (text_of("path,age\n"), "a table that begins with path,age. Call its columns"),
     "utf16.csv": (
         lambda path: path.write_text("image_names\timage_classes\n", "utf-16"),
         "text in UTF-16, which must be saved as UTF-8",

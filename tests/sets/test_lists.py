@@ -64,12 +64,39 @@ def test_lists_that_others_wrote(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("data", "expected", "columns"),
+    [
+        (b"Path,Label\na,7\n", ListedImage("a", 7), (["Path", "Label"], [])),
+        (b"label, FileName\n0.0,a\n", ListedImage("a", 0.0), ([" FileName", "label"], [])),
+        (b"image,identity\na,ann\n", ListedImage("a", None, "ann"), (["image", "identity"], [])),
+        (b"path,class,age\na, 2 ,9\n", ListedImage("a", 2), (["path", "class"], ["age"])),
+        (
+            b"path,image_names,label,image_classes\nb,a,1,0.5\n",
+            ListedImage("a", 0.5),
+            (["image_names", "image_classes"], ["path", "label"]),
+        ),
+    ],
+)
+def test_a_csv_of_another_program(
+    path: Path, data: bytes, expected: ListedImage, columns: tuple[list[str], list[str]]
+) -> None:
+    path.write_bytes(data)
+    assert list(lists.read_csv(path)) == [expected]
+    assert lists.read_csv_columns(path) == columns
+    assert lists.describe_csv(path).fields == tuple(columns[0])
+
+
+@pytest.mark.parametrize(
     ("data", "why"),
     [
         (b"", "line 1: expected columns image_names, image_classes, identity, found nothing"),
         (b"a,b\n", "line 1: expected columns .*, found a, b"),
         (b"image_names,image_classes\na\n", "line 2: expected 2 columns, found 1"),
-        (b"image_names,image_classes\na,0\na,x\n", "line 3: expected a class number, found 'x'"),
+        (
+            b"image_names,image_classes\na,0\na,x\n",
+            "line 3: expected a class number, found 'x'. If the column holds names",
+        ),
+        (b"path,age\na,0\n", "line 1: expected columns .*, found path, age"),
         (b"image_names,image_classes\n\xff,0\n", "not a CSV file: .*utf-8"),
         (b'image_names,image_classes\n"a,0\n', "not a CSV file: "),
     ],

@@ -19,6 +19,7 @@ from faceprep.jobs.inspect.inspection import Inspection, spread
 from faceprep.sets import kinds, lists, tfrecord
 from faceprep.sets.containers import index_set
 from faceprep.steps.embedded_sets import check_embeddings
+from faceprep.tables import embeddings_csv
 from faceprep.tables.embeddings import files_of, load_embeddings
 from faceprep.tables.frames import read_frame_tables
 from faceprep.tables.matches import read_matches
@@ -124,7 +125,7 @@ LISTS: Mapping[str, Callable[[Path], Contents]] = {
 _DESCRIBE_EMBEDDINGS: Mapping[str, Callable[[Path], Contents]] = {
     ".npz": describe_npz,
     ".parquet": parquet.describe,
-    ".csv": lists.describe_csv,
+    ".csv": embeddings_csv.describe,
 }
 
 

@@ -52,6 +52,14 @@ def test_a_rec_in_several_files(rec_set: Path, tmp_path: Path) -> None:
     assert (found["files"], found["damaged"]) == (3, 0)
 
 
+def test_embeddings_of_another_program(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("image_names,e0,e1\na.jpg,0.5,1\nb.jpg,1,0.5\n")
+    found = inspect(path)
+    assert (found["kind"], found["images"], found["damaged"]) == ("embeddings", 2, 0)
+    assert found["fields"] == ["image_names"]
+
+
 def test_a_zip_of_a_folder(face_folder: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         for path in sorted(face_folder.rglob("*.jpg")):
