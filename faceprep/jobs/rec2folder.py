@@ -19,7 +19,7 @@ from faceprep.sets.recordio import index as rec_index
 from faceprep.sets.recordio.coverage import Unindexed
 from faceprep.sets.recordio.entries import read_in_file_order
 from faceprep.sets.recordio.records import Damage, IdentityNames, ImageRecord, ImageRun, RecordFile
-from faceprep.sets.recordio.survey import survey_index
+from faceprep.sets.recordio.survey import describe_rounded, survey_index
 
 log = logging.getLogger("faceprep")
 
@@ -55,6 +55,8 @@ class Rec2Folder(Job):
                 paths.rec,
                 found.n_labels,
             )
+        if found.has_rounded:
+            log.warning("%s: %s", paths.rec, describe_rounded(0))
         start = int(found.begins_with_header)
         stop = n if request.limit is None else min(n, start + request.limit)
         shards = [

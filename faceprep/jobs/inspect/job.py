@@ -30,7 +30,7 @@ from faceprep.sets.recordio.entries import read_in_file_order
 from faceprep.sets.recordio.image_set import find_parts
 from faceprep.sets.recordio.index import RecPaths
 from faceprep.sets.recordio.records import Damage, IdentityNames, ImageRecord, RecordFile
-from faceprep.sets.recordio.survey import RecSurvey, survey_index
+from faceprep.sets.recordio.survey import RecSurvey, describe_rounded, is_rounded, survey_index
 from faceprep.steps.list_options import ListOptions
 
 _BATCH = 1024
@@ -188,6 +188,9 @@ def _describe_rec(
         "per_identity": spread(list(images_of.values())),
         "bytes": storage.size_of(paths.rec),
     }
+    n_rounded = sum(n for label, n in images_of.items() if is_rounded(label))
+    if n_rounded:
+        found.details["note"] = describe_rounded(n_rounded)
     if survey.detection:
         a, b = survey.detection
         note = f"labels of a detection set: a header of {a} numbers, {b} per object; no identities"

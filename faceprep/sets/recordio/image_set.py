@@ -30,6 +30,7 @@ from faceprep.sets.recordio.coverage import Unindexed
 from faceprep.sets.recordio.index import RecPaths
 from faceprep.sets.recordio.labels import Extent, read_labels
 from faceprep.sets.recordio.records import (
+    EXACT_FLOATS,
     Damage,
     IdentityNames,
     ImageRun,
@@ -37,7 +38,7 @@ from faceprep.sets.recordio.records import (
     RecordFile,
     unpack_image,
 )
-from faceprep.sets.recordio.survey import survey_entries
+from faceprep.sets.recordio.survey import describe_rounded, survey_entries
 from faceprep.sets.set_index import IndexWriter, SetIndex
 
 log = logging.getLogger("faceprep")
@@ -283,11 +284,15 @@ def _index_part(paths: RecPaths, index: IndexWriter) -> list[Outcome]:
     found = survey_entries(paths, mapped)
     extent = Extent(*index.facts.get(_EXTENT, ()))
     found.warn(paths.rec)
-    left_out = Unindexed(paths)
+    left_out, n_rounded = Unindexed(paths), 0
     for entries, labels in read_labels(paths.rec, mapped, found.metadata, left_out):
         kept = labels.is_image
         index.add(None, _number_identities(labels.first[kept], index), entries[kept])
         extent = extent.join(labels.extent)
+        sizes = np.abs(labels.first[kept])
+        n_rounded += int(np.count_nonzero((sizes >= EXACT_FLOATS) & np.isfinite(sizes)))
+    if n_rounded:
+        log.warning("%s: %s", paths.rec, describe_rounded(n_rounded))
     index.facts |= {MAX_LABELS: extent.n_labels, _EXTENT: extent}
     storage.remove_file(scratch)
     index.facts[HAS_HEADER] = found.metadata.header is not None

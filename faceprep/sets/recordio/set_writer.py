@@ -7,9 +7,10 @@ Keys are the names of the images where all are numbers, else positions. A record
 
 from __future__ import annotations
 
+import json
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
@@ -21,6 +22,7 @@ from faceprep.core.errors import SourceError
 from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome, Sink
 from faceprep.sets.image_set import CheckedSample, Sample
+from faceprep.sets.lists import EXACT
 from faceprep.sets.recordio.framing import frame_image, frame_images, frame_with_header
 from faceprep.sets.recordio.header_records import ROW, make_header_records
 from faceprep.sets.recordio.image_set import HAS_HEADER, HEADER
@@ -38,7 +40,7 @@ from faceprep.sets.set_writer import (
 )
 
 log = logging.getLogger("faceprep")
-_ROWS = ".rows"
+_ROWS, _ROUNDED = ".rows", ".rounded"
 _BLOCK = 64
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -84,10 +86,12 @@ class RecWriter(SetWriter):
     ) -> Iterator[Outcome]:
         block: list[tuple[int, Sample]] = []
         file, rows = sink.open_part(PART), sink.open_part(_ROWS)
+        rounded: list[str] = []
 
         def add(position: int, checked: CheckedSample) -> Outcome | None:
             if refused := _refuse_label(checked.sample):
                 return refused
+            rounded.extend(_find_rounded(checked.sample))
             block.append((position, checked.sample))
             if len(block) == _BLOCK:
                 self._write_block(block, file, rows)
@@ -96,6 +100,7 @@ class RecWriter(SetWriter):
 
         yield from write_each(samples, part, add)
         self._write_block(block, file, rows)
+        sink.open_part(_ROUNDED).write(json.dumps([len(rounded), *rounded[:1]]).encode())
 
     def _write_block(
         self, block: Sequence[tuple[int, Sample]], file: BinaryIO, rows: BinaryIO
@@ -129,6 +134,7 @@ class RecWriter(SetWriter):
     def join(self, name: str, parts: Sequence[tuple[str, OutPart]], sink: Sink) -> None:
         """Write the records and the lines of the index."""
         beside = None
+        self._warn_of_rounded(name, (sink.part_path(each, _ROUNDED) for each, _ in parts))
         if self.settings["has_header"] and name == self.output.name:
             self._warn_of_gaps()
             beside = make_header_records(_read_rows(parts, sink), len(self.classes.names))
@@ -141,6 +147,17 @@ class RecWriter(SetWriter):
             if beside:
                 for record in beside.identities:
                     file.add(*record)
+
+    def _warn_of_rounded(self, name: str, paths: Iterable[Path]) -> None:
+        """Warn of further labels that float32 has changed; `paths` have those of each part."""
+        found = [json.loads(storage.read_bytes(path)) for path in paths]
+        if n := sum(each[0] for each in found):
+            log.warning(
+                "%s: float32 has rounded a further label of %s, such as %s; a .tar keeps it",
+                name,
+                count_noun(n, "image"),
+                next(each[1] for each in found if each[0]),
+            )
 
     def _warn_of_gaps(self) -> None:
         """Warn of labels that a trainer which counts the identities would refuse."""
@@ -169,6 +186,17 @@ def _refuse_label(sample: Sample) -> Outcome | None:
             reason = f"{sample.place}: expected labels up to {_LARGEST:g}, found {label:g}"
             return Outcome(sample.key, "bad_label", reason)
     return None
+
+
+def _find_rounded(sample: Sample) -> Iterator[str]:
+    """Yield the key and the number for an image with a whole number that float32 changes."""
+    if HEADER in sample.extra:
+        return
+    for label in sample.labels[1:]:
+        is_whole = abs(label) < EXACT and label == int(label) or isinstance(label, int)
+        if is_whole and float(np.float32(label)) != label:
+            yield f"{sample.key} ({int(label)})"
+            return
 
 
 def _frame(

@@ -7,6 +7,7 @@ all agree on its images and all report the same bytes that no index line covers.
 from __future__ import annotations
 
 import logging
+import math
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
+from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome
 from faceprep.sets.recordio.coverage import Unindexed, ascend
 from faceprep.sets.recordio.entries import read_entries, write_following
@@ -49,7 +51,8 @@ class RecSurvey:
 
     `begins_with_header`: the first entry is the header. `detection` is (header numbers, numbers per
     object) where the labels are those of a detection set. `n_labels` is the most labels of one of
-    the images that were read. `faults` are outcomes of the file.
+    the images that were read, and `has_rounded` says that the first label of one of these may be
+    rounded. `faults` are outcomes of the file.
     """
 
     n: int
@@ -57,6 +60,7 @@ class RecSurvey:
     begins_with_header: bool
     detection: tuple[int, int] | None
     n_labels: int
+    has_rounded: bool
     faults: tuple[Outcome, ...]
 
     @property
@@ -81,6 +85,24 @@ class RecSurvey:
                 rec,
                 *self.detection,
             )
+
+
+def is_rounded(label: float) -> bool:
+    """Return whether a label may stand for several whole numbers, which float32 rounds to it.
+
+    >>> is_rounded(16777215), is_rounded(16777216), is_rounded(float("nan"))
+    (False, True, False)
+    """
+    return EXACT_FLOATS <= abs(label) < math.inf
+
+
+def describe_rounded(n: int) -> str:
+    """Return the words about `n` images whose labels may be rounded; 0 for a number not known."""
+    images = count_noun(n, "image") if n else "some images"
+    return (
+        f"the labels of {images} are {EXACT_FLOATS:,} or more, where float32 rounds whole numbers, "
+        "so images of several people may have one label"
+    )
 
 
 def survey_index(paths: RecPaths, index: Path) -> RecSurvey:
@@ -134,7 +156,9 @@ def _survey(paths: RecPaths, keys: Column, offsets: Column) -> RecSurvey:
     begins = metadata.header is not None and int(keys[0]) == HEADER_KEY
     faults = tuple(_unindexed(paths, offsets)) if paths.idx else ()
     n_labels = max(map(len, labels), default=1)
-    return RecSurvey(len(keys), metadata, begins, _detection_layout(labels), n_labels, faults)
+    has_rounded = any(is_rounded(each[0]) for each in labels)
+    layout = _detection_layout(labels)
+    return RecSurvey(len(keys), metadata, begins, layout, n_labels, has_rounded, faults)
 
 
 def _may_have_header(rec: Path, keys: Column, offsets: Column) -> bool:
