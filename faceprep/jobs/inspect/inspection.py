@@ -36,6 +36,8 @@ class Inspection:
     details: dict[str, Any] = field(default_factory=dict)
     contradictions: list[str] = field(default_factory=list)
     has_images: bool = True
+    is_deep: bool = True
+    """Whether all images were decoded."""
 
     @property
     def failed(self) -> int:
@@ -48,6 +50,7 @@ class Inspection:
             self.add_damage(header.reason)
             return False
         self.images += 1
+        self.is_deep = self.is_deep and deep
         self.formats[header.suffix] += 1
         if header.size:
             self.image_sizes["{}x{}".format(*header.size)] += 1
@@ -100,6 +103,8 @@ class Inspection:
             f"  {name.replace('_', ' '):16s}{_shown(value)}" for name, value in self.details.items()
         ]
         n_damaged = f"{self.damaged:,}" if self.damaged else "none found"
+        if not (self.damaged or self.is_deep):
+            n_damaged += " by header and end (--deep decodes the images)"
         lines.append(f"  {'damage':16s}{n_damaged}")
         lines += [f"    {line}" for line in self.damage]
         lines += [f"  {'contradiction':16s}{line}" for line in self.contradictions]

@@ -131,6 +131,8 @@ def test_what_people_read(tmp_path: Path) -> None:
     write_insightface_rec(tmp_path, 2, 2)
     text = str(look(tmp_path))
     assert "images          4 of 2 identities" in text
-    assert "damage          none found" in text
+    assert "damage          none found by header and end (--deep decodes the images)" in text
+    decoded = str(Inspect(deep=True).look(tmp_path))
+    assert decoded.endswith("damage          none found")
     write_insightface_rec(tmp_path / "one", 1, 2)
     assert "images          2 of 1 identity\n" in str(look(tmp_path / "one"))
