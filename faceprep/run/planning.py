@@ -145,8 +145,13 @@ def choices_of(before: Mapping[str, Any]) -> Mapping[str, Any]:
     return choices if isinstance(choices, dict) else {}
 
 
-def keep_files(described: dict[str, Any], before: Mapping[str, Any] | None) -> None:
-    """Add the files of the run so far: one that is there already may not be planned again."""
+def keep_earlier(described: dict[str, Any], before: Mapping[str, Any] | None) -> None:
+    """Keep the version that began the run, and add the files of the run so far.
+
+    A file that is there already may not be planned again.
+    """
+    if before:
+        described["faceprep"] = before.get("faceprep")
     if before and described["files"] is not None:
         described["files"] = list(
             dict.fromkeys([*(before.get("files") or ()), *described["files"]])

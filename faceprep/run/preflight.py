@@ -156,21 +156,33 @@ def refuse_bad_share(request: Request, in_place: bool) -> None:
         raise OptionError("--shard: an output that replaces its input cannot be shared")
 
 
-def refuse_other_share(before: Mapping[str, Any], request: Request) -> None:
-    """Refuse to share a run with another version, or with another number of processes."""
-    share = request.share
-    if share is None and not request.joins:
+def refuse_other_version(before: Mapping[str, Any], request: Request) -> None:
+    """Refuse to carry out anything of a run that another version began.
+
+    Its results would mix those of two versions.
+    """
+    if before.get("faceprep") == __version__:
         return
-    if before.get("faceprep") != __version__:
-        raise ResumeError(
-            "this run was begun by another version",
-            path=request.output,
-            expected=f"faceprep {before.get('faceprep')}",
-            found=f"faceprep {__version__}",
-            remedy="Use one version in all processes.",
-        )
-    if share is not None:
-        refuse_other_number(before, share, request.output)
+    is_shared = request.share is not None or request.joins
+    remedy = "Resume with that version, or start again with --overwrite."
+    raise ResumeError(
+        "this run was begun by another version",
+        path=request.output,
+        expected=f"faceprep {before.get('faceprep')}",
+        found=f"faceprep {__version__}",
+        remedy="Use one version in all processes." if is_shared else remedy,
+    )
+
+
+def refuse_unfinished(before: Mapping[str, Any], request: Request) -> None:
+    """Refuse to resume a run of another version, or to share it among another number of processes.
+
+    A finished run may be of another version: nothing of it is left to do.
+    """
+    if request.share is not None or request.joins or not before.get("finished"):
+        refuse_other_version(before, request)
+    if request.share is not None:
+        refuse_other_number(before, request.share, request.output)
 
 
 def refuse_other_number(before: Mapping[str, Any], share: Share, output: Path) -> None:

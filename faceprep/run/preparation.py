@@ -163,7 +163,12 @@ class Preparation:
         if before is not None and not self._is_void:
             now = planning.describe(self._job, self._request)
             preflight.refuse_other_run(before, now, self._request)
-            preflight.refuse_other_share(before, self._request)
+            preflight.refuse_unfinished(before, self._request)
+
+    def _refuse_other_version(self) -> None:
+        """Refuse to carry out the rest of a run that another version began."""
+        if self.state.before is not None and not self._is_fresh:
+            preflight.refuse_other_version(self.state.before, self._request)
 
     def _refuse_conflicts(self) -> None:
         """Refuse a changed input, and files in the output that the run did not make."""
@@ -203,6 +208,7 @@ class Preparation:
                 keep = self._job.writes_in_place(self._request)
                 self._ledger_before().forget(keep_outputs=keep)
         elif self._stale:
+            self._refuse_other_version()
             with self._ledger.alone():
                 for shard_id in self._stale:
                     self._ledger.undo(shard_id)
@@ -220,12 +226,16 @@ class Preparation:
             if len(state.reports) == len(state.shards):
                 break
             state.finish_report = None
-        if self._is_retried or self._is_repaired:
+        is_joined_again = self._is_retried or self._is_repaired
+        if is_joined_again:
             state.finish_report = None
-            self._ledger.undo(FINISH)
         unfinished = state.shards.keys() - state.reports.keys()
         if state.finish_report is None and self._share is None:
             unfinished |= {FINISH}
+        if unfinished:
+            self._refuse_other_version()
+        if is_joined_again:
+            self._ledger.undo(FINISH)
         self._ledger.drop_pages(unfinished)
         if state.reports:
             output = self._places.shown_output(self._request.output)
@@ -243,6 +253,7 @@ class Preparation:
             reports = {report.shard_id: report for report in loaded if report}
             for shard_id, report in reports.items():
                 if is_retried or self._may_retry(report):
+                    self._refuse_other_version()
                     self._ledger.undo(shard_id)
                 else:
                     state.reports[shard_id] = report
@@ -277,7 +288,7 @@ class Preparation:
 
     def _write_record(self) -> None:
         if not self._is_fresh:
-            planning.keep_files(self._described, self._earlier)
+            planning.keep_earlier(self._described, self._earlier)
         record = planning.add_lineage(self._described, self._request)
         record["item_timeout"] = self._request.item_timeout or self._earlier_timeout
         self.state.record = record

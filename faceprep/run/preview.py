@@ -152,7 +152,7 @@ def _plan(
     if before is None:
         return planning.plan(job, request, scratch)
     preflight.refuse_other_run(before, planning.describe(job, request), request)
-    preflight.refuse_other_share(before, request)
+    preflight.refuse_unfinished(before, request)
     request = replace(request, choices=planning.choices_of(before))
     planned = planning.plan(job, request, scratch)
     if planning.replay(job, request, scratch, before, planned) is None:

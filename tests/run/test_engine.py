@@ -280,7 +280,7 @@ class _StagedLines(Lines):
 
 
 def test_stage_and_payload_of_a_shard_may_change_between_runs(request_: Request) -> None:
-    """A version that cuts alike resumes the run, whatever else its shards carry."""
+    """A run is resumed if the work is cut alike, whatever else its shards carry."""
     run_job(Lines(), request_, SERIAL)
     assert run_job(_StagedLines(), request_, SERIAL).details["done_before"] == 12
 
