@@ -14,19 +14,28 @@ ends it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from faceprep.core import storage
-from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.errors import OptionError, RefusedByData, SourceError
 from faceprep.core.options import option
 from faceprep.core.paths import full_path
 from faceprep.core.shards import cut_evenly
 from faceprep.core.text import list_words
-from faceprep.core.types import COPY, DROPPED, PLACING_MODES, Decision, Outcome, Shard, Sink
+from faceprep.core.types import (
+    ACCEPTED,
+    COPY,
+    DROPPED,
+    PLACING_MODES,
+    Decision,
+    Outcome,
+    Shard,
+    Sink,
+)
 from faceprep.core.urls import is_remote
 from faceprep.sets.containers import find_writer, is_container_name, kind_of, suggest_containers
 from faceprep.sets.folder import FolderSet, FolderWriter
@@ -236,15 +245,38 @@ def write_decided(
     sink: Sink,
     header: Mapping[str, Any],
     decisions: Sequence[Decision],
+    unreadable: Collection[str],
     listing: Listing,
     shards: Sequence[Shard],
 ) -> None:
-    """Write, as parts of the deciding shard, the plan and the rows of every one of `shards`."""
+    """Write, as parts of the deciding shard, the plan and the rows of every one of `shards`.
+
+    Raises RefusedByData where images are to be placed, but the decisions drop all of them that are
+    not `unreadable`.
+    """
     with sink.open_part(PLAN_PART) as file:
         write_plan(file, dict(header) | {"digest": digest_of(decisions)}, decisions)
     destinations = resolve(header, decisions, listing)
     if shards:
+        _refuse_to_drop_all(destinations, decisions, unreadable)
         write_rows(destinations, shards, sink.scratch, lambda name: sink.open_part(f".{name}"))
+
+
+def _refuse_to_drop_all(
+    destinations: Destinations, decisions: Sequence[Decision], unreadable: Collection[str]
+) -> None:
+    if any(row.into for row in destinations.rows(0, len(destinations))):
+        return
+    drops = (each for each in decisions if each.verdict == ACCEPTED)
+    first = next((each for each in drops if each.subject not in unreadable), None)
+    if first is None:
+        return
+    raise RefusedByData(
+        f"no image would be left: all {len(destinations):,} would be dropped, the first because of "
+        f"{first.subject}: {first.reason}",
+        remedy="Look at the sets and the options. If you mean this, write the plan with "
+        "--plan-only, then use apply.",
+    )
 
 
 def place_planned(shard: Shard, sink: Sink) -> Iterator[Outcome]:

@@ -9,8 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from faceprep import Request, run_job
 from faceprep.core.arrays import Pixels, Thumbnails
+from faceprep.core.errors import OptionError, RefusedByData
 from faceprep.core.types import ACCEPTED, PairSet
+from faceprep.jobs.apply import Apply
+from faceprep.jobs.convert import Convert
 from faceprep.sets.pairs_bin.container import load_pairs, write_pairs
 from faceprep.sets.recordio.framing import frame_image
 from faceprep.synthetic import draw_face
@@ -18,7 +22,7 @@ from faceprep.vision.codec import decode, encode
 from faceprep.vision.perceptual_hash import compute_gradients, summarize_image
 from tests.deduping import crops, plan_of, run, write
 from tests.failures import read_failures
-from tests.fakes import images
+from tests.fakes import results
 from tests.real import DATA, needs_data
 
 __all__ = ["crops"]
@@ -75,10 +79,25 @@ def test_against_bytes_only(crops: Path, tmp_path: Path) -> None:
     }
 
 
-def test_a_source_that_is_its_own_test_set_leaves_nothing(tmp_path: Path) -> None:
-    source = write(tmp_path / "in", {"a/1.png": encode(draw_face(1, 1)[0], ".png")})
-    assert run(source, tmp_path / "out", against=(source,)).by_status == {"dropped": 1}
-    assert set(images(tmp_path / "out")) == set()
+def test_a_source_that_is_its_own_test_set_is_refused(crops: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(crops)
+    for tests in (crops, tmp_path / "link"):
+        with pytest.raises(OptionError, match=r"^--against is SRC itself: no image would be left"):
+            run(crops, tmp_path / "out", against=(tests,))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_set_of_which_nothing_would_be_left_is_refused(crops: Path, tmp_path: Path) -> None:
+    """A copy of the set counts as well; a person may still look at the plan and apply it."""
+    run_job(Convert(), Request(crops, tmp_path / "copy.tar"))
+    tests, before = {"against": (tmp_path / "copy.tar",)}, results(tmp_path)
+    for name in ("out", "out.tar"):
+        with pytest.raises(RefusedByData, match=r"no image would be left: all 18 would be dropped"):
+            run(crops, tmp_path / name, **tests)
+    assert results(tmp_path) == before
+    run(crops, tmp_path / "plan", plan_only=True, **tests)
+    plan = tmp_path / "plan" / "plan.jsonl"
+    assert run_job(Apply(), Request(plan, tmp_path / "none")).by_status == {"dropped": 18}
 
 
 def test_an_empty_test_set_changes_nothing(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.errors import OptionError, RefusedByData, SourceError
 from faceprep.core.types import Request, Summary
 from faceprep.jobs.convert import Convert
 from faceprep.jobs.exclude_people import ExcludePeople
@@ -74,6 +74,13 @@ def test_a_set_without_itself(source: Path, tmp_path: Path) -> None:
     for other in (source, tmp_path / "link"):
         with pytest.raises(SourceError, match="SRC and OTHER are the same set"):
             exclude(source, other, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_set_without_a_copy_of_itself(source: Path, tmp_path: Path) -> None:
+    shutil.copytree(source, tmp_path / "copy")
+    with pytest.raises(RefusedByData, match=r"no image would be left: all 9 would be dropped"):
+        exclude(source, tmp_path / "copy", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -20,7 +20,7 @@ from faceprep.core.arrays import Ints
 from faceprep.core.errors import OptionError
 from faceprep.core.job import Job
 from faceprep.core.options import option
-from faceprep.core.paths import full_path
+from faceprep.core.paths import are_same, full_path
 from faceprep.core.shards import cut_evenly, whole_stage
 from faceprep.core.text import count_noun
 from faceprep.core.types import COPY, HARDLINK, OK, Outcome, Request, Shard, Sink, Stage, Work
@@ -145,6 +145,7 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
             with index_set(path, scratch, name, may_be_empty=True) as images:
                 state = images.index.fingerprint
                 sets.append(SignedSet(images.path, images.kind, name, len(images), state))
+            _refuse_itself(source, path)
             if not sets[-1].n:
                 log.warning("%s: --against: no images in it, so it drops nothing", path)
         if self._embeds:
@@ -250,6 +251,7 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
         damaged = list(
             deduplication.damage_drops(signatures.load_damaged(sink, _ids(sets[:1])), listing.path)
         )
+        unreadable = [decision.subject for decision in damaged]
         counts |= {deduplication.DAMAGED: len(damaged)}
         header = plan_header(
             self.command,
@@ -259,10 +261,8 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
         ) | {"found": counts}
         if self._embeds:
             header["model"] = self.model().fingerprint
-        write_decided(sink, header, [*damaged, *decisions], listing, placing)
-        sink.open_part(_LEFT_OUT).write(
-            json.dumps([decision.subject for decision in damaged]).encode()
-        )
+        write_decided(sink, header, [*damaged, *decisions], unreadable, listing, placing)
+        sink.open_part(_LEFT_OUT).write(json.dumps(unreadable).encode())
 
     def _deciding_options(self, n: int) -> dict[str, Any]:
         """Return what affects the decisions about `n` images."""
@@ -300,6 +300,16 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
             conflicts = count_noun(found["conflicts"], "label conflict")
             sentence += f"; {conflicts}, undecided in the plan"
         return sentence
+
+
+def _refuse_itself(source: Path, other: Path) -> None:
+    """Raise OptionError if a test set is the source, of which no image would be left."""
+    if are_same(source, other):
+        raise OptionError(
+            "--against is SRC itself: no image would be left",
+            found=str(other),
+            remedy="Name the test set, or leave out --against.",
+        )
 
 
 def _cut(kind: str, images: SignedSet) -> list[Shard]:
