@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -36,7 +37,7 @@ from faceprep.core.urls import url_of
 from faceprep.sets.containers import kind_of
 from faceprep.sets.folder import FolderSet
 from faceprep.steps.list_options import folder_of_names, folder_of_origin
-from faceprep.steps.listed_set import find_paths, list_source
+from faceprep.steps.listed_set import ListedSet, find_paths, list_source
 from faceprep.steps.place_images import (
     PLACE,
     PlacingOptions,
@@ -46,6 +47,7 @@ from faceprep.steps.place_images import (
     output_files,
     place_rows,
     place_shards,
+    plan_path,
     write_rows,
 )
 from faceprep.steps.placed_samples import ORIGIN
@@ -57,6 +59,8 @@ from faceprep.tables.verdicts import refuse_open_review
 
 log = logging.getLogger("faceprep")
 _ROWS = "rows-"
+_LOOKED_FOR = 100
+"""Images of a set that are looked for in a folder to see whether it is a copy of the set."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,8 @@ class Apply(PlacingOptions, Job):
         refuse_overlap(source, request.output, [request.output])
         base = folder_of_names(header)
         listed = list_source(source, scratch, may_be_empty=True, relative_to=base)
+        if "origin" in header:
+            _refuse_copied_set(plan, source, listed)
         if "fingerprint" in header:
             check_fingerprint(plan, header, source, listed.state)
         else:
@@ -176,6 +182,25 @@ def _source_of(plan: Path, header: Mapping[str, Any]) -> Path:
             "the set that the plan is about is not there", path=folder, remedy="Put it back."
         )
     return folder
+
+
+def _refuse_copied_set(plan: Path, source: Path, listed: ListedSet) -> None:
+    """Raise SourceError for the undo plan of a set that was copied together with its set.
+
+    It names the set by its path, so the copy, which may have changed, would go unread.
+    """
+    names = [source.name]
+    if listed.is_folder:
+        names = list(islice(listed.listing.prefixed_paths(""), _LOOKED_FOR))
+    is_copied = any(exists(join(plan.parent, name)) for name in names)
+    own = plan_path(source, UNDO)
+    if is_copied and real_path(plan.parent) != real_path(own.parent):
+        raise SourceError(
+            f"lies in a copy of the set that it reverses, which is {url_of(source)}",
+            path=plan,
+            remedy=f"For that set, run {apply_command(own)}. For the copy, write its path as "
+            '"source" in the first line of this plan.',
+        )
 
 
 def _check_origin(

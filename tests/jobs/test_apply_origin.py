@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from faceprep.core.types import Decision, Request
 from faceprep.jobs.apply import Apply
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
+from faceprep.steps.place_images import plan_path
+from faceprep.tables.plan import UNDO
 from tests.applying import DECISIONS, apply, save_plan, source
 from tests.command import FACEPREP, faceprep
 from tests.fakes import images, tree
@@ -94,6 +97,34 @@ def test_a_true_record_counts_for_its_user_alone(
         with pytest.raises(Unconfirmed, match="was not made from"):
             apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")
     run(tmp_path / "out" / "undo.jsonl", tmp_path / "back", is_confirmed=True)
+
+
+@pytest.mark.parametrize("name", ["out", "out.tar"])
+def test_the_undo_plan_in_a_copy_of_its_set_is_refused(
+    name: str, source: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "sets" / name
+    apply(save_plan(tmp_path / "plan.jsonl", source, DECISIONS), output)
+    undo = plan_path(output, UNDO)
+    shutil.copytree(undo.parent, tmp_path / "copy")
+    problem = f"lies in a copy of the set that it reverses, which is {output}. For that set, run "
+    with pytest.raises(SourceError, match=re.escape(problem + f"faceprep apply {undo} ")):
+        run(tmp_path / "copy" / undo.name, tmp_path / "back", is_confirmed=True)
+    assert not (tmp_path / "back").exists()
+
+
+def test_the_undo_plan_in_a_copy_can_be_made_that_of_the_copy(source: Path, tmp_path: Path) -> None:
+    """Alone, it is still that of the set."""
+    apply(save_plan(tmp_path / "plan.jsonl", source, DECISIONS), tmp_path / "out")
+    shutil.copytree(tmp_path / "out", tmp_path / "copy")
+    undo = tmp_path / "copy" / "undo.jsonl"
+    shutil.move(undo, tmp_path / "undo.jsonl")
+    text = (tmp_path / "undo.jsonl").read_text()
+    undo.write_text(text.replace(str(tmp_path / "out"), str(tmp_path / "copy"), 1))
+    apply(tmp_path / "undo.jsonl", tmp_path / "back")
+    shutil.rmtree(tmp_path / "out")
+    apply(undo, tmp_path / "back from the copy")
+    assert images(tmp_path / "back") == images(tmp_path / "back from the copy") == images(source)
 
 
 @pytest.mark.parametrize("subject", ["../secret.jpg", "{absolute}", "7/../../secret.jpg"])
