@@ -16,6 +16,7 @@ from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import OptionError
 from faceprep.core.job import Job
 from faceprep.core.options import Values, option
+from faceprep.core.paths import are_same
 from faceprep.core.shards import cut_evenly, whole_stage
 from faceprep.core.slow_step import log_progress
 from faceprep.core.text import count_noun
@@ -91,7 +92,8 @@ class Search(EmbedOptions, ListOptions, Job):
             expected = "OUT.csv or OUT.parquet"
             raise OptionError("the matches are a table", expected=expected, found=found)
         probes, gallery = self._plan_sides(request, scratch)
-        images = [side for side in (probes, gallery) if not side.is_file]
+        sets = dict.fromkeys((probes, gallery))
+        images = [side for side in sets if not side.is_file]
         for side in images:
             refuse_other_template(self, Path(side.path))
         if images:
@@ -99,7 +101,7 @@ class Search(EmbedOptions, ListOptions, Job):
         else:
             self.refuse_unused(Path(probes.path))
         refuse_other_model(*((side.path, side.model_of(self)) for side in (probes, gallery)))
-        stages = [Stage(EMBED, [*embed_shards(probes), *embed_shards(gallery)])]
+        stages = [Stage(EMBED, [shard for side in sets for shard in embed_shards(side)])]
         sides = _Sides(probes, gallery, output.suffix.lower())
         if self.approximate:
             stages.append(Stage(_INDEX, [whole_stage(_INDEX, gallery.path, payload=sides)]))
@@ -117,10 +119,13 @@ class Search(EmbedOptions, ListOptions, Job):
         )
 
     def _plan_sides(self, request: Request, scratch: Path) -> tuple[Side, Side]:
+        """Plan both sides; a set that is searched in itself is one side twice."""
         first, second = request.sources
         probes = plan_side(first, "probes", scratch, self.relative_to)
         if request.limit is not None:
             probes = replace(probes, n=min(probes.n, request.limit))
+        elif are_same(first, second):
+            return probes, probes
         return probes, plan_side(second, "gallery", scratch, self.relative_to, _UNIT)
 
     # During
@@ -138,7 +143,8 @@ class Search(EmbedOptions, ListOptions, Job):
         piece = take_rows(probes.loaded.embeddings, shard.start, shard.stop)
         self._search(piece, gallery, sink, sides.suffix)
         if shard.start == 0:
-            yield from (*probes.loaded.left_out, *gallery.loaded.left_out)
+            for side in dict.fromkeys((sides.probes, sides.gallery)):
+                yield from open_side(self, side, sink).loaded.left_out
         if sides.probes.is_file:
             yield from map(Outcome, piece.keys)
 

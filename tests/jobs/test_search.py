@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -125,7 +126,8 @@ def test_faulty_embeddings_are_named_and_counted(source: Path, tmp_path: Path) -
     vectors = np.array(list(SET.values()), np.float32)
     vectors[1], vectors[2] = np.nan, 0
     file = embed(source, tmp_path / "set.npz", vectors=vectors, keys=[*list(SET)[:-1], "a/1.png"])
-    summary = search(file, file, tmp_path / "out.csv")
+    gallery = shutil.copy(file, tmp_path / "gallery.npz")
+    summary = search(file, Path(gallery), tmp_path / "out.csv")
     wanted = {"not_finite": 1, "zero_vector": 1, "duplicate_name": 1}
     assert summary.inputs == 9 and summary.ok == 6 and summary.failed == 6
     assert summary.others == {"gallery image": wanted}
@@ -135,6 +137,24 @@ def test_faulty_embeddings_are_named_and_counted(source: Path, tmp_path: Path) -
     assert {row.probe for row in read_matches(tmp_path / "out.csv")} == {
         name for name in list(SET)[:-1] if name not in ("b/1.png", "b/2.png")
     }
+
+
+@pytest.mark.parametrize("kind", ["folder", "npz"])
+def test_a_set_in_itself_is_read_and_named_once(
+    kind: str, source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "faceprep")
+    paint(source / "a" / "black.png", BLACK)
+    (source / "notes.txt").write_text("mine")
+    path = source
+    if kind == "npz":
+        path = embed(source, tmp_path / "set.npz", names=SET | {"a/black.png": (0, 0, 0)})
+    link = tmp_path / f"link{path.suffix}"
+    link.symlink_to(path)
+    summary = search(path, link, tmp_path / "out.csv")
+    assert (summary.inputs, summary.ok, summary.failed, summary.others) == (10, 9, 1, {})
+    assert Path(summary.details["failures"]).read_text().count("a/black.png,") == 1
+    assert caplog.text.count("1 .txt") == (kind == "folder")
 
 
 def test_damaged_images_are_named(source: Path, probes: Path, tmp_path: Path) -> None:
