@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -190,6 +191,21 @@ def test_remove_outputs_removes_folders_that_it_empties(tmp_path: Path) -> None:
         storage.write_file(tmp_path / name, b"")
     output_tree.remove_outputs(tmp_path, ["a/b/1", "a/b/2", "c/4", "never/was"])
     assert tree(tmp_path) == {"a": None, "a/3": b""}
+
+
+@pytest.mark.parametrize("remove", [storage.remove_tree, storage.remove_file])
+def test_what_is_not_there_needs_no_removal_from_a_read_only_disk(
+    remove: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unlink(path: object, **_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    (tmp_path / "file").touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", unlink)
+        remove(tmp_path / "none")
+        with pytest.raises(OutputError, match="file: cannot remove: Read-only file system"):
+            remove(tmp_path / "file")
 
 
 def test_move_makes_the_folder(tmp_path: Path) -> None:
