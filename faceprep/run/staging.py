@@ -22,7 +22,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -31,6 +31,7 @@ from faceprep.core.os_errors import as_error, guard
 from faceprep.core.output_tree import check_distinct, check_names, open_folder
 from faceprep.core.paths import exists, is_folder
 from faceprep.core.staged_file import StagedFile, write_all
+from faceprep.core.state_file import hold_folder
 from faceprep.core.storage import (
     dated_size,
     make_folder,
@@ -198,17 +199,19 @@ class Staging:
             with guard("look at", self.names[number]):
                 self.sizes[number] = os.stat(file.path).st_size
         check_distinct(self.names)
-        for name in self._claims:
-            self._take(name)
-        text = "".join(json.dumps(line) + "\n" for line in ([self.names, self.sizes], *lines))
-        write_file(f"{self._state}/{_PAGE}", text.encode(), durable=False)
-        self._leave()
-        return _finish(self._root, self._state, self._tops, self._numbers, target)
+        with ExitStack() as held:
+            if not all(map(self._take, self._claims)):
+                held.enter_context(hold_folder(Path(self._root)))
+                self._refuse_made()
+            text = "".join(json.dumps(line) + "\n" for line in ([self.names, self.sizes], *lines))
+            write_file(f"{self._state}/{_PAGE}", text.encode(), durable=False)
+            self._leave()
+            return _finish(self._root, self._state, self._tops, self._numbers, target)
 
-    def _take(self, name: str) -> None:
+    def _take(self, name: str) -> bool:
         """Link a staged file to its name, so that no other run can take it.
 
-        A file system without hard links replaces what is there, as it does for other files.
+        Return False where the file system has no hard links.
         """
         folder, _, base = name.rpartition("/")
         here = f"{self._place(folder)}/d{self._numbers[folder]}/{base}"
@@ -219,12 +222,24 @@ class Staging:
             try:
                 os.link(here, base, dst_dir_fd=fd)
                 self._taken.append(name)
-            except FileExistsError as error:
-                path = f"{self._root}/{name}"
-                raise MadeMeanwhile("another run has made it", path=path) from error
+            except FileExistsError:
+                raise self._made_meanwhile(name) from None
             except OSError as error:
                 if error.errno not in _NO_LINKS:
                     raise
+        return name in self._taken
+
+    def _refuse_made(self) -> None:
+        """Raise MadeMeanwhile for a claimed name that could not be linked and has a file.
+
+        The folder must be held until the commit is complete, so that no other run makes one.
+        """
+        for name in self._claims:
+            if name not in self._taken and exists(f"{self._root}/{name}"):
+                raise self._made_meanwhile(name)
+
+    def _made_meanwhile(self, name: str) -> MadeMeanwhile:
+        return MadeMeanwhile("another run has made it", path=f"{self._root}/{name}")
 
     def discard(self) -> None:
         """Leave no trace; a commit that has its page is left for `finish_attempt`."""

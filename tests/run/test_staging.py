@@ -6,6 +6,8 @@ import errno
 import json
 import os
 from pathlib import Path
+from threading import Thread
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -77,6 +79,40 @@ def test_a_claimed_name_is_taken_once(new: Staging, tmp_path: Path) -> None:
     again.claim_last()
     again.commit([], tmp_path / "page")
     assert tree(tmp_path / "out") == {"b": b"2", "claimed": b"of another"}
+    assert sorted(os.listdir(tmp_path)) == ["out", "page"]
+
+
+def test_a_claimed_name_is_taken_once_without_hard_links(
+    new: Staging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two runs that commit at the same moment, the second waits and is refused."""
+    other, ends = Staging(tmp_path / "out", tmp_path / "other"), list[object]()
+    for staging, data in ((new, b"mine"), (other, b"of another")):
+        staging.write("claimed", data)
+        staging.claim_last()
+
+    def commit_other() -> None:
+        try:
+            ends.append(other.commit([], tmp_path / "other page"))
+        except MadeMeanwhile as error:
+            ends.append(error)
+
+    second = Thread(target=commit_other)
+
+    def write(*args: Any, **options: Any) -> None:
+        if not second.ident:
+            second.start()
+            second.join(0.2)
+        storage.write_file(*args, **options)
+
+    monkeypatch.setattr("faceprep.run.staging.write_file", write)
+    no_links = mock.Mock(side_effect=OSError(errno.EPERM, os.strerror(errno.EPERM)))
+    monkeypatch.setattr(os, "link", no_links)
+    assert new.commit([], tmp_path / "page")
+    second.join()
+    assert "claimed: another run has made it" in str(ends[0])
+    other.discard()
+    assert tree(tmp_path / "out") == {"claimed": b"mine"}
     assert sorted(os.listdir(tmp_path)) == ["out", "page"]
 
 
