@@ -32,8 +32,9 @@ class Rec2Folder(Job):
     """Convert an MXNet .rec to image folders, bytes untouched.
 
     SRC is a .rec file or a folder with train.rec. DST gets IDENTITY/KEY.jpg (or the suffix of the
-    actual format). Identities are the labels of the images. A damaged record is named in
-    DST/failures.csv, and the sound ones around it are kept.
+    actual format). Identities are the labels of the images. Of several labels of an image, the
+    first counts, and the others are lost; convert refuses to lose them. A damaged record is named
+    in DST/failures.csv, and the sound ones around it are kept.
     """
 
     command: ClassVar[str] = "rec2folder"
