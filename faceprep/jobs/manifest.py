@@ -104,7 +104,8 @@ class Manifest(NamingOptions, Job):
     group_by: str | None = option(
         None,
         "Keep images of one group on one side of the split; a rule as for --label-rule, such as "
-        "re:REGEX with the person as its one group.",
+        "re:REGEX with the person as its one group. --split-by identity keeps identities together "
+        "as well.",
         values=Values("RULE"),
     )
     classes: Path | None = option(
@@ -242,7 +243,10 @@ class Manifest(NamingOptions, Job):
     def _groups(self, listing: Listing) -> Ints | None:
         """Return the group of each image, where whole groups go to one side of the split."""
         if self.group_by is not None:
-            return selection.label_by_rule(listing, parse_rule(self.group_by, GROUP_BY))[0]
+            groups, _ = selection.label_by_rule(listing, parse_rule(self.group_by, GROUP_BY))
+            if self.split_by == "identity":
+                return selection.join_groups(groups, listing.identity_of)
+            return groups
         if self.label_rule and self.val_fraction:
             log.warning(
                 "--split-by %s does not keep people together: the images of a person can be in "

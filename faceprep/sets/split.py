@@ -94,6 +94,34 @@ def label_by_rule(listing: Listing, rule: LabelRule) -> tuple[Ints, list[str]]:
     return labels, names
 
 
+def join_groups(groups: Ints, others: Ints) -> Ints:
+    """Return for each image (n,) the smallest group that it has to stay together with.
+
+    Images of one group stay together, and so do those with one number in `others`. Images without a
+    group (-1) keep none.
+
+    >>> join_groups(np.array([0, 1, 1, 2, -1]), np.array([5, 5, 6, 7, 6])).tolist()
+    [0, 0, 0, 2, -1]
+    """
+    grouped = groups != _NONE
+    number, group = np.unique(np.stack([others[grouped], groups[grouped]]), axis=1)
+    smallest = list(range(int(group.max(initial=_NONE)) + 1))
+
+    def find(member: int) -> int:
+        while smallest[member] != member:
+            smallest[member] = smallest[smallest[member]]
+            member = smallest[member]
+        return member
+
+    are_joined = number[1:] == number[:-1]
+    pairs = group[:-1][are_joined].tolist(), group[1:][are_joined].tolist()
+    for one, other in zip(*pairs, strict=True):
+        low, high = sorted((find(one), find(other)))
+        smallest[high] = low
+    joined = np.array([*map(find, range(len(smallest))), _NONE], np.int64)
+    return joined[groups]
+
+
 def leave_out_few(listing: Listing, least: int) -> tuple[int, int]:
     """Refuse identities with fewer than `least` accepted images.
 

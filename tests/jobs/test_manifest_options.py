@@ -128,6 +128,22 @@ def test_images_and_identities_are_drawn(tmp_path: Path) -> None:
             run(source, tmp_path / "bad.csv", **options)
 
 
+def test_groups_and_identities_stay_on_one_side(tmp_path: Path) -> None:
+    """Sessions that several people share, and people with several sessions."""
+    sessions = {"ann": "12", "bob": "2", "cid": "3", "dan": "34", "eve": "5", "fay": "6"}
+    names = [f"{who}/{day}-{i}.jpg" for who, days in sessions.items() for day in days for i in "ab"]
+    source = make(tmp_path / "in", *names)
+    for seed in range(8):
+        out = tmp_path / str(seed) / "a.csv"
+        options = {"val_fraction": 0.4, "group_by": r"re:/(\d)-", "split_by": "identity"}
+        run(source, out, seed=seed, **options)
+        sides = [{Path(row[0]).parent.name for row in rows(out)}]
+        sides.append({Path(row[0]).parent.name for row in rows(out.with_name("a_val.csv"))})
+        assert all(sides) and not sides[0] & sides[1]
+        for friends in ({"ann", "bob"}, {"cid", "dan"}):
+            assert friends <= sides[0] or friends <= sides[1]
+
+
 ONE_EACH = ("a/1.jpg", "b/1.jpg")
 LONELY = ("a/1.jpg", "a/2.jpg")
 
