@@ -1,9 +1,9 @@
 """The index of a video, read from its packets without decoding: frame times and key frames.
 
 Containers say how many frames they hold, but that is an estimate; packets are counted. A
-frame's number is the rank of its time among all frames. AVI has no such times, and some files
-give the times of decoding for those of display: there a frame's number is its place in the order
-in which the decoder returns it. Stamps that restart within a file are made to continue.
+frame's number is the rank of its time among all frames. AVI has no such times, and in some files
+those of display are made up from those of decoding: there a frame's number is its place in the
+order in which the decoder returns it. Stamps that restart within a file are made to continue.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from faceprep.core.arrays import Ints
 from faceprep.core.items import note_progress
 from faceprep.video.restarts import Spot, StampJoiner, find_whole
 
@@ -105,7 +106,7 @@ def index_packets(container: Any, stream: Any, path: str) -> VideoIndex:
     """
     stamps, decoding, is_key = array("q"), array("q"), array("b")
     spots = list[Spot]()
-    n_whole, last_dts, is_reordered = 0, None, False
+    n_whole, last_dts = 0, None
     joiner = StampJoiner(container, stream)
     for place, packet in enumerate(packets_of(container, stream)):
         note_progress()
@@ -119,16 +120,17 @@ def index_packets(container: Any, stream: Any, path: str) -> VideoIndex:
             decoding.append(stamp if packet.dts is None else packet.dts)
             is_key.append(packet.is_keyframe)
             last_dts = packet.dts
-            is_reordered |= packet.pts != packet.dts
     display_times, keys = np.array(stamps, np.int64), np.flatnonzero(is_key)
     is_stamped = display_times != _NO_TIME
-    context = stream.codec_context
-    has_stamps = container.format.name != "avi" and (is_reordered or not context.has_b_frames)
+    context, known = stream.codec_context, display_times[is_stamped]
+    has_stamps = container.format.name != "avi" and not (
+        context.has_b_frames and are_made_up(known)
+    )
     if has_stamps and are_spare(~is_stamped, keys, names_fields(stream)):
-        ordered = np.sort(display_times[is_stamped])
+        ordered = np.sort(known)
         keyframes = np.searchsorted(ordered, np.sort(display_times[keys[is_stamped[keys]]]))
     else:
-        times = _fill_times(np.array(decoding, np.int64))
+        times = known if is_stamped.all() else _fill_times(np.array(decoding, np.int64))
         has_stamps, ordered, keyframes = False, np.sort(times), keys
     last_decoded = _NO_TIME
     if last_dts is not None:
@@ -149,13 +151,28 @@ def index_packets(container: Any, stream: Any, path: str) -> VideoIndex:
     )
 
 
+def are_made_up(stamps: npt.NDArray[np.int64]) -> bool:
+    """Return whether display times (n,) of packets cannot be those of reordered frames.
+
+    True ones differ, and fall somewhere in the order of decoding. Programs that copy a stream out
+    of a file without such times repeat those of decoding, or guess.
+    """
+    return len(np.unique(stamps)) < len(stamps) or bool((np.diff(stamps) > 0).all())
+
+
 def _fill_times(times: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Give packets without a time that of the one before them, or the first that there is."""
-    known = times[times != _NO_TIME]
+    """Spread packets without a time evenly between those with one, and at their rate beyond them.
+
+    If no packet has a time, none gets one.
+    """
+    known, places = np.flatnonzero(times != _NO_TIME), np.arange(len(times))
     if not len(known):
         return times
-    before = np.maximum.accumulate(np.concatenate([known[:1], times]))[1:]
-    return np.where(times == _NO_TIME, before, times)
+    first, last = known[[0, -1]]
+    step = (times[last] - times[first]) / max(1, last - first)
+    beyond = (places - np.clip(places, first, last)) * step
+    spread: Ints = np.rint(np.interp(places, known, times[known]) + beyond).astype(np.int64)
+    return spread
 
 
 def _count_claimed(container: Any, stream: Any) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from faceprep.video.index import are_spare
+from faceprep.video.index import are_made_up, are_spare
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,17 @@ def test_which_packets_without_a_time_give_no_frame(
 ) -> None:
     mask = np.array([letter == "1" for letter in unstamped])
     assert are_spare(mask, np.array(keys), has_fields) is expected
+
+
+@pytest.mark.parametrize(
+    ("stamps", "expected"),
+    [
+        ([0, 3, 1, 2, 6, 4, 5], False),
+        ([0, 1, 2, 3, 4, 5, 6], True),  # those of decoding
+        ([0, 3, 1, 3, 6, 4, 5], True),  # two are equal
+        ([0], True),
+        ([], True),
+    ],
+)
+def test_which_times_of_display_are_made_up(stamps: list[int], expected: bool) -> None:
+    assert are_made_up(np.array(stamps, np.int64)) is expected

@@ -95,6 +95,26 @@ def test_times_of_decoding_taken_for_those_of_display(tmp_path: Path) -> None:
     assert numbers == [0, 7, 14, 21, 28] and (pixels == read(tmp_path / "a.mp4")[1][::7]).all()
 
 
+@pytest.mark.parametrize(
+    ("source", "suffix"),
+    [(".avi", ".mp4"), (".avi", ".mkv"), (".avi", ".ts"), (".avi", ".flv"), (".vob", ".mp4")],
+)
+def test_times_of_display_made_up_from_those_of_decoding(
+    tmp_path: Path, source: str, suffix: str
+) -> None:
+    """Copied out of a file without them, they rise from packet to packet, or some are equal."""
+    first = ffmpeg.make(tmp_path / f"a{source}", *H264, "-bf", "3", "-bsf:v", "h264_mp4toannexb")
+    ffmpeg.run("-fflags", "+genpts", "-i", first, "-c", "copy", tmp_path / f"b{suffix}")
+    check_frames(tmp_path / f"b{suffix}")
+
+
+def test_frames_between_those_with_times_are_spread_evenly(tmp_path: Path) -> None:
+    path = ffmpeg.make(tmp_path / "a.mpg", *H264, "-bf", "3")
+    with VideoReader(path) as video:
+        times = video.index.times
+    assert np.abs(times - np.arange(30) / 30).max() < 0.05
+
+
 # Streams
 
 
