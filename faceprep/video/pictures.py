@@ -16,7 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.arrays import Pixels
+from faceprep.core.errors import SourceError
 from faceprep.video import hdr
+from faceprep.video.decoder import pyav
 from faceprep.video.filters import FilterChain
 
 _FAST = ("FAST_BILINEAR",)
@@ -47,16 +49,23 @@ class _Recipe(NamedTuple):
     colours: hdr.ColourConverter | None
     matrix: npt.NDArray[np.int32] | None
 
+    def convert(self, picture: Any) -> Any:
+        """Return the picture as an array, before `colours` and `matrix` are applied."""
+        if self.scaler is not None:
+            self.scaler.push(picture)
+            picture = self.scaler.pull()
+        return self.reformatter.reformat(picture, **self.options).to_ndarray()
+
 
 class PictureConverter:
     """A converter of the pictures of one video.
 
-    `aspect` is the width of a pixel in heights, None if the file does not state it. `notes` are
-    short sentences about what was converted so far, each once.
+    `aspect` is the width of a pixel in heights, None if the file does not state it. `path` is named
+    in errors. `notes` are short sentences about what was converted so far, each once.
     """
 
-    def __init__(self, aspect: Fraction | None) -> None:
-        self._aspect = aspect
+    def __init__(self, aspect: Fraction | None, path: str | None = None) -> None:
+        self._aspect, self._path = aspect, path
         self._recipes: dict[_Kind, _Recipe] = {}
         self.notes: list[str] = []
 
@@ -66,7 +75,10 @@ class PictureConverter:
             self.notes.append(text)
 
     def convert(self, picture: Any) -> Pixels:
-        """Return the upright RGB pixels (height, width, 3) uint8 of a picture."""
+        """Return the upright RGB pixels (height, width, 3) uint8 of a picture.
+
+        Raises SourceError for colours that FFmpeg does not convert, such as YCgCo and ICtCp.
+        """
         kind = _Kind(
             picture.format.name,
             picture.width,
@@ -77,10 +89,15 @@ class PictureConverter:
         recipe = self._recipes.get(kind)
         if recipe is None:  # read side data once: each access makes a reference cycle
             recipe = self._recipes[kind] = self._plan(picture, kind)
-        if recipe.scaler is not None:
-            recipe.scaler.push(picture)
-            picture = recipe.scaler.pull()
-        stored = recipe.reformatter.reformat(picture, **recipe.options).to_ndarray()
+        try:
+            stored = recipe.convert(picture)
+        except pyav().FFmpegError as error:
+            raise SourceError(
+                "its colours cannot be converted to RGB",
+                path=self._path,
+                found=f"{kind.format} with the matrix number {picture.colorspace} of ITU-T H.273",
+                remedy="Convert them with ffmpeg's filter zscale=matrix=709.",
+            ) from error
         pixels: Pixels = stored if recipe.colours is None else recipe.colours.convert(stored)
         return pixels if recipe.matrix is None else turn_upright(pixels, recipe.matrix)
 

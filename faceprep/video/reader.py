@@ -128,7 +128,7 @@ class VideoReader:
         self._opened = OpenVideo(self._path, n_threads)
         try:
             stream = self._opened.stream
-            self._converter = PictureConverter(stream.sample_aspect_ratio)
+            self._converter = PictureConverter(stream.sample_aspect_ratio, self._path)
             if note := self._opened.describe_choice():
                 self._converter.note(note)
             self._is_interlaced = names_fields(stream)

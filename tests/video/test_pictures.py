@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
 
+from faceprep.core.errors import SourceError
 from faceprep.video.pictures import PictureConverter
 
 BT709, BT601, FULL, LIMITED = 1, 5, 2, 1
+YCGCO, CONSTANT_2020, ICTCP = 8, 10, 14
 
 
 def picture(colorspace: int, color_range: int, side: int) -> Any:
@@ -30,3 +33,11 @@ def test_a_picture_does_not_depend_on_those_before_it() -> None:
             assert np.array_equal(pixels, PictureConverter(None).convert(made))
             seen.add(pixels.tobytes())
     assert len(seen) == 8
+
+
+@pytest.mark.parametrize("colorspace", [YCGCO, CONSTANT_2020, ICTCP])
+@pytest.mark.parametrize("aspect", [None, Fraction(4, 3)])
+def test_colours_that_ffmpeg_does_not_convert(colorspace: int, aspect: Fraction | None) -> None:
+    expected = f"a.mkv: its colours .* matrix number {colorspace} of ITU-T H.273"
+    with pytest.raises(SourceError, match=expected):
+        PictureConverter(aspect, "a.mkv").convert(picture(colorspace, LIMITED, 64))
