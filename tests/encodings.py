@@ -23,6 +23,16 @@ REFUSED = {
     "zero_bytes.jpg",
 }
 FACE = cv2.GaussianBlur(draw_face(2, 1, 160)[0][:, 20:140], (0, 0), 2)
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""What Pillow does to an upright image so that it has an EXIF orientation."""
 KINDS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95},
     "JPEG progressive": {"quality": 95, "progressive": True},

@@ -12,7 +12,14 @@ from faceprep.core.errors import FaceprepError
 from faceprep.core.io.heif_header import read_heif
 from faceprep.core.io.image_end import check_image
 from faceprep.core.io.image_header import ImageHeader
-from faceprep.core.io.image_traits import has_sixteen_bits, is_animation, read_largest
+from faceprep.core.io.image_traits import (
+    has_planes_of_sixteen_bits,
+    has_sixteen_bits,
+    has_white_as_zero,
+    is_animation,
+    read_largest,
+    set_tiles_upright,
+)
 from faceprep.core.opencv import opencv
 from faceprep.core.types import Buffer
 from faceprep.vision.decoder_warnings import catch_warnings, find_damage
@@ -25,6 +32,11 @@ MIN_SIDE = 4
 _PREVIEW_QUALITY = 85
 _DEPTHS = (8, 10, 12, 14, 16)
 """Bits per channel that cameras and scanners use."""
+_FEWER_BITS = 64
+"""Upper 8 bits of 16 that no pixel reaches if at most 14 bits are in use."""
+_TURNS = {1: (0, None), 2: (0, 1), 3: (2, None), 4: (0, 0), 5: (1, 0), 6: (3, None)}
+_TURNS |= {7: (1, 1), 8: (1, None)}
+"""Quarter turns counter-clockwise, and the axis that is mirrored then, by EXIF orientation."""
 
 
 class Undecodable(FaceprepError):
@@ -61,8 +73,15 @@ def decode_noted(data: Buffer, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, st
         pixels, n_bits = _keep_upper_bits(_decode_sound(data, header, is_deep=True))
         if n_bits < 16:
             notes.append(f"{n_bits} of 16 bits are in use, and the upper 8 of them are kept")
+        if has_white_as_zero(header.suffix, data):
+            pixels = 255 - pixels
     else:
         pixels = _decode_sound(data, header)
+        if has_planes_of_sixteen_bits(header.suffix, data) and pixels.max() < _FEWER_BITS:
+            raise Undecodable(
+                "a TIFF that uses fewer than 16 bits and stores each channel by itself, which is "
+                "not read: convert it to PNG"
+            )
     return pixels, "; ".join(notes)
 
 
@@ -70,6 +89,9 @@ def _decode_sound(data: Buffer, header: ImageHeader, is_deep: bool = False) -> n
     """Decode an image with a sound header, as uint16 if it `is_deep`."""
     if header.suffix == ".heic":
         return _decode_heic(data)
+    orientation = 1
+    if header.suffix == ".tiff":
+        data, orientation = set_tiles_upright(data)
     pixels, warnings = catch_warnings(lambda: _imdecode(data, is_deep, header.suffix))
     if pixels is None:
         raise Undecodable("OpenCV cannot decode it")
@@ -77,7 +99,9 @@ def _decode_sound(data: Buffer, header: ImageHeader, is_deep: bool = False) -> n
         raise Undecodable(f"the {header.suffix[1:].upper()} has damaged pixels: {damage}")
     if header.suffix in (".pgm", ".ppm"):
         return _stretch(pixels, data)
-    return _turn_avif(pixels, data) if header.suffix == ".avif" else pixels
+    if header.suffix == ".avif":
+        return _turn_avif(pixels, data)
+    return pixels if orientation == 1 else _turn(pixels, *_TURNS[orientation])
 
 
 def _decode_heic(data: Buffer) -> Pixels:
@@ -92,11 +116,14 @@ def _decode_heic(data: Buffer) -> Pixels:
 def _turn_avif(pixels: Pixels, data: Buffer) -> Pixels:
     """Turn and mirror the pixels of an AVIF, which OpenCV returns as they are stored."""
     header = read_heif(data)
-    if header is None:
-        return pixels
-    turned = np.rot90(pixels, header.quarters)
-    if header.mirror is not None:
-        turned = np.flip(turned, axis=header.mirror)
+    return pixels if header is None else _turn(pixels, header.quarters, header.mirror)
+
+
+def _turn(pixels: npt.NDArray[Any], quarters: int, mirror: int | None) -> npt.NDArray[Any]:
+    """Turn pixels by `quarters` counter-clockwise, then mirror the axis `mirror`."""
+    turned = np.rot90(pixels, quarters)
+    if mirror is not None:
+        turned = np.flip(turned, axis=mirror)
     return np.ascontiguousarray(turned)
 
 

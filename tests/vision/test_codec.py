@@ -12,25 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from faceprep.core.arrays import Pixels
 from faceprep.core.io.image_end import check_image
 from faceprep.core.io.image_header import read_header
 from faceprep.vision import codec
 from faceprep.vision.align import crop
 from faceprep.vision.codec import Undecodable, decode, decode_noted, encode
-from tests.encodings import FACE, KINDS, ODD, REFUSED, distance, saved
+from tests.encodings import FACE, KINDS, ODD, REFUSED, TURNS, distance, saved
 from tests.real import DATA, needs_data
-
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
-
 
 # Pixels
 
@@ -114,76 +102,6 @@ def test_the_bits_in_use_become_eight(suffix: str, n_bits: int) -> None:
     assert note == (
         f"{n_bits} of 16 bits are in use, and the upper 8 of them are kept" * (n_bits < 16)
     )
-
-
-_APART, _FIRST = 200, 400
-"""Where the long fields and the first plane of a TIFF begin."""
-
-
-def tiff(pixels: Pixels, is_white_0: bool = False, are_planes_apart: bool = False) -> bytes:
-    """Write (height, width, channels) uint8 as a plain TIFF of 16 bits a channel."""
-    height, width, n = pixels.shape
-    samples = pixels.astype("<u2") * 257
-    if is_white_0:
-        samples = 65535 - samples
-    planes = samples.transpose(2, 0, 1) if are_planes_apart else samples[None]
-    n_planes, n_bytes = len(planes), samples.nbytes // len(planes)
-    columns = {
-        256: [width],
-        257: [height],
-        258: [16] * n,
-        262: [0 if is_white_0 else 1 if n == 1 else 2],
-        273: [_FIRST + plane * n_bytes for plane in range(n_planes)],
-        277: [n],
-        279: [n_bytes] * n_planes,
-        284: [1 + are_planes_apart],
-    }
-    entries, apart = b"", b""
-    for tag, values in columns.items():
-        text = struct.pack(f"<{len(values)}I", *values)
-        place = text if len(values) == 1 else struct.pack("<I", _APART + len(apart))
-        apart += text if len(values) > 1 else b""
-        entries += struct.pack("<HHI", tag, 4, len(values)) + place
-    head = struct.pack("<2sHIH", b"II", 42, 8, len(columns)) + entries + bytes(4)
-    return (head.ljust(_APART, b"\0") + apart).ljust(_FIRST, b"\0") + planes.tobytes()
-
-
-@pytest.mark.parametrize(
-    ("channels", "is_white_0", "are_planes_apart"),
-    [(3, False, False), (3, False, True), (1, False, False), (1, True, False)],
-)
-def test_every_tiff_of_16_bits_is_decoded(
-    channels: int, is_white_0: bool, are_planes_apart: bool
-) -> None:
-    """OpenCV may leave the memory as it was, with what another image has left there."""
-    data = tiff(FACE[..., :channels], is_white_0, are_planes_apart)
-    for value in (40, 200):
-        other = np.full(FACE.shape, value, np.uint16)
-        del other
-        pixels = decode(data)
-        assert pixels.flags.c_contiguous and (pixels == FACE[..., :channels]).all()
-
-
-@pytest.mark.parametrize("order", "<>")
-@pytest.mark.parametrize("form", ["B", "H"])
-def test_a_big_tiff_is_decoded(order: str, form: str) -> None:
-    height, width = FACE.shape[:2]
-    depth = struct.calcsize(form)
-    fields = {256: (width,), 257: (height,), 258: (8 * depth,) * 3, 262: (2,), 273: (_FIRST,)}
-    fields |= {277: (3,), 278: (height,), 279: (FACE.size * depth,)}
-    mark = b"II" if order == "<" else b"MM"
-    head = struct.pack(order + "2s3HQQ", mark, 43, 8, 0, 16, len(fields))
-    for tag, values in fields.items():
-        packed = struct.pack(f"{order}{len(values)}{'H' if len(values) > 1 else 'Q'}", *values)
-        kind = 3 if len(values) > 1 else 16
-        head += struct.pack(order + "HHQ8s", tag, kind, len(values), packed)
-    pixels = FACE.astype(order + np.dtype(form).str[1:]) * (257 if depth > 1 else 1)
-    data = head.ljust(_FIRST, b"\0") + pixels.tobytes()
-    assert check_image(data).size == FACE.shape[:2] and (decode(data) == FACE).all()
-    for at in (8, 16, 36):
-        assert check_image(data[:at] + b"\xff" * 8 + data[at + 8 :]).suffix == ".tiff"
-    with pytest.raises(Undecodable):
-        decode(data[: len(data) // 2])
 
 
 def test_pgm_with_a_comment_and_colours_of_16_bits() -> None:

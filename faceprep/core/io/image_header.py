@@ -228,6 +228,15 @@ def read_tiff_tags(data: Buffer) -> dict[int, int]:
 
     Raises struct.error for a truncated file.
     """
+    places = find_tiff_values(data)
+    return {tag: struct.unpack_from(form, data, at)[0] for tag, (form, at) in places.items()}
+
+
+def find_tiff_values(data: Buffer) -> dict[int, tuple[str, int]]:
+    """Return the form (for `struct`) and the place of each value that `read_tiff_tags` reads.
+
+    Raises struct.error for a truncated file.
+    """
     order = "<" if data[0] == 0x49 else ">"
     count, offset, start = "H", "I", 4
     if struct.unpack_from(order + "H", data, 2)[0] == _BIG_TIFF:
@@ -246,7 +255,7 @@ def read_tiff_tags(data: Buffer) -> dict[int, int]:
             if is_apart and tag == _BITS:
                 value = min(struct.unpack_from(order + offset, data, value)[0], len(data))
             if not is_apart or tag == _BITS:
-                found[tag] = struct.unpack_from(order + form, data, value)[0]
+                found[tag] = order + form, value
     return found
 
 

@@ -1,14 +1,15 @@
-"""Traits of an encoded image that a person may want to know of: more pictures, more bits."""
+"""Traits of an encoded image that a decoder does not report: more pictures, more bits, tiles."""
 
 from __future__ import annotations
 
 import struct
 
 from faceprep.core.io.heif_header import read_heif
-from faceprep.core.io.image_header import read_tiff_tags
+from faceprep.core.io.image_header import find_tiff_values, read_tiff_tags
 from faceprep.core.types import Buffer
 
-_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_PLANES = 258, 262, 284
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_ORIENTATION, _TIFF_PLANES = 258, 262, 274, 284
+_TIFF_TILE_WIDTH = 322
 _WHITE_IS_ZERO, _PLANES_APART = 0, 2
 _WEBP_ANIMATION = 0x02
 _GIF_EXTENSION, _GIF_IMAGE = 0x21, 0x2C
@@ -33,21 +34,51 @@ def is_animation(suffix: str, data: Buffer) -> bool:
 def has_sixteen_bits(suffix: str, data: Buffer) -> bool:
     """Return whether a sound image of the format `suffix` holds 16 bits per channel for OpenCV.
 
-    OpenCV reads only 8 bits of a TIFF that stores white as 0, or each channel by itself.
+    OpenCV reads only the upper 8 bits of a TIFF that stores each channel by itself.
     """
     if suffix == ".png":
         return bool(data[24] == 16)
     if suffix in (".pgm", ".ppm"):
         return read_largest(data) > 255
-    if suffix == ".tiff":
-        try:
-            tags = read_tiff_tags(data)
-        except struct.error:
-            return False
-        is_plain = tags.get(_TIFF_PHOTOMETRIC) != _WHITE_IS_ZERO
-        is_plain &= tags.get(_TIFF_PLANES) != _PLANES_APART
-        return is_plain and tags.get(_TIFF_BITS) == 16
-    return False
+    tags = _read_tiff(suffix, data)
+    return tags.get(_TIFF_BITS) == 16 and tags.get(_TIFF_PLANES) != _PLANES_APART
+
+
+def has_planes_of_sixteen_bits(suffix: str, data: Buffer) -> bool:
+    """Return whether a sound image is a TIFF of 16 bits that stores each channel by itself."""
+    tags = _read_tiff(suffix, data)
+    return tags.get(_TIFF_BITS) == 16 and tags.get(_TIFF_PLANES) == _PLANES_APART
+
+
+def has_white_as_zero(suffix: str, data: Buffer) -> bool:
+    """Return whether a sound image of the format `suffix` is a TIFF that stores white as 0."""
+    return _read_tiff(suffix, data).get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO
+
+
+def _read_tiff(suffix: str, data: Buffer) -> dict[int, int]:
+    """Read the tags of a TIFF; none of another format, or where it is truncated."""
+    try:
+        return read_tiff_tags(data) if suffix == ".tiff" else {}
+    except struct.error:
+        return {}
+
+
+def set_tiles_upright(data: Buffer) -> tuple[Buffer, int]:
+    """Return a TIFF of tiles with the orientation 1, and the orientation (1 to 8) that it had.
+
+    OpenCV mirrors each tile by itself. Another TIFF is returned as it is, with 1.
+    """
+    try:
+        places = find_tiff_values(data)
+        form, at = places[_TIFF_ORIENTATION]
+        (orientation,) = struct.unpack_from(form, data, at)
+    except (struct.error, KeyError):
+        return data, 1
+    if _TIFF_TILE_WIDTH not in places or not 1 < orientation <= 8:
+        return data, 1
+    upright = bytearray(data)
+    struct.pack_into(form, upright, at, 1)
+    return bytes(upright), orientation
 
 
 def read_largest(data: Buffer) -> int:
