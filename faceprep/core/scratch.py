@@ -30,6 +30,14 @@ def open_nowhere() -> int:
     return os.open(os.devnull, os.O_WRONLY)
 
 
+def open_unnamed() -> int:
+    """Open a file descriptor of a file without a name, in memory where the system offers that."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("faceprep")
+    with guard("make a temporary file", scratch_place()), tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
     """Create a temporary folder outside the output, and remove it at the end."""

@@ -32,6 +32,8 @@ MIN_SIDE = 4
 _PREVIEW_QUALITY = 85
 _DEPTHS = (8, 10, 12, 14, 16)
 """Bits per channel that cameras and scanners use."""
+_UNKNOWN = "decoding is not implemented"
+"""What libtiff says of a compression that it does not know. It leaves such an image black."""
 _FEWER_BITS = 64
 """Upper 8 bits of 16 that no pixel reaches if at most 14 bits are in use."""
 _TURNS = {1: (0, None), 2: (0, 1), 3: (2, None), 4: (0, 0), 5: (1, 0), 6: (3, None)}
@@ -93,9 +95,10 @@ def _decode_sound(data: Buffer, header: ImageHeader, is_deep: bool = False) -> n
     if header.suffix == ".tiff":
         data, orientation = set_tiles_upright(data)
     pixels, warnings = catch_warnings(lambda: _imdecode(data, is_deep, header.suffix))
-    if pixels is None:
-        raise Undecodable("OpenCV cannot decode it")
-    if damage := find_damage(warnings):
+    damage = find_damage(warnings)
+    if pixels is None or _UNKNOWN in damage:
+        raise Undecodable(": ".join(filter(None, ["OpenCV cannot decode it", damage])))
+    if damage:
         raise Undecodable(f"the {header.suffix[1:].upper()} has damaged pixels: {damage}")
     if header.suffix in (".pgm", ".ppm"):
         return _stretch(pixels, data)

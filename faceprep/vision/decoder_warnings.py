@@ -1,8 +1,9 @@
-"""Warnings that libjpeg and libpng print to file descriptor 2 from inside OpenCV.
+"""Warnings that libjpeg, libpng and OpenCV print to file descriptor 2.
 
 libjpeg decodes damaged data to grey and only prints a warning, so the warning is the only sign of
-damage. The descriptor belongs to the whole process. Threads therefore decode together while nothing
-is printed, and each decodes again alone when a warning may be its own.
+damage. libtiff leaves damaged parts black, and OpenCV only logs its error. The descriptor belongs
+to the whole process. Threads therefore decode together while nothing is printed, and each decodes
+again alone when a warning may be its own.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from faceprep.core.opencv import log_warnings
+from faceprep.core.scratch import open_unnamed
 from faceprep.core.staged_file import write_all
 
 T = TypeVar("T")
@@ -20,13 +23,17 @@ _STDERR = 2
 _DECODER_LINE = re.compile(
     rb"libpng |Corrupt JPEG data|Premature end of JPEG|Invalid SOS parameters|"
     rb"Inconsistent progression|Unknown Adobe color|Warning: unknown JFIF|"
-    rb"Application transferred|Unsupported marker"
+    rb"Application transferred|Unsupported marker|\[ ?(?:FATAL|ERROR|WARN):\d+@"
 )
+_LOGGED = re.compile(rb"(\[ ?(?:FATAL|ERROR|WARN):\d+@[^\n]*\n)(?:(?:>[^\n]*)?\n)*")
+"""An entry in OpenCV's log: a line, then maybe the values that it expected, and an empty line."""
 _DAMAGE = re.compile(
     r"premature end of data segment|Premature end of JPEG file|bad Huffman code|instead of RST\d"
     r"|Inconsistent progression|extraneous bytes before marker 0x(?!d9)\w\w"
+    r"|(?<=TIFF_Error )(?!TIFFAdvanceDirectory).*"
 )
-"""Warnings of lost pixels. Stray bytes before the end marker (0xd9) are harmless and common."""
+"""Warnings of lost pixels. Stray bytes before the end marker (0xd9) are harmless and common. A
+directory that libtiff cannot reach is that of a later page."""
 
 
 class _Catcher:
@@ -42,6 +49,7 @@ class _Catcher:
         self._is_reserved = False
         self._lines: list[str] = []
         self._stderr = self._source = -1
+        self._at = 0
 
     def run(self, work: Callable[[], T], alone: bool) -> tuple[T, list[str], bool]:
         """Run `work`; return its result, the warnings, and True if no other thread decoded."""
@@ -85,20 +93,19 @@ class _Catcher:
             self._stderr = os.dup(_STDERR)
         except OSError:
             return
-        self._source, target = os.pipe()
-        os.set_blocking(self._source, False)
-        os.set_blocking(target, False)
-        os.dup2(target, _STDERR)
-        os.close(target)
+        self._source, self._at = open_unnamed(), 0  # a full pipe would end all logging of OpenCV
+        os.dup2(self._source, _STDERR)
+        log_warnings(True)
 
     def _read(self) -> None:
         if self._stderr < 0:
             return
-        try:
-            printed = os.read(self._source, 1 << 16)
-        except BlockingIOError:  # nothing was printed
+        n_bytes = os.fstat(self._source).st_size - self._at
+        if not n_bytes:
             return
-        lines = printed.splitlines(keepends=True)
+        printed = os.pread(self._source, n_bytes, self._at)
+        self._at += len(printed)
+        lines = _LOGGED.sub(rb"\1", printed).splitlines(keepends=True)
         own = [line for line in lines if _DECODER_LINE.match(line)]
         self._lines += [line.decode(errors="replace").strip() for line in own]
         others = b"".join(line for line in lines if not _DECODER_LINE.match(line))
@@ -109,6 +116,7 @@ class _Catcher:
         self._lines = []
         if self._stderr < 0:
             return
+        log_warnings(False)
         os.dup2(self._stderr, _STDERR)
         self._read()
         self._lines = []

@@ -177,6 +177,13 @@ def test_what_others_print_meanwhile_is_passed_on(capfd: pytest.CaptureFixture[s
     assert capfd.readouterr().err == "12 of 20\n"
 
 
+def test_all_that_opencv_logs_is_caught(capfd: pytest.CaptureFixture[str]) -> None:
+    entry = b"[ERROR:0@1.05] global x.cpp:1 f in function 'g'\n> expected 'x'\n>     is 1\n\n"
+    _, messages = catch_warnings(lambda: os.write(2, entry * 5000 + b"12 of 20\n"))
+    assert messages == [entry.split(b"\n")[0].decode()] * 5000
+    assert capfd.readouterr().err == "12 of 20\n"
+
+
 def test_threads_get_their_own_damage() -> None:
     sound, damaged = saved(FACE, "JPEG"), saved(FACE, "JPEG")[:2000] + b"\xff\xd9"
     wrong: list[str] = []

@@ -13,7 +13,7 @@ from PIL import Image
 from faceprep.core.arrays import Pixels
 from faceprep.core.io.image_end import check_image
 from faceprep.vision.codec import Undecodable, decode
-from tests.encodings import FACE, TURNS
+from tests.encodings import FACE, TURNS, saved
 
 _APART, _FIRST = 256, 768
 """Where the long fields and the first plane of a TIFF begin."""
@@ -137,3 +137,35 @@ def test_white_stored_as_zero_is_white(n_bits: int, tile: int) -> None:
 def test_planes_with_fewer_bits_are_refused_and_not_dark(n_bits: int) -> None:
     with pytest.raises(Undecodable, match="stores each channel by itself"):
         decode(tiff(FACE, n_bits, are_planes_apart=True))
+
+
+@pytest.mark.parametrize("tile", [0, 32])
+@pytest.mark.parametrize("are_planes_apart", [False, True])
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_a_tiff_that_is_cut_off_is_named(tile: int, are_planes_apart: bool, share: float) -> None:
+    """OpenCV leaves the missing part of a plane black, and reports it only in its log."""
+    data = tiff(FACE, 8, False, are_planes_apart, tile)
+    with pytest.raises(Undecodable, match="damaged pixels|cannot decode"):
+        decode(data[: int(len(data) * share)])
+
+
+@pytest.mark.parametrize("compression", [34712, 34933, 50000])
+def test_an_unknown_compression_is_named(compression: int) -> None:
+    """OpenCV leaves such an image black."""
+    with pytest.raises(Undecodable, match=r"OpenCV cannot decode it: .*(compression|Compression)"):
+        decode(tiff(FACE, 8, tag_259=compression))
+
+
+@pytest.mark.parametrize("kind", ["tiff_lzw", "jpeg"])
+def test_a_damaged_strip_is_named(kind: str) -> None:
+    data = bytearray(saved(FACE, "TIFF", compression=kind))
+    middle = len(data) // 2
+    data[middle : middle + 400] = b"\xff" * 400
+    with pytest.raises(Undecodable, match="damaged pixels: "):
+        decode(bytes(data))
+
+
+def test_a_later_page_that_is_cut_off_does_no_harm() -> None:
+    image = Image.fromarray(FACE)
+    data = saved(image, "TIFF", save_all=True, append_images=[image])
+    assert (decode(data[: FACE.size + 1000]) == FACE).all()
