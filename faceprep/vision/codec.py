@@ -131,12 +131,13 @@ def _turn(pixels: npt.NDArray[Any], quarters: int, mirror: int | None) -> npt.ND
 
 
 def _stretch(pixels: npt.NDArray[Any], data: Buffer) -> npt.NDArray[Any]:
-    """Stretch the values of a binary file to 255; OpenCV stretches only those of a text file."""
-    largest = read_largest(data)
-    if bytes(data[1:2]) not in (b"5", b"6") or not 0 < largest < 255:  # noqa: PLR2004
+    """Stretch the values of a PNM to all bits; OpenCV does so only for a text file of 8 bits."""
+    largest, most = read_largest(data), int(np.iinfo(pixels.dtype).max)
+    is_binary = bytes(data[1:2]) in (b"5", b"6")
+    if not 0 < largest < most or (most == 255 and not is_binary):  # noqa: PLR2004
         return pixels
-    table = np.rint(np.minimum(np.arange(256) * (255 / largest), 255)).astype(np.uint8)
-    stretched: npt.NDArray[Any] = table[pixels]
+    values = np.rint(np.minimum(np.arange(most + 1) * (most / largest), most))
+    stretched: npt.NDArray[Any] = values.astype(pixels.dtype)[pixels]
     return stretched
 
 

@@ -26,6 +26,8 @@ def decode_heic(data: Buffer) -> Pixels | None:
         pixels = np.asarray(image)
     except (OSError, ValueError, RuntimeError, SyntaxError):
         return None
+    if pixels.dtype == np.uint16:  # grey stays deep, whatever the depth, with the values at the top
+        pixels = (pixels >> 8).astype(np.uint8)
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[:, :, None], 3, axis=2)
     return np.ascontiguousarray(pixels[:, :, :3])

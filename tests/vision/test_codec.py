@@ -111,14 +111,19 @@ def test_pgm_with_a_comment_and_colours_of_16_bits() -> None:
     assert (decode(cv2.imencode(".png", deep[..., ::-1])[1].tobytes()) == FACE).all()
 
 
-@pytest.mark.parametrize("largest", [1, 15, 100, 254, 255])
-@pytest.mark.parametrize("head", [b"P5", b"P6"])
+@pytest.mark.parametrize("largest", [1, 15, 100, 254, 255, 256, 300, 1000, 4095, 40000, 65534])
+@pytest.mark.parametrize("head", [b"P2", b"P3", b"P5", b"P6"])
 def test_values_of_a_pnm_reach_up_to_what_it_announces(head: bytes, largest: int) -> None:
-    channels = FACE if head == b"P6" else FACE[..., :1]
-    values = np.rint(channels / 255 * largest).astype(np.uint8)
+    channels = FACE.copy() if head in (b"P3", b"P6") else FACE[..., :1].copy()
+    channels[0, 0] = 255
+    values = np.rint(channels / 255 * largest)
+    stored = values.astype(np.uint8 if largest < 256 else ">u2")
     size = b" %d %d %d\n" % (*FACE.shape[1::-1], largest)
-    expected = np.rint(values * (255 / largest))
-    assert (decode(head + size + values.tobytes()) == expected).all()
+    is_text = head in (b"P2", b"P3")
+    text = b"".join(b"%d\n" % value for value in stored.ravel().tolist())
+    pixels, note = decode_noted(head + size + (text if is_text else stored.tobytes()))
+    wrong = np.abs(pixels - values * (255 / largest)).max()
+    assert wrong <= (0.5 if largest < 256 and not is_text else 1) and not note
 
 
 # Phones
@@ -181,6 +186,20 @@ def test_heic_is_upright(orientation: int) -> None:
     file = io.BytesIO()
     pillow_heif.from_pillow(image).save(file, quality=95, exif=exif.tobytes())
     assert distance(decode(file.getvalue()), FACE) < 4
+
+
+@pytest.mark.parametrize("n_bits", [10, 12])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_deep_heic_has_eight_bits(mode: str, n_bits: int) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    stored = FACE if mode == "RGB" else FACE[..., 1]
+    deep = np.ascontiguousarray(stored.astype(np.uint16) << (n_bits - 8))
+    file = io.BytesIO()
+    image = pillow_heif.from_bytes(f"{mode};{n_bits}", FACE.shape[1::-1], deep.tobytes())
+    image.save(file, quality=95)
+    pixels = decode(file.getvalue())
+    expected = np.broadcast_to(stored.reshape(*FACE.shape[:2], -1), FACE.shape)
+    assert pixels.dtype == np.uint8 and distance(pixels, expected) < 3
 
 
 @given(st.integers(4, 40), st.integers(4, 40), st.integers(0, 2**32))
