@@ -13,6 +13,8 @@ from typing import Any, TextIO
 import click
 
 _UNBROKEN_HYPHEN = "\u2011"
+_NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
+"""Click's error for a command without any argument, which holds the whole help; new in 8.2."""
 
 
 def may_color(stream: TextIO) -> bool:
@@ -87,7 +89,13 @@ def show_error(message: str) -> None:
 
 
 def show_wrong_usage(error: click.ClickException) -> None:
-    """Print Click's error with the usage of the command and the way to its help, on stderr."""
+    """Print Click's error with the usage of the command and the way to its help, on stderr.
+
+    A command that was given nothing gets its help instead.
+    """
+    if isinstance(error, _NO_ARGUMENTS):
+        click.echo(error.format_message(), err=True)
+        return
     if isinstance(error, click.UsageError) and error.ctx is not None:
         click.echo(error.ctx.get_usage(), err=True)
         click.echo(f"Try '{error.ctx.command_path} --help' for help.\n", err=True)

@@ -112,6 +112,7 @@ def test_could_not_be_done(damaged_set: Path, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["no-such-command"], "No such command 'no-such-command'"),
+        ([], "Usage: faceprep [OPTIONS] COMMAND"),
         (["rec2folder"], "Usage: "),
         (["rec2folder", "a"], "Missing argument 'DST'"),
         (["rec2folder", "a", "b", "--no-such-option"], "No such option '--no-such-option'.\n"),
@@ -138,6 +139,7 @@ def test_wrong_usage(
     printed = capsys.readouterr()
     assert printed.out == ""
     assert message in printed.err
+    assert printed.err.count("Usage: ") <= 1
 
 
 def test_option_that_cannot_be_meant(
