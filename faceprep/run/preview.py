@@ -63,7 +63,8 @@ def preview_job(job: Job, request: Request, runner: Runner | None = None) -> Sum
         preflight.refuse_foreign_outputs(
             here, planned.work, folders, root, before, lambda name: exists(f"{root}/{name}")
         )
-        if request.joins:
+        is_finished = (before or {}).get("finished") is True and not is_fresh
+        if request.joins and not is_finished:
             is_done = partial(_have_pages, state)
             stage = planned.work.stages[0]
             preflight.refuse_missing_shares(before or {}, stage, is_done, request.output)

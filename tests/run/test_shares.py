@@ -78,7 +78,8 @@ def test_four_processes_of_which_one_is_killed(rec_set: Path, tmp_path: Path) ->
     assert status == 0
     assert sum(each["inputs"] for _, each in ended) == told["inputs"] == told["done_before"]
     assert tree(output) == tree(whole), "the state too"
-    assert end(launch("finish", output))[0] == 0, "once more"
+    for finish in (["finish", output, "--dry-run"], ["finish", output]):
+        assert end(launch(*finish))[0] == 0, "once more"
     assert end(launch(*words, "--shard", "1/4"))[0] == 0
     assert results(output) == results(whole)
 
