@@ -133,7 +133,7 @@ def _command(name: str) -> Iterator[str]:
 
 def _prose(text: str) -> str:
     """Return a docstring as Markdown: options as code, and nothing else as markup."""
-    return _NAME.sub(lambda match: f"`{match[0]}`", _escaped(text))
+    return _outside_code(text, lambda piece: _NAME.sub(r"`\g<0>`", _escaped(piece)))
 
 
 def _escaped(text: str) -> str:
@@ -258,5 +258,10 @@ def _docstring(thing: Any) -> str:
 
 def _prose_with_code(text: str) -> str:
     """Escape a paragraph outside of its `code`."""
+    return _outside_code(text, _escaped)
+
+
+def _outside_code(text: str, change: Callable[[str], str]) -> str:
+    """Return `text` with everything outside of its `code` changed."""
     pieces = re.split(r"(`+[^`]+`+)", text)
-    return "".join(piece if piece.startswith("`") else _escaped(piece) for piece in pieces)
+    return "".join(piece if piece.startswith("`") else change(piece) for piece in pieces)

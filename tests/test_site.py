@@ -50,6 +50,12 @@ def test_the_reference_has_every_option_of_every_command(generated: ModuleType) 
                 assert f"{option.opts[0]}" in by_name[name], (name, option.opts)
 
 
+def test_the_reference_keeps_a_command_with_an_option_as_code(generated: ModuleType) -> None:
+    flat = " ".join(generated.cli().split())
+    assert "use `make-bin DST OUT --pairs-file DST/pairs.csv`." in flat
+    assert "With `--in-place`" in flat
+
+
 def test_the_reference_has_every_public_name(generated: ModuleType) -> None:
     text = generated.api()
     for name in faceprep.__all__:
