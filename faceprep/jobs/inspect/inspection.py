@@ -135,6 +135,8 @@ def _shown(value: Any) -> str:
         return ", ".join(map(str, value)) or "none"
     if value is None:
         return "none"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, int | float):
         return f"{value:,}"
     return str(value)

@@ -35,6 +35,7 @@ def test_a_rec_set(tmp_path: Path) -> None:
         assert found["image_sizes"] == {"112x112": 12}
         assert found["per_identity"] == {"min": 3, "median": 3, "max": 3}
         assert (found["damaged"], found["damage"]) == (0, [])
+    assert "  min 3, median 3, max 3\n" in str(look(tmp_path)), "an even number of identities"
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "property",
         "train.idx",
