@@ -25,12 +25,12 @@ class Model:
     """Facts about the model that made the vectors, and its thresholds.
 
     `fingerprint` names weights, preprocessing and template. Vectors with different fingerprints are
-    never compared. Likeness is ``1 - |a - b|² / 2`` for either metric; it grows with similarity.
-    For the metric cosine, vectors are scaled to length 1 first, so that likeness is the cosine.
-    `threshold` decides on one pair of images. Two identities are merged at a likeness of
-    `merge_from` or above, and not considered below `undecided_from`. An image that lies more than
-    `outlier_angle` degrees from the centre of its identity is an outlier. `origin` names the source
-    of these numbers. Raises OptionError for a value that no likeness or angle can have.
+    never compared. Similarity is ``1 - |a - b|² / 2`` for either metric. For the metric cosine,
+    vectors are scaled to length 1 first, so that similarity is the cosine. `threshold` decides on
+    one pair of images. Two identities are merged at a similarity of `merge_from` or above, and not
+    considered below `undecided_from`. An image that lies more than `outlier_angle` degrees from the
+    centre of its identity is an outlier. `origin` names the source of these numbers. Raises
+    OptionError for a value that no similarity or angle can have.
     """
 
     fingerprint: str = ""
@@ -123,7 +123,7 @@ class Embeddings:
 class Embedder(Protocol):
     """A model that computes one vector per crop.
 
-    A plain function is not accepted, because the vectors are compared by the facts about the model.
+    A plain function is not accepted, because vectors are compared only if their models match.
     """
 
     @property

@@ -92,7 +92,7 @@ def concatenate_faces(faces: Sequence[Faces]) -> Faces:
 class Detector(Protocol):
     """A model that finds faces.
 
-    A plain function is not accepted, because the faces depend on the fingerprint too.
+    A plain function is not accepted, because a run also needs the fingerprint.
     """
 
     @property

@@ -85,7 +85,7 @@ class Job(ABC):
         return {}
 
     def sentence(self, found: Mapping[str, Any]) -> str:
-        """Say the figures of `details` in one sentence for the terminal; may be empty."""
+        """State the figures of `details` in one sentence for the terminal; may be empty."""
         return ""
 
 

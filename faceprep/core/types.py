@@ -97,7 +97,7 @@ def count_failures(by_status: Mapping[str, int]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class PairSet:
-    """Verification pairs: pair i is images 2i and 2i+1, and `same[i]` says if they show one person.
+    """Verification pairs: pair i is images 2i and 2i+1; `same[i]` is whether they show one person.
 
     `images` are encoded (JPEG, PNG), bytes as found; `same` has half as many entries.
     """

@@ -32,7 +32,7 @@ class CleanIdentities(PlanningOptions):
     centre of its identity is moved to the identity that it clearly matches, moved to a new identity
     together with others like it, or dropped. DST/plan.jsonl lists each decision with its reason,
     DST/IDENTITY/IMAGE is the clean set, and DST/undo.jsonl is a plan that reverses it. Undecided
-    decisions are not applied: accept them in the plan, then use apply.
+    decisions are not applied: accept them in the plan, then use `apply`.
 
     Details:
 

@@ -83,8 +83,9 @@ class Convert(NamingOptions, Job):
     .bin (pairs), or a list of files: .npz, .csv, .lst or .txt. Image bytes are copied, never
     encoded again, and keep their order. Nothing is lost silently: if DST cannot hold all that SRC
     has, the command stops before it writes anything and names what would be lost. --allow-loss
-    converts anyway. DST_classes.csv lists the class numbers: those that SRC states in a class map,
-    else in the order of the identities. A damaged image is left out and named in failures.csv.
+    converts anyway. NAME_classes.csv beside DST lists the class numbers: those that SRC states, or
+    else those in the order of the identities. A damaged image is left out and named in
+    failures.csv.
     """
 
     command: ClassVar[str] = "convert"

@@ -33,7 +33,7 @@ _MODULES = {"opencv-python": "cv2", "google-crc32c": "google_crc32c"}
 _FOR_DEVELOPERS = ("test", "dev", "all")
 _FEW_FILES = 1024
 _GIB = 1 << 30
-_LONE = "with several machines, start no --shard twice, and finish last"
+_LONE = "with several machines, start each --shard only once, and run finish last"
 
 
 @dataclass(frozen=True)
@@ -157,10 +157,10 @@ class Diagnosis:
 class Doctor(Look):
     """Check the installation, this machine, and what each command still needs.
 
-    With PATH, a folder to write to, existing or not, its free space is reported too, and whether
-    other machines see its locks. With PATH in an object store, it says whether the store answers
-    and what is there; nothing is written. Exit status 1 means that something is broken that every
-    command needs, or that the store cannot be used.
+    PATH is a folder to write to, which need not exist yet: its free space is reported too, and
+    whether other machines see its locks. If PATH is in an object store, the result says whether the
+    store answers and what is there; nothing is written. Exit status 1 means that something that
+    every command needs is broken, or that the store cannot be used.
     """
 
     command: ClassVar[str] = "doctor"

@@ -68,23 +68,23 @@ class ExcludePeople(PlanningOptions):
     SRC and OTHER are sets of crops, or files that embed made from them. OTHER holds the people to
     leave out: a test set such as LFW, or people who opted out. DST gets the set without them,
     plan.jsonl with the evidence for each drop, and undo.jsonl, a plan that reverses it. Doubtful
-    drops are undecided in the plan and are not carried out: accept them there, then use apply.
+    drops are undecided in the plan and are not carried out: accept them there, then use `apply`.
 
     Details:
 
     DST/plan.jsonl lists the identities and images to drop, each with the person of OTHER and the
-    pairs of images that support it most and least. An identity is dropped as a whole where its
-    images agree, else image by image. A set is refused if most of its identities look like one
-    person, unless --threshold is given. report DST lists who is in both sets. Images that cannot be
-    compared are named in failures.csv.
+    pairs of images that support it most and least. An identity is dropped as a whole if its images
+    agree, and otherwise image by image. A set is refused if most of its identities look like one
+    person, unless --threshold is given. `report DST` lists who is in both sets. Images that cannot
+    be compared are named in failures.csv.
     """
 
     command: ClassVar[str] = "exclude-people"
 
     threshold: float | None = option(
         None,
-        "Drop people of at least this similarity (the cosine, or 1 - distance²/2). Those slightly "
-        "below it, by up to the gap of the embedder's two thresholds, are undecided.",
+        "Drop people with at least this similarity (the cosine, or 1 - distance²/2). Those "
+        "slightly below it, by up to the gap of the embedder's two thresholds, are undecided.",
         values=Values(least=-1, most=1, default="the embedder's"),
     )
 

@@ -67,8 +67,8 @@ class ExtractPhotos(WritesCrops, FaceOptions, Job):
     """Extract aligned faces from photos.
 
     Each SRC is a photo, or a folder of photos or of identity folders. The faces are written as
-    DST/IDENTITY/STEM_FACE.png, and DST/faces.parquet lists where each comes from. Photos with
-    several faces go to DST_multi, with all their faces cropped. Photos without a face above the
+    DST/IDENTITY/STEM_FACE.png, and DST/faces.parquet lists where each comes from. By default,
+    if a photo has several faces, all of them go to DST_multi. Photos without a face above the
     minimum score go to DST_none, unchanged. Photos that cannot be read are named in
     DST/failures.csv.
     """
@@ -78,8 +78,9 @@ class ExtractPhotos(WritesCrops, FaceOptions, Job):
 
     select: str = option(
         "only",
-        "Choose the faces to write if a photo has several: none (only; they go to DST_multi), the "
-        "largest, the one with the highest score, the one nearest to the centre, or all.",
+        "Choose the faces to write to DST if a photo has several: none, and all to DST_multi "
+        "(only), the largest, the one with the highest score, the one nearest to the centre, or "
+        "all.",
         choices=_SELECTS,
     )
     fallback: str | None = option(

@@ -52,11 +52,11 @@ class _Pair(NamedTuple):
 class MakeBin(ListOptions, Job):
     """Make a verification .bin of drawn or listed pairs.
 
-    Drawn pairs are all different, and all pairs of one kind are equally likely. They form 10 folds.
-    In each fold, half of the pairs show one person and come first, and half show two people. If an
-    image is damaged, it is named in failures.csv, and another pair is drawn. JPEG and PNG bytes are
-    kept; other formats become PNG. A listed pair with a missing or damaged image is left out and
-    named.
+    SRC is any set; to draw pairs, its images need identities. Drawn pairs are all different, and
+    all pairs of one kind are equally likely. They form 10 folds. In each fold, half of the pairs
+    show one person and come first, and half show two people. If an image is damaged, it is named in
+    failures.csv, and another pair is drawn. JPEG and PNG bytes are kept; other formats become PNG.
+    A listed pair with a missing or damaged image is left out and named.
     """
 
     command: ClassVar[str] = "make-bin"

@@ -44,7 +44,7 @@ class MergeIdentities(PlanningOptions):
 
     SRC is any set of crops, or the embeddings that embed wrote for one. DST gets the merged set,
     plan.jsonl with the evidence for each merge, and undo.jsonl, a plan that reverses it. Doubtful
-    pairs are undecided in the plan and are not merged: accept them there, then use apply. Images
+    pairs are undecided in the plan and are not merged: accept them there, then use `apply`. Images
     that cannot be read are named in failures.csv and left out.
 
     Details:
@@ -60,8 +60,9 @@ class MergeIdentities(PlanningOptions):
 
     threshold: float | None = option(
         None,
-        "Merge two identities of at least this similarity (the cosine, or 1 - distance²/2). Pairs "
-        "slightly below it, by up to the gap of the embedder's two thresholds, are undecided.",
+        "Merge two identities with at least this similarity (the cosine, or 1 - distance²/2). "
+        "Pairs slightly below it, by up to the gap of the embedder's two thresholds, are "
+        "undecided.",
         values=Values(least=-1, most=1, default="the embedder's"),
     )
     far: float | None = option(

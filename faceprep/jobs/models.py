@@ -72,8 +72,8 @@ class Catalogue:
 class Models(Look):
     """List detectors, embedders and scorers, the source of their weights, and which are installed.
 
-    Weights come with packages, or from a file that you name. Nothing is downloaded without
-    --download, which fetches a pack of insightface.
+    Weights come with packages, or from a file that you name. The commands that use them
+    have --download, which downloads a missing insightface pack. Nothing is downloaded without it.
     """
 
     command: ClassVar[str] = "models"

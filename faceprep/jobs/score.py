@@ -62,13 +62,15 @@ class Score(ModelOptions, ListOptions, Job):
     )
     drop_below: tuple[str, ...] = option(
         (),
-        "Plan to drop crops below MEASURE=VALUE, such as laplacian_variance=20. May be repeated.",
+        "Plan to drop crops whose MEASURE is below VALUE, such as laplacian_variance=20. May be "
+        "repeated.",
         values=Values("MEASURE=VALUE"),
     )
 
     drop_above: tuple[str, ...] = option(
         (),
-        "Plan to drop crops above MEASURE=VALUE, such as bright_share=0.3. May be repeated.",
+        "Plan to drop crops whose MEASURE is above VALUE, such as bright_share=0.3. May be "
+        "repeated.",
         values=Values("MEASURE=VALUE"),
     )
 

@@ -66,7 +66,7 @@ class Search(EmbedOptions, ListOptions, Job):
     identities of each probe, the most similar image of each, and the margin by which each is closer
     than the next. Similarity is the cosine, or 1 - distance²/2. An image of GALLERY without an
     identity counts as an identity of its own. Images without a vector that can be compared are
-    named in failures.csv. report OUT shows the matches as pictures.
+    named in failures.csv. `report OUT` shows the matches as pictures.
     """
 
     command: ClassVar[str] = "search"
@@ -76,7 +76,7 @@ class Search(EmbedOptions, ListOptions, Job):
     approximate: bool = option(
         False,
         "Search an index instead of every image, which is faster for many probes. It finds the "
-        "closest identity of at least 99 % of a sample; OUT.recall.json has the share.",
+        "closest identity of at least 99 % of a sample; OUT.csv.recall.json has the share.",
     )
     seed: int = option(0, "Seed the index and the sample of --approximate.", values=Values("S"))
 

@@ -59,8 +59,8 @@ class Hello(NamedTuple):
 class RayRunner:
     """A runner of shards on a Ray cluster, with up to `n_workers` at a time; 0 for all its cores.
 
-    `address` is HOST:PORT of a cluster. Without it, the cluster at hand is used, or else one of
-    this machine alone is started. Raises OptionError for an address that cannot be reached.
+    `address` is HOST:PORT of a cluster. Without it, a running cluster is used, or else one
+    is started on this machine. Raises OptionError for an address that cannot be reached.
     """
 
     n_workers: int = 0

@@ -11,7 +11,7 @@ from faceprep.core.types import ITEM_TIMEOUT_S, CarryOut, Shard, ShardReport, Sh
 
 @dataclass(frozen=True)
 class SerialRunner:
-    """A runner of one shard at a time. It accepts what every runner does.
+    """A runner of one shard at a time. It accepts the arguments that every runner has.
 
     It cannot end an item: a decoder that crashes ends the program, and one that hangs stops it.
     """

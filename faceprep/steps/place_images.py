@@ -71,8 +71,8 @@ class PlacingOptions:
 
     mode: str = option(
         COPY,
-        "Place images in DST as a copy, as a hardlink that shares its bytes with SRC, or as a "
-        "symlink to the path in SRC.",
+        "Place images in DST as a copy, as a hardlink that shares its bytes with the source, or as "
+        "a symlink to the source.",
         choices=PLACING_MODES,
     )
 

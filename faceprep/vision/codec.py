@@ -49,9 +49,9 @@ def decode(data: Buffer, max_pixels: int = MAX_PIXELS) -> Pixels:
     """Decode an image of any encoding to (height, width, 3) uint8 RGB.
 
     The orientation in EXIF, HEIC and AVIF is applied. Grey is repeated, and CMYK becomes RGB. Of 16
-    bits, the upper 8 of those in use are kept. In use are the fewest of 8, 10, 12, 14 and 16 bits
-    that hold the largest value. Alpha is dropped: the pixels under it stay as stored, but a TIFF is
-    composited on black. Only the first frame is decoded.
+    bits, the upper 8 of those in use are kept. The bits in use are the fewest of 8, 10, 12, 14 and
+    16 that hold the largest value. Alpha is dropped: the pixels under it stay as stored, but a TIFF
+    is composited on black. Only the first frame is decoded.
 
     Raises Undecodable for truncated and damaged data. Images of more than `max_pixels` pixels or
     with a side under 4 are refused from the header alone.

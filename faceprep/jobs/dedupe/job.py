@@ -91,7 +91,7 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
 
     Details:
 
-    A copy may also have another shape or brightness, be cropped by a twentieth, or have a border or
+    A copy may also have another shape or brightness, be cropped by up to 7 %, or have a border or
     text added. Give photos rather than crops of them, because a crop keeps less to compare. The
     best copy within an identity stays: the one with the most pixels of real detail. Noise, grey and
     palettes count against a copy, and so do a border, text, a missing part, and having been saved
@@ -103,8 +103,8 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
 
     embedder: str = option(
         "dlib-resnet",
-        "Let this embedder confirm near copies: dlib-resnet, insightface:PACK, a model file, or "
-        "none.",
+        "Let this embedder confirm near duplicates: dlib-resnet, insightface:PACK, a model file, "
+        "or none.",
         values=replace(EMBEDDERS, known=("dlib-resnet", _NO_EMBEDDER)),
     )
     exact_only: bool = option(False, "Find byte-for-byte copies only; decode nothing.")

@@ -137,7 +137,7 @@ class Verify(EmbedSettings, _Embedders, ListOptions, Look):
     SOURCE is a verification .bin, any set of images with identities, a folder with IJB-B or IJB-C
     as published (meta, loose_crop), or the embeddings of one of these. Several sources and several
     --embedder are shown side by side. The result is accuracy, EER and TAR at FAR, or rank-k and
-    TPIR at FPIR. Save the --json output to see its curves and histograms with report.
+    TPIR at FPIR. Save the --json output to see its curves and histograms with `report`.
 
     Details:
 

@@ -131,7 +131,7 @@ def count_outcomes(run: Run) -> Outcomes:
 
 
 def figures_of(run: Run, output: Path) -> str:
-    """Say the figures of a finished output as its command does on the terminal; may be empty."""
+    """State the figures of a finished output as its command does on the terminal; may be empty."""
     if not run.is_finished or "command" not in run.record:
         return ""
     try:
