@@ -224,7 +224,7 @@ def _flock(fd: int, operation: int, path: Path) -> bool:
                 raise
             if path.name == LOCK:
                 log.warning(
-                    "%s: this file system has no locks: start no second run on this output",
+                    "%s: this file system has no locks: do not start a second run on this output",
                     path.parent,
                 )
     return True

@@ -65,11 +65,11 @@ def check_distinct(names: Sequence[str]) -> None:
 
     >>> check_distinct(["a/1.jpg", "a/1.jpg"])
     Traceback (most recent call last):
-    faceprep.core.errors.OutputError: two outputs want the name 'a/1.jpg'; nothing of the shard was written
+    faceprep.core.errors.OutputError: two outputs have the name 'a/1.jpg'; nothing of the shard was written
     """  # noqa: E501
     if len(set(names)) < len(names):
         twice = Counter(names).most_common(1)[0][0]
-        raise OutputError(f"two outputs want the name {twice!r}; nothing of the shard was written")
+        raise OutputError(f"two outputs have the name {twice!r}; nothing of the shard was written")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A threshold for a stated false-accept rate, measured on the set itself.
+"""A threshold for a stated false accept rate, measured on the set itself.
 
 Pairs of identities are counted, as the linkage compares them: thresholds for single images are too
 high for means. A set that is about to be merged has people under several names. Pairs that a plan
@@ -60,7 +60,7 @@ def threshold_at(
     most_pairs: int = _MOST_PAIRS,
     progress: Progress | None = None,
 ) -> FarThreshold:
-    """Find the threshold on the scale of likeness with a false-accept rate of about `far`.
+    """Find the threshold on the scale of likeness with a false accept rate of about `far`.
 
     All pairs of identities are counted, or beyond `most_pairs` (or 100,000 false accepts) all pairs
     of a sample of identities. Raises RefusedByData for a rate with fewer than ten false
@@ -70,11 +70,11 @@ def threshold_at(
     >>> rows = Embeddings(["a/1", "b/1"], ["a", "b"], np.eye(2, dtype="f4"), Model())
     >>> threshold_at(rows, 0.001)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    faceprep.core.errors.RefusedByData: too few pairs for a false-accept rate of 0.001: ...
+    faceprep.core.errors.RefusedByData: too few pairs for a false accept rate of 0.001: ...
     """
     if not 0 < far < 1:
         raise OptionError(
-            "invalid false-accept rate", expected="more than 0 and less than 1", found=f"{far:g}"
+            "invalid false accept rate", expected="more than 0 and less than 1", found=f"{far:g}"
         )
     part = _sample(embeddings, seed, min(most_pairs, math.ceil(_MOST_ACCEPTED / far)))
     people = _find_people(part, linkage)
@@ -103,7 +103,7 @@ def _too_few(far: float, n_pairs: int) -> RefusedByData:
     if least < 1:
         remedy = f"Take a rate of {math.ceil(least / step) * step:.2g} or more."
     return RefusedByData(
-        f"too few pairs for a false-accept rate of {far:g}",
+        f"too few pairs for a false accept rate of {far:g}",
         expected=f"{needed} pairs of identities of different people",
         found=f"{n_pairs:,}",
         remedy=remedy,

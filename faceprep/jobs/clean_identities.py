@@ -93,7 +93,7 @@ class CleanIdentities(PlanningOptions):
             f"{found['dropped'] - found['too_small']:,} dropped,"
         )
         sentence += (
-            f" {found['undecided']:,} undecided, at more than {found['angle']:g} degrees "
+            f" {found['undecided']:,} undecided; outliers are more than {found['angle']:g} degrees "
             "from their centre"
         )
         if found["too_small"]:

@@ -214,5 +214,5 @@ def _refuse_twins(request: Request) -> None:
     name, n = names.most_common(1)[0]
     if n > 1:
         raise OutputError(
-            f"two sources want the name {name!r}", path=request.output, remedy="Take one at a time."
+            f"two sources have the name {name!r}", path=request.output, remedy="Take one at a time."
         )

@@ -102,7 +102,7 @@ class Review(Service):
         with open_session(plan, journal=not taken) as session, scratch_folder() as scratch:
             note, page = self._import(session) if self.import_ else "", ""
             left_out: Collection[str] = ()
-            following = f"carry it out: {apply_command(plan)}"
+            following = f"apply the plan: {apply_command(plan)}"
             if self.static:
                 from faceprep.pages.review.static_site import import_command, write_static
 

@@ -214,8 +214,8 @@ class Search(EmbedOptions, ListOptions, Job):
             return f"{n} searched for"
         values = found["similarity"]
         sentence = (
-            f"{n} searched for; the closest identity has a similarity of {values['median']:.3f} in "
-            f"the median, {values['lowest']:.3f} to {values['highest']:.3f}"
+            f"{n} searched for; the similarity of the closest identity is {values['lowest']:.3f} "
+            f"to {values['highest']:.3f}, with a median of {values['median']:.3f}"
         )
         if "recall_at_1" in found:
             share, sampled = 100 * found["recall_at_1"], found["sampled_probes"]

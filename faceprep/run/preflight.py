@@ -175,7 +175,7 @@ def refuse_other_version(before: Mapping[str, Any], request: Request) -> None:
 
 
 def refuse_unfinished(before: Mapping[str, Any], request: Request) -> None:
-    """Refuse to resume a run of another version, or to share it among another number of processes.
+    """Refuse to resume a run of another version, or to share it with another number of processes.
 
     A finished run may be of another version: nothing of it is left to do.
     """
@@ -190,7 +190,7 @@ def refuse_other_number(before: Mapping[str, Any], share: Share, output: Path) -
     n = before.get("shares", share.n)
     if n != share.n:
         raise ResumeError(
-            "this run is shared by another number of processes",
+            "this run is shared by a different number of processes",
             path=output,
             expected=f"--shard {min(share.number, n)}/{n}",
             found=f"--shard {share}",

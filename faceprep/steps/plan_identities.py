@@ -353,8 +353,8 @@ def separable(found: Mapping[str, Any]) -> str:
     identities = count_noun(most, "identity", "identities")
     if most:
         return (
-            f"; in SRC, {n:,} of {identities} of two images or more had all images closer to each "
-            "other than to any other identity"
+            f"; in SRC, {n:,} of {identities} with two or more images had all of them closer to "
+            "each other than to any other identity"
         )
     return ""
 

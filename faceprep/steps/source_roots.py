@@ -22,11 +22,11 @@ class SourceRoots:
         self._noun = noun
 
     def add(self, root: Path, paths: Iterable[str]) -> None:
-        """Add inputs below `root`. Raises SourceError where two would have one output."""
+        """Add inputs below `root`. Raises SourceError where two would have the same output."""
         for path in paths:
             if path in self.of:
                 raise SourceError(
-                    f"two {self._noun}s would have one output",
+                    f"two {self._noun}s would have the same output",
                     path=root / path,
                     found=f"{self.of[path] / path}",
                     remedy="Extract them to different outputs, or name the folder that both are "

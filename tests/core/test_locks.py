@@ -97,5 +97,5 @@ def test_file_system_without_locks(
     with locks.lock(tmp_path) as token, locks.at_work(tmp_path, token):
         pass
     assert caplog.messages == [
-        f"{tmp_path}: this file system has no locks: start no second run on this output"
+        f"{tmp_path}: this file system has no locks: do not start a second run on this output"
     ]

@@ -113,7 +113,7 @@ def test_a_rate_that_the_pairs_cannot_support() -> None:
     ):
         threshold_at(embeddings, 1e-6)
     for far in (0, 1, -0.1, float("nan")):
-        with pytest.raises(OptionError, match="invalid false-accept rate"):
+        with pytest.raises(OptionError, match="invalid false accept rate"):
             threshold_at(embeddings, far)
     with pytest.raises(OptionError, match="found 0$"):
         threshold_at(folders({"a": photos(person(1), 9, 1)}), 0.1)

@@ -73,7 +73,7 @@ def test_two_photos_for_one_output_are_refused(tmp_path: Path) -> None:
     save(one, *ONE)
     save(other, *ONE)
     for sources in ([one.parent, other.parent], [one, other.parent], [one, other]):
-        with pytest.raises(SourceError, match="two photos would have one output") as told:
+        with pytest.raises(SourceError, match="two photos would have the same output") as told:
             run(sources, tmp_path / "out")
         assert str(one) in str(told.value) and str(other) in str(told.value)
     assert not (tmp_path / "out").exists()
@@ -93,7 +93,7 @@ def test_sources_and_places_that_are_refused(photos: Path, tmp_path: Path) -> No
 def test_on_the_command_line(photos: Path, tmp_path: Path) -> None:
     shutil.copytree(photos, tmp_path / "again")
     done = faceprep("extract-photos", "photos", "again", "out", "--json", cwd=tmp_path)
-    assert done.returncode == 1 and "two photos would have one output" in done.stderr
+    assert done.returncode == 1 and "two photos would have the same output" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

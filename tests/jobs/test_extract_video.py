@@ -180,7 +180,7 @@ def test_folders_are_nobody_elses() -> None:
 
 def test_two_videos_for_one_folder_are_refused(tmp_path: Path) -> None:
     one, other = film(tmp_path / "1" / "v.mp4", "r"), film(tmp_path / "2" / "v.mp4", "r")
-    with pytest.raises(SourceError, match="two videos would have one output") as told:
+    with pytest.raises(SourceError, match="two videos would have the same output") as told:
         extract([one, other], tmp_path / "out")
     assert str(one) in str(told.value) and str(other) in str(told.value)
     assert not (tmp_path / "out").exists()

@@ -218,7 +218,7 @@ def test_the_first_images_only(source: Path, tmp_path: Path) -> None:
         ({"threshold": float("nan")}, "--threshold"),
         ({"far": 0.0}, "^invalid --far: expected more than 0, less than 1, found 0"),
         ({"far": 0.1, "threshold": 0.9}, "--far and --threshold both set the threshold"),
-        ({"far": 1e-6}, "too few pairs for a false-accept rate of 1e-06"),
+        ({"far": 1e-6}, "too few pairs for a false accept rate of 1e-06"),
         ({"linkage": "average"}, "^invalid --linkage: expected"),
         ({"mode": "move"}, "^invalid --mode: expected copy, hardlink, symlink, found 'move'"),
         ({"crops": "none"}, "none"),

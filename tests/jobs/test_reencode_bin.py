@@ -209,7 +209,7 @@ def test_wrong_usage(options: dict[str, Any]) -> None:
 def test_two_sources_of_one_name_are_refused(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     sources = [write_bin(tmp_path / "a.bin"), write_bin(tmp_path / "b" / "a.bin")]
-    with pytest.raises(OutputError, match="two sources want the name 'a.bin'"):
+    with pytest.raises(OutputError, match="two sources have the name 'a.bin'"):
         reencode(*sources, to=tmp_path / "out")
     with pytest.raises(OptionError, match="--in-place takes the files of one folder at a time"):
         reencode(*sources)

@@ -272,7 +272,7 @@ def test_files_in_the_working_folder_itself(
 def test_two_outputs_of_one_name(new: Staging, tmp_path: Path) -> None:
     new.write("a", b"1")
     new.write("a", b"2")
-    with pytest.raises(OutputError, match="two outputs want the name 'a'"):
+    with pytest.raises(OutputError, match="two outputs have the name 'a'"):
         new.commit([], tmp_path / "page")
     new.discard()
     assert tree(tmp_path) == {"out": None}

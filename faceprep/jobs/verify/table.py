@@ -54,7 +54,7 @@ def _search_row(result: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _surest(rates: Rates) -> str:
-    """Return the rate at the lowest false-accept rate that the set can measure."""
+    """Return the rate at the lowest false accept rate that the set can measure."""
     measured = [(name, rate) for name, rate in rates.items() if rate is not None]
     if measured:
         return f"{_share(measured[-1][1])} at {measured[-1][0]}"

@@ -172,7 +172,10 @@ def _describe(opened: OpenModel, options: InputOptions, preparation: Preparation
     if options.mean and options.std:
         return f"{formula}: as given"
     if _is_guessed(opened, options):
-        return f"{formula}: usual for such a model, the file states none; else give mean= and std="
+        return (
+            f"{formula}: the file states none, so the usual one for such a model is assumed; if it "
+            "is wrong, give mean= and std="
+        )
     return f"{formula}: {opened.reading.origin or 'as the file states'}"
 
 

@@ -258,7 +258,7 @@ class _ShardIndexer:
         scan.skipped.warn(self._path)
         self._skipped.warn(self._path)
         counts = (
-            (scan.n_joined, "tar file", "behind its end mark, read as well"),
+            (scan.n_joined, "tar file", "after its end mark, read as well"),
             (samples.n_several, "sample", "with several images; each is an image of its own"),
             (samples.n_dropped_names, "image", "in a folder __NAME__, which webdataset skips"),
         )

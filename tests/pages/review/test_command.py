@@ -59,7 +59,7 @@ def test_served_until_it_is_stopped(plan: Path) -> None:
         assert refuse(server.address, 1)[0] == 200
         assert saved(plan)[1] == R
         status, stdout, stderr = server.stop()
-    carried_out = f"carry it out: faceprep apply {plan} {plan.parent}-reviewed"
+    carried_out = f"apply the plan: faceprep apply {plan} {plan.parent}-reviewed"
     ready, last = stderr.splitlines()
     assert (status, last) == (0, f"faceprep: {carried_out}")
     assert ready.endswith("Ctrl-C stops the server")

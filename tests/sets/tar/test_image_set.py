@@ -244,7 +244,7 @@ def test_joined_files_are_both_read(folder: Path, caplog: pytest.LogCaptureFixtu
         ("a/1_1", b"2"),
         ("a/3", b"3"),
     ]
-    assert "1 tar file behind its end mark" in caplog.text
+    assert "1 tar file after its end mark" in caplog.text
     assert "1 keys occur more than once" in caplog.text
 
 

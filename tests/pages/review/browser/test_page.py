@@ -69,7 +69,7 @@ def test_buttons(server: Running, plan: Path, open_page: Open, tmp_path: Path) -
     expect(page.locator("#carry-out-command")).to_have_text(command)
     code, stdout, stderr = server.stop()
     assert code == 0 and stdout.startswith("1 decision changed")
-    assert stderr.splitlines()[-1] == f"faceprep: carry it out: {command}"
+    assert stderr.splitlines()[-1] == f"faceprep: apply the plan: {command}"
     assert verdicts(plan) == [A, U, U, U, A, A, A]
 
 
