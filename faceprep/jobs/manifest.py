@@ -104,8 +104,8 @@ class Manifest(NamingOptions, Job):
     group_by: str | None = option(
         None,
         "Keep images of one group on one side of the split; a rule as for --label-rule, such as "
-        "re:REGEX with the person as its one group. --split-by identity keeps identities together "
-        "as well.",
+        "re:REGEX with the person as its one group. Without --label-rule, --split-by identity "
+        "keeps identities together as well.",
         values=Values("RULE"),
     )
     classes: Path | None = option(
@@ -244,7 +244,7 @@ class Manifest(NamingOptions, Job):
         """Return the group of each image, where whole groups go to one side of the split."""
         if self.group_by is not None:
             groups, _ = selection.label_by_rule(listing, parse_rule(self.group_by, GROUP_BY))
-            if self.split_by == "identity":
+            if self.split_by == "identity" and not self.label_rule:
                 return selection.join_groups(groups, listing.identity_of)
             return groups
         if self.label_rule and self.val_fraction:

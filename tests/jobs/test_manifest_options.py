@@ -144,6 +144,18 @@ def test_groups_and_identities_stay_on_one_side(tmp_path: Path) -> None:
             assert friends <= sides[0] or friends <= sides[1]
 
 
+def test_with_a_label_rule_groups_alone_stay_on_one_side(tmp_path: Path) -> None:
+    """The folders are classes, of which both sets need images."""
+    names = [
+        f"{kind}/{who}-{i}.jpg" for kind in ("live", "spoof") for who in "123456" for i in "ab"
+    ]
+    source, out = make(tmp_path / "in", *names), tmp_path / "a.csv"
+    rules = {"label_rule": "live=0,spoof=1", "group_by": r"re:/(\d)-"}
+    run(source, out, val_fraction=0.3, split_by="identity", **rules)
+    sides = [{Path(row[0]).name[0] for row in rows(path)} for path in (out, tmp_path / "a_val.csv")]
+    assert all(sides) and not sides[0] & sides[1]
+
+
 ONE_EACH = ("a/1.jpg", "b/1.jpg")
 LONELY = ("a/1.jpg", "a/2.jpg")
 
