@@ -29,6 +29,7 @@ from faceprep.steps.model_scores import ModelOptions, ScoredCrop
 from faceprep.steps.place_images import plan_header
 from faceprep.tables import plan as plan_jsonl
 from faceprep.tables import scores as score_table
+from faceprep.tables.faces import read_face_tables
 from faceprep.vision.load_image import load_image_bytes
 from faceprep.vision.pose import estimate_pose
 from faceprep.vision.quality import MEASURES, measure_crop
@@ -137,7 +138,7 @@ class Score(ModelOptions, ListOptions, Job):
             return {}
         wanted = set(listing.prefixed_paths(""))
         poses: dict[str, Sequence[float]] = {}
-        for table in parquet.read_columns(self.faces, ("output", "landmarks")):
+        for table in read_face_tables(self.faces, ("output", "landmarks")):
             places = [
                 i for i, name in enumerate(table.column("output").to_pylist()) if name in wanted
             ]

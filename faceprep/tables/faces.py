@@ -242,7 +242,7 @@ def read_face_tables(
     names = SCHEMA.names if columns is None else list(columns)
     with _open_faces(path, names) as file:
         for batch in file.iter_batches(ROWS_A_BATCH, columns=names):
-            yield _complete(batch, names)
+            yield _complete(path, batch, names)
 
 
 def read_range(path: str | os.PathLike[str], start: int, stop: int) -> Iterator[pa.Table]:
@@ -260,18 +260,20 @@ def read_range(path: str | os.PathLike[str], start: int, stop: int) -> Iterator[
         for batch in file.iter_batches(ROWS_A_BATCH, row_groups=groups, columns=SCHEMA.names):
             first, last = max(start - position, 0), min(stop - position, len(batch))
             if first < last:
-                yield _complete(batch.slice(first, last - first), SCHEMA.names)
+                yield _complete(path, batch.slice(first, last - first), SCHEMA.names)
             position += len(batch)
             if position >= stop:
                 return
 
 
-def _complete(batch: pa.RecordBatch, names: Sequence[str]) -> pa.Table:
+def _complete(
+    path: str | os.PathLike[str], batch: pa.RecordBatch, names: Sequence[str]
+) -> pa.Table:
     """Return the columns `names` of SCHEMA; those that the batch lacks are null."""
     table = pa.Table.from_batches([batch])
     for name in set(names) - set(table.column_names):
         table = table.append_column(name, pa.nulls(len(table), SCHEMA.field(name).type))
-    return table.select(names).cast(pa.schema([SCHEMA.field(name) for name in names]))
+    return parquet.take_columns(path, table, pa.schema([SCHEMA.field(name) for name in names]))
 
 
 @contextmanager

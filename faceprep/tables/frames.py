@@ -95,7 +95,7 @@ def read_frame_tables(
     """Yield the named columns in pieces of rows. Raises SourceError."""
     wanted = pa.schema([SCHEMA.field(name) for name in columns])
     for table in parquet.read_columns(path, columns):
-        yield table.select(list(columns)).cast(wanted)
+        yield parquet.take_columns(path, table, wanted)
 
 
 def read_frames(path: str | os.PathLike[str]) -> Iterator[FrameRow]:

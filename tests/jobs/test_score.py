@@ -222,7 +222,7 @@ def test_pose_comes_from_the_table_of_faces(crops: Path, tmp_path: Path) -> None
     assert len(rows) == 12
     for path, row in rows.items():
         if path in heads and path != "c/0.png":
-            pose = estimate_pose(heads[path][None])
+            pose = estimate_pose(heads[path][None].astype(np.float32))
             assert (row["roll"], row["lean"], row["yaw"]) == (
                 pose.roll[0],
                 pose.lean[0],
@@ -240,10 +240,15 @@ def test_tables_of_something_else_are_refused(crops: Path, tmp_path: Path) -> No
         pa.table({"output": ["x.png"], "landmarks": [[0.0] * 10]}), tmp_path / "other.parquet"
     )
     pq.write_table(pa.table({"output": ["a/0.png"]}), tmp_path / "lacking.parquet")
+    for name, landmarks in (("short", [0.0] * 8), ("null", None)):
+        table = pa.table({"output": ["a/0.png", "x.png"], "landmarks": [[0.0] * 10, landmarks]})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
     (tmp_path / "text.parquet").write_text("hello")
     for name, problem in (
         ("other", "is about other images"),
-        ("lacking", "lacks landmarks"),
+        ("lacking", "not a table of faces: .* found no landmarks"),
+        ("short", "cannot be read as Parquet: .* lists are all the expected size"),
+        ("null", "a row without landmarks"),
         ("text", "cannot be read"),
     ):
         with pytest.raises(SourceError, match=f"{name}.parquet: {problem}"):

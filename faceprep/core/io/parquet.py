@@ -133,6 +133,19 @@ def read_columns(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator
         yield table
 
 
+def take_columns(path: str | os.PathLike[str], table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return the columns of a table that a schema names, converted to its types.
+
+    Raises SourceError for a value that is missing, and pa.ArrowException for other types.
+    """
+    for field in schema:
+        if not field.nullable and table.column(field.name).null_count:
+            raise SourceError(
+                f"a row without {field.name}", path=path, remedy="Make the file again."
+            )
+    return table.select(schema.names).cast(schema)
+
+
 def describe(path: str | os.PathLike[str]) -> Contents:
     """Count rows and distinct classes, and list the columns.
 
