@@ -150,6 +150,13 @@ def test_what_manifest_writes_is_a_list(suffix: str, face_folder: Path, tmp_path
     assert describe_kind(tmp_path / f"set{suffix}").startswith(("npz", "parquet", "csv", "lst"))
 
 
+def test_an_index_alone_is_no_set(tmp_path: Path) -> None:
+    (tmp_path / "ann").mkdir()
+    for name in ("old.idx", "ann/1.jpg"):
+        (tmp_path / name).touch()
+    assert describe_kind(tmp_path) == "folder"
+
+
 def test_a_suffix_that_is_not_known_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.doc").write_bytes(b"x")
     with pytest.raises(SourceError, match=r"not a set of images: expected a folder, or .*\.csv"):

@@ -63,8 +63,6 @@ class Inspect(ListOptions, Look):
         progress = progress or ignore_progress
         kind = describe_kind(path)
         if kind == "rec" and len(find_parts(path)) == 1:
-            if path.suffix == ".idx":
-                path = path.with_suffix(".rec")
             return self._rec(path, progress)
         if kind == "folder":
             return self._folder(path, progress)

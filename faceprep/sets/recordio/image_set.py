@@ -45,7 +45,7 @@ log = logging.getLogger("faceprep")
 
 _LARGEST = 64 << 10
 """Bytes to read at once of a record whose end is not known, or is further away."""
-_PART = re.compile(r"(?P<stem>.*)_(?P<number>\d+)\.rec", re.DOTALL)
+_PART = re.compile(r"(?P<stem>.*)_(?P<number>\d+)\.rec", re.DOTALL | re.IGNORECASE)
 _MOST_A_PART = 100
 """By how much the numbers of parts may exceed their count."""
 HAS_HEADER = "has_header"
@@ -86,6 +86,11 @@ class RecSet(ImageSet):
         self._parts: list[str] = list(index.facts[FILES])
         self._starts: list[int] = list(index.facts["starts"])
         self._files = OpenFiles(self._parts, RecordFile)
+
+    @classmethod
+    def is_kind(cls, path: Path) -> bool:
+        """Return whether there is a .rec; an .idx alone does not make a folder one of records."""
+        return not is_folder(path) or bool(rec_index.list_recs(path))
 
     @classmethod
     def build_index(cls, path: Path, index: IndexWriter) -> None:
@@ -219,8 +224,7 @@ def find_parts(source: Path) -> list[RecPaths]:
     `source` may also be the .idx. Raises SourceError.
     """
     if is_folder(source):
-        names = [name for name in storage.list_folder(source)[1] if name.endswith(".rec")]
-        numbered = _in_parts(names)
+        numbered = _in_parts(rec_index.list_recs(source))
         if numbered:
             return [rec_index.find_rec(source / name) for name in numbered]
     return [rec_index.find_rec(source)]

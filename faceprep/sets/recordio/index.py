@@ -60,16 +60,21 @@ class RecPaths:
         return storage.fingerprint_of(self.rec, *([self.idx] if self.idx else []))
 
 
+def list_recs(folder: Path) -> list[str]:
+    """List the .rec files of a folder by name. Raises SourceError."""
+    return [name for name in storage.list_folder(folder)[1] if name.lower().endswith(".rec")]
+
+
 def find_rec(source: Path, ignore_idx: bool = False) -> RecPaths:
     """Find the .rec at `source` or in that folder; `source` may also be its .idx.
 
     Raises SourceError when there is none, or more than one.
     """
     if source.suffix.lower() == ".idx" and not is_folder(source):
-        source = source.with_suffix(".rec")
+        source = _beside(source, ".rec")
     rec = source
     if is_folder(source):
-        names = sorted(name for name in storage.list_folder(source)[1] if name.endswith(".rec"))
+        names = sorted(list_recs(source))
         if "train.rec" in names:
             names = ["train.rec"]
         if len(names) != 1:
@@ -88,8 +93,17 @@ def find_rec(source: Path, ignore_idx: bool = False) -> RecPaths:
             path=source,
             expected="a .rec file, or a folder with train.rec",
         )
-    idx = rec.with_suffix(".idx")
+    idx = _beside(rec, ".idx")
     return RecPaths(rec, idx if exists(idx) and not ignore_idx else None)
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    """Return the .idx of a .rec or the reverse, in upper case where the name of `path` ends so.
+
+    >>> str(_beside(Path("a.REC"), ".idx")), str(_beside(Path("a.idx"), ".rec"))
+    ('a.IDX', 'a.rec')
+    """
+    return path.with_suffix(suffix.upper() if path.suffix.isupper() else suffix)
 
 
 def write_index(paths: RecPaths, target: Path) -> int:

@@ -158,6 +158,13 @@ def test_find_rec_says_what_it_looked_for(tmp_path: Path) -> None:
     assert rec_index.find_rec(tmp_path).rec.name == "train.rec"
 
 
+def test_names_in_upper_case_are_found(tmp_path: Path) -> None:
+    for name in ("A.REC", "A.IDX"):
+        (tmp_path / name).touch()
+    for source in (tmp_path, tmp_path / "A.REC", tmp_path / "A.IDX"):
+        assert rec_index.find_rec(source) == RecPaths(tmp_path / "A.REC", tmp_path / "A.IDX")
+
+
 def test_a_file_without_one_record_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no record in this file"):
         scanned(tmp_path, b"not a RecordIO file at all, but long enough to be looked at")
