@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from faceprep.core import storage
-from faceprep.core.io.image_bytes import check_image_bytes
+from faceprep.core.io.image_bytes import BAD_LABEL, check_image_bytes
 from faceprep.core.io.image_header import ImageHeader
 from faceprep.core.job import Job
 from faceprep.core.options import option
@@ -137,7 +137,7 @@ def _write_one(
         return header
     if not identity:
         reason = f"expected a finite label, found {image.labels[0]}"
-        return _failed(name, offset, Damage("bad_label", reason))
+        return _failed(name, offset, Damage(BAD_LABEL, reason))
     sink.write(f"{identity}/{name}{header.suffix}", image.image)
     return Outcome(name)
 

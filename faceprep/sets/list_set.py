@@ -24,7 +24,7 @@ import numpy.typing as npt
 from faceprep.core import storage
 from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError
-from faceprep.core.io.image_bytes import UNREADABLE, check_file_size, read_image_bytes
+from faceprep.core.io.image_bytes import BAD_LABEL, UNREADABLE, check_file_size, read_image_bytes
 from faceprep.core.io.image_header import is_image_name
 from faceprep.core.io.npz import CLASSES, NAMES, NpzFile
 from faceprep.core.io.parquet import open_parquet
@@ -187,7 +187,7 @@ class ListSet(ImageSet):
         if at < len(self._repeats) and self._repeats[at] == position:
             return Outcome(key, REPEATED, f"{key}: repeated in the list")
         if labels and not self.identity(position) and not math.isfinite(labels[0]):
-            return Outcome(key, "bad_label", f"{key}: expected a finite label, found {labels[0]}")
+            return Outcome(key, BAD_LABEL, f"{key}: expected a finite label, found {labels[0]}")
         return None
 
     def _labels_of(self, position: int) -> tuple[float, ...]:

@@ -23,7 +23,7 @@ from faceprep.sets.parquet_footer import ColumnChunk, read_chunks
 from faceprep.sets.parquet_pages import DamagedPage, NotPlain, damaged_pages, find_values
 
 NO_LABEL = -(1 << 63)
-BAD_LABEL = NO_LABEL + 1
+NOT_FINITE = NO_LABEL + 1
 _ROWS = 1 << 14
 _FIRST_ROW = -1
 
@@ -31,7 +31,7 @@ _FIRST_ROW = -1
 class Part(NamedTuple):
     """The columns of some rows: places (n, 2), labels (n,).
 
-    NO_LABEL means none, and BAD_LABEL one that is not finite.
+    NO_LABEL means none, and NOT_FINITE one that is not finite.
     """
 
     keys: list[str]
@@ -94,7 +94,7 @@ def _make_part(facts: list[Facts], places: Ints) -> Part:
 def _pack_label(label: int | float | None) -> int:
     if label is None:
         return NO_LABEL
-    return label if isinstance(label, int) else BAD_LABEL
+    return label if isinstance(label, int) else NOT_FINITE
 
 
 def _find_places(

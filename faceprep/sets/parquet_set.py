@@ -18,7 +18,13 @@ import numpy as np
 from faceprep.core import storage
 from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError
-from faceprep.core.io.image_bytes import UNDECODABLE, UNREADABLE, read_image_bytes
+from faceprep.core.io.image_bytes import (
+    BAD_LABEL,
+    BAD_RECORD,
+    UNDECODABLE,
+    UNREADABLE,
+    read_image_bytes,
+)
 from faceprep.core.paths import is_file
 from faceprep.core.storage import ByteSource
 from faceprep.core.text import count_noun, name_all
@@ -36,7 +42,7 @@ from faceprep.sets.file_family import find_files, fingerprint_files, unpack_plac
 from faceprep.sets.image_set import CLASS_NAMES, FILES, UNREAD, ImageSet, Sample
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.parquet_columns import Columns, columns_of, share_columns
-from faceprep.sets.parquet_index import BAD_LABEL, NO_LABEL, at_row, is_row, read_parts
+from faceprep.sets.parquet_index import NO_LABEL, NOT_FINITE, at_row, is_row, read_parts
 from faceprep.sets.parquet_rows import RowReader
 from faceprep.sets.read_ahead import announce_reads
 from faceprep.sets.set_index import IndexWriter, SetIndex
@@ -44,7 +50,6 @@ from faceprep.sets.set_index import IndexWriter, SetIndex
 log = logging.getLogger("faceprep")
 SUFFIX = ".parquet"
 _LABELS = "labels"
-_BAD_RECORD = "bad_record"
 
 
 class ParquetSet(ImageSet):
@@ -137,8 +142,8 @@ class ParquetSet(ImageSet):
         if not data:
             return Outcome(key, UNDECODABLE, f"{where}: no bytes where an image was expected")
         label = self._labels.item(position)
-        if label == BAD_LABEL:
-            return Outcome(key, "bad_label", f"{where}: expected a finite label, found another")
+        if label == NOT_FINITE:
+            return Outcome(key, BAD_LABEL, f"{where}: expected a finite label, found another")
         labels = () if label == NO_LABEL else (label,)
         return Sample(key, self.identity(position), data, labels, where)
 
@@ -152,7 +157,7 @@ class ParquetSet(ImageSet):
             reason = f"{where}: expected an image of {length} bytes, found one of {found}"
             if found == length:
                 reason = f"{where}: expected {length} bytes, found {max(len(data) - 4, 0)}"
-            return Outcome(key, _BAD_RECORD, reason), where
+            return Outcome(key, BAD_RECORD, reason), where
         return data[4:], where
 
     def _read_row(self, key: str, number: int, group: int, row: int) -> tuple[bytes | Outcome, str]:
@@ -176,4 +181,4 @@ def _count_unnamed(labels: Ints, columns: Columns) -> int:
     if columns.identity or not columns.classes:
         return 0
     has_name = (labels >= -1) & (labels < len(columns.classes))
-    return int((~has_name & (labels > BAD_LABEL)).sum())
+    return int((~has_name & (labels > NOT_FINITE)).sum())

@@ -17,7 +17,7 @@ from typing import ClassVar, NamedTuple
 
 from faceprep.core import registry, storage
 from faceprep.core.errors import SourceError
-from faceprep.core.io.image_bytes import UNDECODABLE, UNREADABLE
+from faceprep.core.io.image_bytes import BAD_LABEL, BAD_RECORD, UNDECODABLE, UNREADABLE
 from faceprep.core.io.image_header import read_header
 from faceprep.core.paths import is_file
 from faceprep.core.storage import ByteSource
@@ -55,7 +55,6 @@ _DERIVED = (b"height", b"width", b"channels", b"colorspace", b"format", b"key/sh
 """What the features image/… of TensorFlow's datasets say of an image, and the image says itself."""
 _READ = {*_IMAGE, *_LABEL, *_TEXT, _KEY, _NAME, *(b"image/" + name for name in _DERIVED)}
 _CHUNK = 1 << 14
-_BAD_RECORD = "bad_record"
 
 Features = Mapping[bytes, Range]
 
@@ -143,18 +142,18 @@ class TfrecordSet(ImageSet):
             spans = find_values(data, *image) if image else []
             labels, _ = self._facts.read_label(data, features)
         except SourceError as error:
-            return Outcome(key, _BAD_RECORD, str(error))
+            return Outcome(key, BAD_RECORD, str(error))
         except Malformed as problem:
-            return Outcome(key, _BAD_RECORD, f"{place}: not a tf.train.Example: {problem}")
+            return Outcome(key, BAD_RECORD, f"{place}: not a tf.train.Example: {problem}")
         if len(spans) > 1:
             reason = f"expected one image, found {len(spans)}; write a record for each"
-            return Outcome(key, _BAD_RECORD, f"{place}: {reason}")
+            return Outcome(key, BAD_RECORD, f"{place}: {reason}")
         image_bytes = data[slice(*spans[0])] if spans else b""
         if not image_bytes:
             return Outcome(key, UNDECODABLE, f"{place}: no bytes where an image was expected")
         identity = self.identity(position)
         if labels and not math.isfinite(labels[0]):
-            return Outcome(key, "bad_label", f"{place}: expected a finite label, found {labels[0]}")
+            return Outcome(key, BAD_LABEL, f"{place}: expected a finite label, found {labels[0]}")
         return Sample(key, identity, image_bytes, labels, place)
 
     def close(self) -> None:

@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 
 from faceprep.core import storage
 from faceprep.core.errors import OptionError, RefusedByData, SourceError
+from faceprep.core.io.image_bytes import UNREADABLE
 from faceprep.core.options import option
 from faceprep.core.paths import full_path
 from faceprep.core.shards import cut_evenly
@@ -233,7 +234,7 @@ def _place_files(rows: Sequence[Row], source: str, mode: str, sink: Sink) -> Ite
         try:
             sink.place(into, f"{origin or source}/{path}", mode)
         except SourceError as error:
-            yield Outcome(path, "unreadable", str(error))
+            yield Outcome(path, UNREADABLE, str(error))
         else:
             yield Outcome(path)
 

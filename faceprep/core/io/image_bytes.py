@@ -2,6 +2,8 @@
 
 unreadable    the file cannot be read: missing, a dangling link, forbidden, or on a failing disk
 undecodable   the bytes are empty, foreign, cut off or damaged
+bad_record    the record that holds the image in its container is damaged
+bad_label     the image has a label that no identity can have
 
 The checks need neither NumPy nor OpenCV, so commands that copy bytes do not load them.
 """
@@ -17,6 +19,7 @@ from faceprep.core.io.image_header import ImageHeader, read_header
 from faceprep.core.types import Buffer, Outcome
 
 UNREADABLE, UNDECODABLE = "unreadable", "undecodable"
+BAD_RECORD, BAD_LABEL = "bad_record", "bad_label"
 
 
 def read_image_bytes(path: str | os.PathLike[str], key: str) -> bytes | Outcome:

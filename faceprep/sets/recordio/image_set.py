@@ -17,7 +17,7 @@ import numpy as np
 
 from faceprep.core import storage
 from faceprep.core.arrays import Floats, Ints
-from faceprep.core.io.image_bytes import undecodable
+from faceprep.core.io.image_bytes import BAD_LABEL, undecodable
 from faceprep.core.paths import is_folder
 from faceprep.core.text import list_words
 from faceprep.core.types import Outcome
@@ -203,7 +203,7 @@ def _make_sample(
         return undecodable(key, "no bytes at all", place)
     if not identity and not block.keeps_labels:
         reason = f"{place}: expected a finite label, found {labels[0]}"
-        return Outcome(key, "bad_label", reason)
+        return Outcome(key, BAD_LABEL, reason)
     return Sample(key, identity, image, labels, place, {HEADER: header})
 
 

@@ -19,6 +19,7 @@ from os import PathLike
 from typing import ClassVar, NamedTuple
 
 from faceprep.core.errors import SourceError
+from faceprep.core.io.image_bytes import BAD_RECORD, UNREADABLE
 from faceprep.core.storage import ByteSource
 from faceprep.core.types import Buffer
 
@@ -163,7 +164,7 @@ class RecordFile:
         magic, word = PART_HEAD.unpack_from(self._window, at)
         length = word & MAX_LENGTH
         if magic != MAGIC:
-            return Damage("bad_record", f"expected the magic {MAGIC:#x}, found {magic:#x}")
+            return Damage(BAD_RECORD, f"expected the magic {MAGIC:#x}, found {magic:#x}")
         stop = at + 8 + length
         if word >> 29 == _WHOLE and stop <= len(self._window):
             return Record(memoryview(self._window)[at + 8 : stop], offset + 8 + (length + 3 & ~3))
@@ -217,7 +218,7 @@ class RecordFile:
         try:
             self._load(offset, window)
         except SourceError as error:
-            return Damage("unreadable", error.problem)
+            return Damage(UNREADABLE, error.problem)
         return None
 
     def _holds(self, offset: int) -> bool:
@@ -297,7 +298,7 @@ class RecordFile:
     def _outside(self, offset: int) -> Damage:
         if self.size - 8 < offset < self.size:
             return Damage("truncated", f"the file ends at {self.size}, inside the record's header")
-        return Damage("bad_record", f"the offset lies outside the file of {self.size} bytes")
+        return Damage(BAD_RECORD, f"the offset lies outside the file of {self.size} bytes")
 
     def _read_parts(self, offset: int) -> Record | Damage:
         """Read a record that has several parts or is longer than the window."""
@@ -315,19 +316,19 @@ class RecordFile:
                     found = f"{magic:#x}, part kind {cflag}"
                     kinds = " or ".join(map(str, expected))
                     reason = f"expected {MAGIC:#x}, part kind {kinds} at {at}, found {found}"
-                    return Damage("bad_record", reason)
+                    return Damage(BAD_RECORD, reason)
                 if at + 8 + length > self.size:
                     reason = f"a length of {length} leads past the end of the file at {self.size}"
                     return Damage("truncated", reason)
                 parts.append(self._source.read_at(at + 8, length))
             except SourceError as error:
-                return Damage("unreadable", error.problem)
+                return Damage(UNREADABLE, error.problem)
             at += 8 + (length + 3 & ~3)
             if cflag in (_WHOLE, LAST):
                 return Record(MAGIC_BYTES.join(parts), at)
             if length % 4:
                 reason = f"a part has {length} bytes, expected a multiple of 4"
-                return Damage("bad_record", reason)
+                return Damage(BAD_RECORD, reason)
             expected = (MIDDLE, LAST)
 
 
@@ -355,8 +356,7 @@ def unpack_image(payload: Buffer) -> ImageRecord | Damage:
     """
     if len(payload) < HEADER.size:
         return Damage(
-            "bad_record",
-            f"an image record of {len(payload)} bytes, expected at least {HEADER.size}",
+            BAD_RECORD, f"an image record of {len(payload)} bytes, expected at least {HEADER.size}"
         )
     flag, label, id, id2 = HEADER.unpack_from(payload)
     if flag == 0:
@@ -364,7 +364,7 @@ def unpack_image(payload: Buffer) -> ImageRecord | Damage:
     start = HEADER.size + 4 * flag
     if start > len(payload):
         return Damage(
-            "bad_record", f"{flag} labels announced, room for {(len(payload) - HEADER.size) // 4}"
+            BAD_RECORD, f"{flag} labels announced, room for {(len(payload) - HEADER.size) // 4}"
         )
     labels = _unpack_labels(payload, HEADER.size, flag)
     return ImageRecord(flag, labels, id, payload[start:], id2)

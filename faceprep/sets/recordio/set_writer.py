@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
+from faceprep.core.io.image_bytes import BAD_LABEL
 from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome, Sink
 from faceprep.sets.image_set import CheckedSample, Sample
@@ -184,7 +185,7 @@ def _refuse_label(sample: Sample) -> Outcome | None:
     for label in sample.labels[1:]:
         if _LARGEST < abs(label) < math.inf:
             reason = f"{sample.place}: expected labels up to {_LARGEST:g}, found {label:g}"
-            return Outcome(sample.key, "bad_label", reason)
+            return Outcome(sample.key, BAD_LABEL, reason)
     return None
 
 

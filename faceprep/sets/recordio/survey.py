@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
+from faceprep.core.io.image_bytes import BAD_RECORD
 from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome
 from faceprep.sets.recordio.coverage import Unindexed, ascend
@@ -215,7 +216,7 @@ def _try_some(paths: RecPaths, offsets: Column) -> list[tuple[float, ...]]:
             record = file.read(offset)
             n_tried += offset > 0  # there is a record at 0 in every .rec
             if isinstance(record, Damage):
-                n_missed += offset > 0 and record.status == "bad_record"
+                n_missed += offset > 0 and record.status == BAD_RECORD
                 continue
             image = unpack_image(record.payload)
             if isinstance(image, ImageRecord) and image.image:

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from faceprep.core import storage
 from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError, naming
-from faceprep.core.io.image_bytes import UNDECODABLE, UNREADABLE
+from faceprep.core.io.image_bytes import BAD_LABEL, UNDECODABLE, UNREADABLE
 from faceprep.core.names import output_of
 from faceprep.core.paths import is_folder
 from faceprep.core.storage import ByteSource
@@ -195,7 +195,7 @@ def _sample(key: str, identity: str, files: SampleFiles, place: str) -> Sample |
         return Outcome(key, UNDECODABLE, f"{place}: no bytes where an image was expected")
     if not identity and "cls" in files.others:
         text = files.others["cls"][:40].decode("utf-8", "backslashreplace")
-        return Outcome(key, "bad_label", f"{place}: expected a class, found {text!r}")
+        return Outcome(key, BAD_LABEL, f"{place}: expected a class, found {text!r}")
     labels, extra = read_labels(files.others)
     return Sample(key, identity, files.image, labels, place, extra)
 
