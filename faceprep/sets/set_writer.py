@@ -27,10 +27,9 @@ from faceprep.sets import class_map
 from faceprep.sets.distinct_keys import find_repeats, hash_names, strip_suffix
 from faceprep.sets.image_paths import PLAIN, ImagePaths
 from faceprep.sets.image_set import CheckedSample, ImageSet, Sample, check_sample
+from faceprep.sets.recordio.records import EXACT_FLOATS
 
 PART = ".part"
-EXACT_LABELS = 1 << 24
-"""The largest whole number below which float32 is exact."""
 Settings = Mapping[str, Any]
 """What all parts of a run agree on, as plain values."""
 _KEYS = 1 << 16
@@ -288,7 +287,7 @@ def listed_name(root: str, relative_to: str, key: str) -> str:
 
 def are_labels(names: Iterable[str]) -> bool:
     """Return whether all names are whole numbers that float32 holds exactly."""
-    return all(_is_number(name) and int(name) <= EXACT_LABELS for name in names)
+    return all(_is_number(name) and int(name) <= EXACT_FLOATS for name in names)
 
 
 def number_of(key: str) -> int | None:

@@ -40,7 +40,6 @@ _RESULTS = {PLAN: "reviewed", UNDO: "undone"}
 LIKENESS = "likeness.jsonl"
 """Name of the file of similarities between images. It lies beside the plan."""
 _KIND = "plan"
-"""What some editors put in front of UTF-8."""
 _FIRST_LINE = 'a first line with {"kind": "plan", …}'
 _WRITERS = (
     "Plans are the plan.jsonl of merge-identities, clean-identities, exclude-people, dedupe "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,8 @@ from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
 from faceprep.sets.containers import index_set
 from faceprep.sets.image_set import Sample
-from faceprep.sets.recordio.framing import frame_image
-from faceprep.sets.recordio.records import MAGIC
+from faceprep.sets.recordio.framing import frame_image, frame_with_header
+from faceprep.sets.recordio.records import HEADER, MAGIC
 from faceprep.synthetic import encode_face
 from tests.fakes import is_state
 
@@ -116,8 +117,8 @@ def test_headers_of_records_survive(
     labels: list[float], number: int, second: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("headers")
-    record = bytearray(frame_image(labels, encode_face(1, 1), number, as_array=True))
-    record[24:32] = second.to_bytes(8, "little")
+    header = HEADER.pack(len(labels), 0, number, second) + struct.pack(f"<{len(labels)}f", *labels)
+    record = frame_with_header(header, encode_face(1, 1))
     (folder / "in.rec").write_bytes(record)
     (folder / "in.idx").write_text("5\t0\n")
     convert(folder / "in.rec", folder / "out.rec")

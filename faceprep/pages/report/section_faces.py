@@ -27,7 +27,6 @@ from faceprep.tables import faces as faces_table
 
 SHARPNESS = "laplacian_variance"
 _COLUMNS = ("x1", "y1", "x2", "y2", "score", "roll", "yaw", "output")
-_POSE = ("roll", "yaw", "lean")
 _MEASURE_KEYS = ("n", "p1", "p25", "p50", "p75", "p99")
 
 

@@ -63,9 +63,9 @@ def _frame_whole(head: bytes, body: Buffer) -> bytes:
     return b"".join((PART_HEAD.pack(MAGIC, length), head, body, b"\0" * (-length % 4)))
 
 
-def frame_image(labels: Sequence[float], image: bytes, id: int, as_array: bool = False) -> bytes:
-    """Frame an image record: one label is a scalar (unless `as_array`), several are a list."""
-    if len(labels) == 1 and not as_array:
+def frame_image(labels: Sequence[float], image: bytes, id: int) -> bytes:
+    """Frame an image record: one label is a scalar, several are a list."""
+    if len(labels) == 1:
         head = HEADER.pack(0, labels[0], id, 0)
     else:
         head = HEADER.pack(len(labels), 0.0, id, 0) + struct.pack(f"<{len(labels)}f", *labels)

@@ -297,19 +297,19 @@ def _number_by_position_unless_distinct(target: Path, rec: Path) -> None:
             file.write(as_bytes(entries))
 
 
-def _find_repeats(numbers: npt.NDArray[Any], n_at_once: int = _SORTED) -> tuple[int, int]:
+def _find_repeats(numbers: npt.NDArray[Any]) -> tuple[int, int]:
     """Count the repeated numbers of a column, and find the smallest; negative ones are ignored.
 
-    About `n_at_once` of them are sorted in memory at a time.
+    About `_SORTED` of them are sorted in memory at a time.
     """
     import numpy as np
 
-    n_passes = -(-len(numbers) // n_at_once)
+    n_passes = -(-len(numbers) // _SORTED)
     n_repeated, smallest = 0, _LARGEST
     for number in range(n_passes):
         found = []
-        for start in range(0, len(numbers), n_at_once):
-            block = np.asarray(numbers[start : start + n_at_once])
+        for start in range(0, len(numbers), _SORTED):
+            block = np.asarray(numbers[start : start + _SORTED])
             found.append(block[(block % n_passes == number) & (block >= 0)])
         ordered = np.sort(np.concatenate(found))
         repeated = ordered[1:][ordered[1:] == ordered[:-1]]

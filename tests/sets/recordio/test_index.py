@@ -99,6 +99,13 @@ def test_repeated_keys_are_refused(tmp_path: Path) -> None:
         entries_of(tmp_path, b"3\t0\n1\t8\n3\t16\n")
 
 
+def test_repeats_among_millions_are_counted(tmp_path: Path) -> None:
+    numbers = np.arange(5 << 20)
+    numbers[[0, 1, 2]] = -1, 5_000_000, 7
+    with pytest.raises(SourceError, match="2 offsets repeated, the first of them 7"):
+        rec_index.refuse_repeats(tmp_path / "a.idx", "offset", numbers)
+
+
 def test_an_empty_index_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="empty"):
         entries_of(tmp_path, b"")

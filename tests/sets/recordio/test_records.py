@@ -19,6 +19,7 @@ from faceprep.sets.recordio import records as recordio
 from faceprep.sets.recordio.entries import read_entries
 from faceprep.sets.recordio.framing import frame, frame_image
 from faceprep.sets.recordio.records import (
+    HEADER,
     MAGIC_BYTES,
     Damage,
     ImageRecord,
@@ -73,7 +74,7 @@ def test_image_records_survive(tmp_path: Path, contents: list[tuple[list[float],
 
 
 def test_one_label_can_be_an_array() -> None:
-    record = recordio.unpack_image(frame_image([3.0], b"an image", 1, as_array=True)[8:])
+    record = recordio.unpack_image(HEADER.pack(1, 0, 1, 0) + struct.pack("<f", 3) + b"an image")
     assert isinstance(record, ImageRecord)
     assert (record.flag, record.labels, bytes(record.image)) == (1, (3.0,), b"an image")
 
