@@ -1,13 +1,21 @@
-"""Members of archives: names that stay inside the set, and members that are skipped."""
+"""Members of archives and folders: names that stay inside the set, and what is skipped."""
 
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
+from pathlib import Path
 
+from faceprep.core import registry, storage
 from faceprep.core.errors import SourceError
+from faceprep.core.names import output_of, suffix_of
+from faceprep.core.paths import is_folder
+from faceprep.sets.class_map import name_for
 
 _N_NAMED = 3
+_SETS = (".rec", ".tar", *registry.CONTAINERS["tfrecord"].suffixes)
+"""Suffixes of files that are a set beside another one; a .parquet may be a table about it."""
 
 log = logging.getLogger("faceprep")
 
@@ -64,3 +72,22 @@ class SkippedFiles:
         """Log the lines as warnings about the container at `path`."""
         for line in self.lines():
             log.warning("%s: %s", os.fspath(path), line)
+
+
+def warn_of_others(source: Path, files: Iterable[Path], sets_alone: bool = False) -> None:
+    """Warn of what the folder `source` holds besides the files of a set and their class maps.
+
+    With `sets_alone`, warn only of other sets.
+    """
+    if not is_folder(source):
+        return
+    folders, there = storage.list_folder(source)
+    names = {file.name for file in files}
+    maps = {name_for(Path(output)) for output in set(map(output_of, names))}
+    skipped = SkippedFiles()
+    for name in sorted([*folders, *set(there).difference(names, maps)]):
+        if not sets_alone:
+            skipped.add("not shards", name)
+        elif suffix_of(name) in _SETS:
+            skipped.add("other sets in this folder", name)
+    skipped.warn(source)

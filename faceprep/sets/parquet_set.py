@@ -40,6 +40,7 @@ from faceprep.sets.distinct_keys import (
 )
 from faceprep.sets.file_family import find_files, fingerprint_files, unpack_place
 from faceprep.sets.image_set import CLASS_NAMES, FILES, UNREAD, ImageSet, Sample
+from faceprep.sets.members import warn_of_others
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.parquet_columns import Columns, columns_of, share_columns
 from faceprep.sets.parquet_index import NO_LABEL, NOT_FINITE, at_row, is_row, read_parts
@@ -81,6 +82,7 @@ class ParquetSet(ImageSet):
     def build_index(cls, path: Path, index: IndexWriter) -> None:
         """Write the columns: small columns by pyarrow, places by following the pages."""
         files = find_files(path, SUFFIX)
+        warn_of_others(path, files)
         columns, others = share_columns(files)
         for column in columns.unusable:
             expected = "expected numbers or strings. Write it as one of these."

@@ -34,6 +34,7 @@ from faceprep.sets.file_family import (
     unpack_place,
 )
 from faceprep.sets.image_set import CLASS_NAMES, FAULTS, FILES, MAX_LABELS, UNREAD, ImageSet, Sample
+from faceprep.sets.members import warn_of_others
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.protobuf import Malformed
 from faceprep.sets.read_ahead import announce_reads
@@ -98,6 +99,7 @@ class TfrecordSet(ImageSet):
                 found=found,
                 remedy="Make it with --with-images.",
             )
+        warn_of_others(path, [*files, *_class_names_beside(files[0])])
         classes = _read_class_names(files[0])
         check, facts = KeyCheck(index.folder), _FactReader(classes)
         empty: list[str] = []

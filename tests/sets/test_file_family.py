@@ -12,12 +12,13 @@ from faceprep.core.errors import SourceError
 from faceprep.core.types import Request
 from faceprep.jobs.convert import Convert
 from faceprep.jobs.inspect.job import Inspect
+from faceprep.jobs.rec2folder import Rec2Folder
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
 from faceprep.sets.containers import index_set
 from faceprep.sets.file_family import find_parts
 from faceprep.sets.kinds import describe_kind
-from faceprep.synthetic import write_folder
+from faceprep.synthetic import write_folder, write_insightface_rec
 
 SUFFIXES = [".tar", ".rec", ".tfrecord", ".parquet"]
 READ_IN_PART = (".tar", ".rec")
@@ -135,3 +136,34 @@ def test_a_part_of_a_rec_is_read_alone_with_a_hint(
         done = run_job(Convert(), Request((first,), tmp_path / "one.tar"), SerialRunner())
     assert f"{first}: one of 4 parts, and only this one is read. Name their folder" in caplog.text
     assert done.ok == 2
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_else_is_in_the_folder_is_named(
+    suffix: str, write: Write, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, *_ = write(suffix)
+    first.with_name("notes.md").touch()
+    expected = "1 skipped, not shards: notes.md"
+    if suffix in (".rec", ".tar"):
+        first.with_name("z.tfrecord").write_bytes(b"x")
+        expected = "2 skipped, not shards: notes.md, z.tfrecord"
+    if suffix == ".rec":
+        expected = "1 skipped, other sets in this folder: z.tfrecord"
+    with caplog.at_level(logging.WARNING, "faceprep"):
+        assert Inspect().look(tmp_path / "set").images == 8
+    assert f"{expected}\n" in caplog.text
+
+
+def test_other_sets_beside_train_rec_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_insightface_rec(tmp_path, 2, 2)
+    for name in ("val.rec", "lfw.bin", "notes.md"):
+        (tmp_path / name).write_bytes(b"x")
+    for look in (Inspect().look, lambda path: convert(path, tmp_path / "out.tfrecord")):
+        caplog.clear()
+        look(tmp_path)
+        assert "1 skipped, other sets in this folder: val.rec\n" in caplog.text
+    run_job(Rec2Folder(), Request((tmp_path,), tmp_path / "out"), SerialRunner())
+    assert "other sets in this folder: out.tfrecord, val.rec\n" in caplog.text

@@ -23,6 +23,7 @@ from faceprep.core.text import list_words
 from faceprep.core.types import Outcome
 from faceprep.sets.file_family import missing_faults, pack_place
 from faceprep.sets.image_set import FAULTS, FILES, MAX_LABELS, ImageSet, Sample
+from faceprep.sets.members import warn_of_others
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.read_ahead import announce_reads
 from faceprep.sets.recordio import index as rec_index
@@ -96,6 +97,7 @@ class RecSet(ImageSet):
     def build_index(cls, path: Path, index: IndexWriter) -> None:
         """Write the columns: keys and offsets from the .idx, identities from the records."""
         parts = find_parts(path)
+        warn_of_others(path, [paths.rec for paths in parts], sets_alone=True)
         if len(parts) == 1:
             _hint_at_parts(parts[0].rec)
         starts: list[int] = []

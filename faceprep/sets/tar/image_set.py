@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -25,16 +25,13 @@ from faceprep.core import storage
 from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError, naming
 from faceprep.core.io.image_bytes import BAD_LABEL, UNDECODABLE, UNREADABLE
-from faceprep.core.names import output_of
-from faceprep.core.paths import is_folder
 from faceprep.core.storage import ByteSource
 from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome
-from faceprep.sets.class_map import name_for
 from faceprep.sets.compression import refuse_compressed
 from faceprep.sets.file_family import Parts, find_parts, missing_faults
 from faceprep.sets.image_set import FAULTS, FILES, MAX_LABELS, ImageSet, Sample
-from faceprep.sets.members import SkippedFiles
+from faceprep.sets.members import SkippedFiles, warn_of_others
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.read_ahead import announce_reads
 from faceprep.sets.set_index import IndexWriter, SetIndex
@@ -302,13 +299,7 @@ def find_shards(source: Path) -> Parts:
     Raises SourceError.
     """
     found = find_parts(source, SUFFIX)
-    if is_folder(source):
-        folders, files = storage.list_folder(source)
-        names = {file.name for file in found.files}
-        skipped = SkippedFiles()
-        for name in sorted([*folders, *set(files).difference(names, _map_names(names))]):
-            skipped.add("not shards", name)
-        skipped.warn(source)
+    warn_of_others(source, found.files)
     if len(found.files) > _MOST_SHARDS:
         raise SourceError(
             "too many tar files",
@@ -317,8 +308,3 @@ def find_shards(source: Path) -> Parts:
             found=f"{len(found.files):,}",
         )
     return found
-
-
-def _map_names(names: Iterable[str]) -> set[str]:
-    """Return the names of the class maps that `manifest` and `convert` write beside shards."""
-    return {name_for(Path(output)) for output in set(map(output_of, names))}
