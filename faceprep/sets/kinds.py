@@ -70,6 +70,7 @@ _LAYOUTS: Mapping[str, str] = {
     ),
     ".csv": "Call its columns image_names and image_classes.",
     ".lst": "Separate its columns by tabs.",
+    ".arrow": "Write it as Parquet, with to_parquet of Hugging Face's datasets.",
     ".txt": "Write a path, or a path and a class number, in each line.",
 }
 """What makes a file with this suffix a set, where its content is unknown."""
@@ -165,7 +166,11 @@ def not_a_set(path: Path) -> SourceError:
     known = [each for entry in registry.CONTAINERS.values() for each in entry.suffixes]
     expected = "a folder, or " + " ".join(dict.fromkeys(known))
     return SourceError(
-        "not a set of images", path=path, expected=expected, found=path.suffix or "a file"
+        "not a set of images",
+        path=path,
+        expected=expected,
+        found=path.suffix or "a file",
+        remedy=_LAYOUTS.get(path.suffix.lower()),
     )
 
 

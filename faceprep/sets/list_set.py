@@ -37,7 +37,7 @@ from faceprep.sets import kinds
 from faceprep.sets.distinct_keys import find_repeats
 from faceprep.sets.exact_labels import LabelReader, LabelWriter
 from faceprep.sets.image_set import LABELS_ARE_IDENTITIES, MAX_LABELS, UNREAD, ImageSet, Sample
-from faceprep.sets.lists import CSV_COLUMNS, ListedImage, read_csv_columns, split_label
+from faceprep.sets.lists import CSV_COLUMNS, ListedImage, parse_label, read_csv_columns, split_label
 from faceprep.sets.manifests.class_names import ClassNames, ClassSurvey
 from faceprep.sets.manifests.reader import IDENTITIES, read_rows
 from faceprep.sets.set_index import RELATIVE_TO, IndexWriter, SetIndex
@@ -250,10 +250,23 @@ class TxtListSet(ListSet):
     def check_names(
         cls, path: Path, names: Sequence[str], sizes: Sequence[int], place: _Place
     ) -> None:
-        """Refuse a line with two labels: without the first, its name is that of a file."""
+        """Refuse a line whose label is elsewhere than at its end, or that has two.
+
+        Its name without a label is that of a file.
+        """
         for name, size in zip(names, sizes, strict=True):
             if size != -errno.ENOENT:
                 continue
+            first, _, rest = name.partition(" ")
+            if parse_label(first) is not None and _size_of(place.find(rest)) >= 0:
+                raise SourceError(
+                    "the label is before the path",
+                    path=path,
+                    where=f"the line that starts with {name!r}",
+                    expected="path label",
+                    found=f"no file of that name, and the file {rest!r}",
+                    remedy="Write the label at the end of each line.",
+                )
             image, label = split_label(name)
             if label is not None and is_image_name(image) and _size_of(place.find(image)) >= 0:
                 raise SourceError(

@@ -171,7 +171,11 @@ class ParquetSet(ImageSet):
         if not is_path_inside(path):
             reason = f"{where}: the path {found.path!r} leads outside the folder of the set"
             return Outcome(key, UNREADABLE, reason), where
-        return read_image_bytes(Path(self._paths[number]).parent / path, key), where
+        data = read_image_bytes(Path(self._paths[number]).parent / path, key)
+        if isinstance(data, Outcome):
+            reason = data.reason.removeprefix(f"{key}: ")
+            data = data._replace(reason=f"{where}: the file {found.path!r}: {reason}")
+        return data, where
 
     def close(self) -> None:
         self._files.close()

@@ -14,7 +14,7 @@ from faceprep.core.errors import SourceError
 from tests.set_reading import read_set
 
 
-@pytest.mark.parametrize("suffix", [".tar", ".tfrecord", ".rec", ".zip"])
+@pytest.mark.parametrize("suffix", [".tar", ".tfrecord", ".rec", ".zip", ".bin"])
 @pytest.mark.parametrize(
     ("compress", "name", "program"),
     [

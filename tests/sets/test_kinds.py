@@ -161,6 +161,10 @@ def test_a_suffix_that_is_not_known_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.doc").write_bytes(b"x")
     with pytest.raises(SourceError, match=r"not a set of images: expected a folder, or .*\.csv"):
         containers.kind_of(tmp_path / "a.doc")
+    (tmp_path / "a.arrow").write_bytes(b"x")
+    for look in (containers.kind_of, describe_kind):
+        with pytest.raises(SourceError, match=r"found .*\.arrow.*\. Write it as Parquet, with"):
+            look(tmp_path / "a.arrow")
     with pytest.raises(SourceError, match=r"no such file or folder\. Check the path"):
         describe_kind(tmp_path / "none")
 

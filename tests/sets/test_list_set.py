@@ -176,6 +176,13 @@ def test_names_that_are_not_utf8_are_those_of_the_file_system(tmp_path: Path) ->
     assert (found.data, os.fsencode(found.key)) == (b"data", b"\xff.jpg")
 
 
+def test_a_txt_with_the_label_first_is_named(tmp_path: Path) -> None:
+    make(tmp_path, "a b.jpg", "7 c.jpg")
+    (tmp_path / "a.txt").write_text("7 c.jpg\n0 a b.jpg\n")
+    with pytest.raises(SourceError, match=r"label is before the path .*'0 a b.jpg': expected path"):
+        opened(tmp_path / "a.txt")
+
+
 def test_a_txt_with_two_labels_is_named(tmp_path: Path) -> None:
     make(tmp_path, "a.jpg", "b.jpg", "b.jpg 1")
     (tmp_path / "a.txt").write_text("b.jpg 1 0\na.jpg 1 0.5\n")

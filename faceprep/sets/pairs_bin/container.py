@@ -31,6 +31,7 @@ from faceprep.core.errors import SourceError
 from faceprep.core.paths import is_folder
 from faceprep.core.text import count_noun
 from faceprep.core.types import Buffer, Outcome, PairSet, Sink
+from faceprep.sets.compression import HEAD, refuse_compressed
 from faceprep.sets.pairs_bin.pickle_values import Array, Span, Strings, bytes_of, kind_of
 from faceprep.sets.pairs_bin.unpickle import read_pickle
 
@@ -192,6 +193,7 @@ def _read(path: str | PathLike[str]) -> bytes:
     data = storage.read_bytes(path)
     if not data:
         raise _not_a_set(path, "a pickle of images and labels", "an empty file")
+    refuse_compressed(path, data[:HEAD])
     return data
 
 
@@ -201,6 +203,8 @@ def _read_set(data: bytes, path: str | PathLike[str]) -> tuple[list[Span], list[
     if type(value) not in (tuple, list) or len(value) != 2 or type(value[0]) not in (tuple, list):
         if type(value) in (tuple, list):
             found = f"{kind_of(value)} of {len(value)}"
+            if len(value) == 2:
+                found += f", the first {_describe(value[0])}"
         else:
             found = _describe(value)
         raise _not_a_set(path, "a pair of lists (images, same)", found, remedy=_OTHER_FILE)

@@ -272,7 +272,10 @@ def test_a_damaged_image_is_not_the_containers_affair() -> None:
         ([1, 2, 3], "expected a pair of lists (images, same), found a list of 3"),
         (b"images", "expected a pair of lists (images, same), found a string"),
         (None, "expected a pair of lists (images, same), found None"),
-        ((b"images", [True]), "expected a pair of lists (images, same), found a tuple of 2"),
+        (
+            (b"images", [True]),
+            "expected a pair of lists (images, same), found a tuple of 2, the first a string",
+        ),
         (np.arange(2), "expected a pair of lists (images, same), found a NumPy array"),
         (
             ([b"a", 7], [True]),
