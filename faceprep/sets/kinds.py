@@ -243,16 +243,18 @@ _COLUMNS: tuple[tuple[frozenset[str], str], ...] = (
 
 def _sniff_parquet(path: Path) -> Content:
     from faceprep.core.io import parquet
+    from faceprep.sets.manifests.reader import find_columns
     from faceprep.tables.embeddings import is_embeddings
 
     if is_embeddings(path):
         return _content(EMBEDDINGS)
     with parquet.open_parquet(path) as file:
-        types = {field.name: field.type for field in file.schema_arrow}
+        schema = file.schema_arrow
+    types = {field.name: field.type for field in schema}
     for columns, kind in _COLUMNS:
         if columns <= set(types):
             return _content(kind)
-    if _NAMES in types:
+    if find_columns(schema):
         return _content(PARQUET_LIST)
     named = [f"{name} ({kind})" for name, kind in types.items()]
     return _unknown("a Parquet file with the columns", named)

@@ -37,9 +37,9 @@ from faceprep.sets import kinds
 from faceprep.sets.distinct_keys import find_repeats
 from faceprep.sets.exact_labels import LabelReader, LabelWriter
 from faceprep.sets.image_set import LABELS_ARE_IDENTITIES, MAX_LABELS, UNREAD, ImageSet, Sample
-from faceprep.sets.lists import CSV_COLUMNS, ListedImage, parse_label, read_csv_columns, split_label
+from faceprep.sets.lists import ListedImage, parse_label, read_csv_columns, split_label
 from faceprep.sets.manifests.class_names import ClassNames, ClassSurvey
-from faceprep.sets.manifests.reader import IDENTITIES, read_rows
+from faceprep.sets.manifests.reader import IDENTITIES, find_columns, read_rows
 from faceprep.sets.set_index import RELATIVE_TO, IndexWriter, SetIndex
 
 OUTSIDE, REPEATED = "outside", "repeated"
@@ -225,14 +225,18 @@ class CsvListSet(ListSet):
 
 
 class ParquetListSet(ListSet):
-    """A .parquet of image_names and, where they are there, image_classes and identity."""
+    """A .parquet of image_names and, where they are there, image_classes and identity.
+
+    Its columns may have the other names that those of a .csv may have.
+    """
 
     kind: ClassVar[str] = kinds.PARQUET_LIST
 
     @classmethod
     def find_others(cls, path: Path) -> str:
         with open_parquet(path) as file:
-            return name_all("other column", _without(file.schema_arrow.names, *CSV_COLUMNS))
+            schema = file.schema_arrow
+        return name_all("other column", _without(schema.names, *find_columns(schema)))
 
 
 class LstSet(ListSet):

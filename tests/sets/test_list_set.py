@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from faceprep.core.errors import SourceError
 from faceprep.core.types import Outcome
-from faceprep.sets import containers, list_set
+from faceprep.sets import containers, kinds, list_set
 from faceprep.sets.image_set import Sample
 from faceprep.sets.lists import NOT_IN_LST, NOT_IN_TXT
 from faceprep.sets.manifests.reader import load_names
@@ -208,6 +208,33 @@ def test_bad_arrays_are_named(
     write_npz(tmp_path / "a.npz", names, classes)
     with pytest.raises(SourceError, match=why):
         opened(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"Path": ["a.jpg"], "Label": [7.0]}, ("7", (7,), "")),
+        ({"image": ["a.jpg"], "identity": ["ann"]}, ("ann", (), "")),
+        ({"age": [3], "filename": ["a.jpg"], "class": [1]}, ("1", (1,), "the other column age")),
+        ({"image_names": ["a.jpg"], "path": ["b"]}, ("", (), "the other column path")),
+    ],
+)
+def test_a_parquet_list_of_another_program(
+    tmp_path: Path, columns: dict[str, list[object]], expected: tuple[object, ...]
+) -> None:
+    make(tmp_path, "a.jpg")
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    images = opened(tmp_path / "a.parquet")
+    assert kinds.describe_kind(tmp_path / "a.parquet") == kinds.PARQUET_LIST
+    (found,) = samples(images)
+    assert (found.identity, found.labels, images.facts["unread"]) == expected
+
+
+def test_columns_that_hold_no_paths_are_no_list(tmp_path: Path) -> None:
+    image = pa.array([{"path": "a.jpg"}])
+    pq.write_table(pa.table({"image": image, "label": [1]}), tmp_path / "a.parquet")
+    with pytest.raises(SourceError, match="not a kind of file that faceprep knows"):
+        kinds.describe_kind(tmp_path / "a.parquet")
 
 
 def test_bad_rows_of_a_parquet_are_named(tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ from faceprep.sets.parquet_columns import KEY, LABEL
 _IMAGE = "image_raw"
 IDENTITIES, _IDENTITY = "identities", "identity"
 _ROWS = 1 << 14
-_OWN_NAMES = {KEY: NAMES, LABEL: CLASSES}
+_OF_IMAGES = {KEY: NAMES, LABEL: CLASSES, _IDENTITY: _IDENTITY}
+"""The columns of a .parquet with images that are those of a list."""
 
 
 class NamedImage(NamedTuple):
@@ -104,18 +105,30 @@ def _read_parquet(path: Path) -> Iterator[ListedImage]:
     n = 0
     with parquet.open_parquet(path) as file:
         there = file.schema_arrow.names
-        columns = (NAMES, CLASSES, _IDENTITY)
-        if NAMES not in there and KEY in there:
-            columns = (KEY, LABEL, _IDENTITY)
-        single = [name for name in columns if there.count(name) == 1]
-        if columns[0] not in single:
+        columns = find_columns(file.schema_arrow) or _OF_IMAGES
+        single = {name: own for name, own in columns.items() if there.count(name) == 1}
+        if NAMES not in single.values():
             raise SourceError(
                 f"no single column {NAMES}", path=path, expected=NAMES, found=", ".join(there)
             )
-        names = [_OWN_NAMES.get(name, name) for name in single]
-        for batch in file.iter_batches(_ROWS, columns=single):
+        names = list(single.values())
+        for batch in file.iter_batches(_ROWS, columns=list(single)):
             yield from _rows_of(path, batch.rename_columns(names), n)
             n += len(batch)
+
+
+def find_columns(schema: pa.Schema) -> dict[str, str]:
+    """Return the columns of names, classes and identities in a .parquet, each with our own name.
+
+    Empty where there are none, as far as the names and types of the columns say.
+    """
+    there = schema.names
+    if NAMES in there:
+        return {name: name for name in lists.CSV_COLUMNS if name in there}
+    flat = ["" if pa.types.is_nested(field.type) else field.name for field in schema]
+    places = lists.find_columns(flat)
+    found = zip(places, lists.CSV_COLUMNS[: len(places)], strict=True)
+    return {there[place]: own for place, own in found if place >= 0}
 
 
 def _rows_of(path: Path, batch: pa.RecordBatch, start: int) -> Iterator[ListedImage]:
@@ -131,7 +144,8 @@ def _rows_of(path: Path, batch: pa.RecordBatch, start: int) -> Iterator[ListedIm
         if text is None:
             raise _bad_row(path, number, f"a path in {NAMES}", name)
         if label is not None and type(label) not in (int, float):
-            raise _bad_row(path, number, f"a number in {CLASSES}", label)
+            expected = f"a number in {CLASSES}, or a name in {_IDENTITY}"
+            raise _bad_row(path, number, expected, label)
         yield ListedImage(text, label, as_name(identity))
 
 
