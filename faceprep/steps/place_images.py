@@ -57,7 +57,7 @@ from faceprep.steps.placed_samples import (
     write_samples,
 )
 from faceprep.steps.resolve_plan import Destinations, Row, resolve
-from faceprep.steps.undo_plan import carry_faces, write_undo
+from faceprep.steps.undo_plan import OutputNames, carry_faces, write_undo
 from faceprep.tables.plan import PLAN, UNDO, digest_of, write_plan
 
 PLAN_PART = ".plan"
@@ -313,6 +313,7 @@ def finish_placing(
         writer = join_container(shards, path_of, sink, rows())
     with sink.open(plan_path(output, UNDO).name) as file:
         header = plan_header(command, output, "", {}) | origin_options(names_below(sink.scratch))
-        write_undo(file, header, source, output, writer, rows)
+        names = OutputNames(output, writer, target.are_placed)
+        write_undo(file, header, source, names, rows)
     if target.are_placed:
         carry_faces(sink, source, rows())

@@ -13,8 +13,7 @@ from faceprep.core.errors import SourceError
 from faceprep.core.os_errors import is_fault
 from faceprep.core.paths import full_path, is_folder
 from faceprep.core.types import DROP, RENAME, RESTORE, Decision, Sink
-from faceprep.sets.containers import kind_of
-from faceprep.sets.folder import FolderSet, find_identities
+from faceprep.sets.folder import find_identities
 from faceprep.sets.listing import list_images
 from faceprep.sets.set_writer import SetWriter
 from faceprep.steps.listed_set import fingerprint_of
@@ -54,16 +53,14 @@ def write_undo(
     file: BinaryIO,
     header: Mapping[str, Any],
     source: Path,
-    output: Path,
-    writer: SetWriter | None,
+    names: OutputNames,
     rows: Callable[[], Iterable[Row]],
 ) -> None:
-    """Write the plan that turns `output`, where `rows` were placed, back into `source`.
+    """Write the plan that turns an output, where `rows` were placed, back into `source`.
 
-    `header` is that of a plan about `output`, a container that `writer` wrote, or a folder. Images
-    that were dropped or could not be placed are restored from `source`, if they still exist.
+    `header` is that of a plan about the output. Images that were dropped or could not be placed are
+    restored from `source`, if they still exist.
     """
-    names = _OutputNames(source, output, writer)
     if names.fingerprint:
         about = dict(header) | {"fingerprint": names.fingerprint}
     else:
@@ -73,10 +70,13 @@ def write_undo(
     write_plan(file, about | {"origin": full_path(source)}, decisions)
 
 
-class _OutputNames:
-    """The names that images have in an output."""
+class OutputNames:
+    """The names that images have in an output: a container that `writer` wrote, or a folder.
 
-    def __init__(self, source: Path, output: Path, writer: SetWriter | None) -> None:
+    `are_placed`: images of a folder were placed there as files, which keep their names.
+    """
+
+    def __init__(self, output: Path, writer: SetWriter | None, are_placed: bool) -> None:
         self._output, self._writer = output, writer
         self._suffixes: dict[str, str] = {}
         self._all_there = False
@@ -86,7 +86,7 @@ class _OutputNames:
             listing = list_images(find_identities(output)) if is_folder(output) else list_images([])
             with input_faults.refuse():
                 self.fingerprint, self._n = fingerprint_of(output, listing), len(listing)
-            if not is_folder(source) or kind_of(source) != FolderSet.kind:
+            if not are_placed:
                 paths = (path.rpartition(".") for path in listing.prefixed_paths(""))
                 self._suffixes = {stem: f".{suffix}" for stem, _, suffix in paths}
 
@@ -107,7 +107,7 @@ class _OutputNames:
         return path + self._suffixes.get(into or path, "")
 
 
-def _undone(row: Row, source: Path, names: _OutputNames) -> Decision | None:
+def _undone(row: Row, source: Path, names: OutputNames) -> Decision | None:
     path, into, origin = row
     is_there = bool(into) and names.is_there(into)
     if origin:

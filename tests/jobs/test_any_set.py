@@ -106,6 +106,19 @@ def test_undo_where_the_source_is_a_folder_with_a_container(
     assert images_of(tmp_path / "back", tmp_path / "c") == before
 
 
+def test_an_undo_in_a_folder_can_be_undone(container: Path, tmp_path: Path) -> None:
+    """The keys of a container may have no suffix, and the images that are restored get one."""
+    run(Dedupe(exact_only=True), container, tmp_path / "out")
+    before = tmp_path / "out"
+    for name in ("back", "again", "and back"):
+        run(Apply(), before / "undo.jsonl", tmp_path / name)
+        before = tmp_path / name
+    back, out = images_of(tmp_path / "back", tmp_path / "i1"), tmp_path / "out"
+    assert back == images_of(container, tmp_path / "i2")
+    assert images_of(tmp_path / "again", tmp_path / "i3") == images_of(out, tmp_path / "i4") != back
+    assert images_of(tmp_path / "and back", tmp_path / "i5") == back
+
+
 @pytest.mark.parametrize("kind", ["out.tar", "out.parquet", "out.tfrecord"])
 def test_undo_where_names_differ_in_their_suffix_alone(
     kind: str, folder: Path, tmp_path: Path
