@@ -115,10 +115,14 @@ class OpenVideo:
 
     def pictures(self, index: VideoIndex, keys_only: bool) -> Iterator[Any]:
         """Yield decoded pictures; None stands for one that could not be decoded."""
-        context = self.stream.codec_context
+        context, is_left_out = self.stream.codec_context, False
         joiner = StampJoiner(self.container, self.stream)
         for packet in packets_of(self.container, self.stream):
             joiner.move(packet)
+            if packet.pts is not None:  # a second field has none
+                is_left_out = index.is_left_out(packet.pts)
+            if is_left_out:
+                continue
             if packet.is_corrupt and packet.dts not in index.marked_whole:
                 continue  # half a picture at the end of a cut file
             if packet.is_keyframe or not keys_only:

@@ -38,7 +38,8 @@ class VideoIndex:
     `last_decoded`. The decoder holds back `delay` frames to reorder them. `restarts` are the places
     of the packets at which the stamps of the file restart. Then those here are not the ones to seek
     by. `marked_whole` are the times of decoding of packets that FFmpeg marks as corrupt, but only
-    because parts were joined there.
+    because parts were joined there. `n_left_out` pictures before the first frame are no frames,
+    because they build on one that the file lacks.
     """
 
     stamps: npt.NDArray[np.int64]
@@ -51,6 +52,7 @@ class VideoIndex:
     delay: int
     restarts: Sequence[int] = ()
     marked_whole: Sequence[int] = ()
+    n_left_out: int = 0
 
     def __len__(self) -> int:
         return len(self.stamps)
@@ -81,7 +83,7 @@ class VideoIndex:
         """
         if not self.has_stamps:
             return least + n_lost
-        if stamp is None:
+        if stamp is None or self.is_left_out(stamp):
             return None
         number = int(np.searchsorted(self.stamps, stamp))
         if number >= least:
@@ -89,6 +91,19 @@ class VideoIndex:
         if least < len(self) and self.stamps[least] == stamp:
             return least
         return None
+
+    def is_left_out(self, stamp: int) -> bool:
+        """Return whether a picture with this stamp is one of the `n_left_out`."""
+        return self.n_left_out > 0 and stamp < self.stamps[0]
+
+    def from_number(self, number: int) -> VideoIndex:
+        """Return the index without the frames before this one, which are left out."""
+        return replace(
+            self,
+            stamps=self.stamps[number:],
+            keyframes=self.keyframes[self.keyframes >= number] - number,
+            n_left_out=number,
+        )
 
     def without_doubtful_end(self) -> VideoIndex:
         """Return the index without the last frames, which a longer file might have reordered."""

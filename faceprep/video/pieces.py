@@ -23,7 +23,7 @@ _KEY_EVERY = 30
 _MICROSECONDS = 1e-6
 _LAYOUT = (
     *("tick", "has_stamps", "n_claimed", "n_whole", "last_decoded", "delay"),
-    *("restarts", "marked_whole"),
+    *("restarts", "marked_whole", "n_left_out"),
 )
 
 

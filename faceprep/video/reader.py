@@ -1,8 +1,9 @@
 """A reader of video files: RGB frames with their numbers, decoded by FFmpeg through PyAV.
 
 A frame's number is its place among all frames of the video in the order in which they are shown,
-from 0. It stays true where frames before it cannot be decoded or are not wanted. Its time is that
-of the container, from the first frame on, so that a varying frame rate does no harm.
+from 0. It stays true where frames before it cannot be decoded or are not wanted. Pictures before
+the first key frame are no frames if none of them can be decoded. Its time is that of the container,
+from the first frame on, so that a varying frame rate does no harm.
 """
 
 from __future__ import annotations
@@ -135,6 +136,11 @@ class VideoReader:
             self.index, self.cut_off = known or _index(self._opened)
             if not len(self.index):
                 raise SourceError(self.cut_off or "no frame in it", path=path)
+            if n := self.index.n_left_out:
+                self._converter.note(
+                    f"{count_noun(n, 'picture')} before the first key frame left out: the frame "
+                    "that they build on is missing"
+                )
         except BaseException:
             self.close()
             raise
@@ -226,9 +232,23 @@ def _index(opened: OpenVideo) -> tuple[VideoIndex, str]:
     index = index_packets(opened.container, opened.stream, opened.path)
     how = _how_cut_off(opened.path, index)
     if not how:
-        return index, describe_unread(opened.path)
-    index = index.without_doubtful_end()
+        return _leave_out_lead(opened, index), describe_unread(opened.path)
+    index = _leave_out_lead(opened, index.without_doubtful_end())
     return index, f"cut off after {count_noun(len(index), 'frame')}: {how}"
+
+
+def _leave_out_lead(opened: OpenVideo, index: VideoIndex) -> VideoIndex:
+    """Return the index from the first key frame on if no frame before it can be decoded.
+
+    In a recording that was cut out of another, these build on frames before the cut.
+    """
+    if not index.has_stamps or not len(index.keyframes) or not index.keyframes[0]:
+        return index
+    with contextlib.closing(decode_from(opened, index, 0, False)) as decoded:
+        first = next(decoded, None)
+    if first is None or first.number < index.keyframes[0]:
+        return index
+    return index.from_number(int(index.keyframes[0]))
 
 
 def _how_cut_off(path: str, index: VideoIndex) -> str:

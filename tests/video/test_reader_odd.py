@@ -9,6 +9,7 @@ import pytest
 
 from faceprep.core.arrays import Pixels
 from faceprep.core.errors import SourceError
+from faceprep.video.pieces import index_video, pack_index, unpack_index
 from faceprep.video.reader import VIDEO_SUFFIXES, VideoReader
 from faceprep.video.sampling import parse_frames
 from tests import ffmpeg
@@ -75,6 +76,30 @@ def test_a_cut_out_of_an_open_group(tmp_path: Path, codec: str, start: str) -> N
     whole = ffmpeg.make(tmp_path / "whole.mkv", *form)
     ffmpeg.run("-ss", start, "-i", whole, "-c", "copy", tmp_path / "cut.mkv")
     check_frames(tmp_path / "cut.mkv")
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5])
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg2video"])
+def test_pictures_before_the_first_key_frame_of_a_recording(
+    tmp_path: Path, codec: str, share: float
+) -> None:
+    """Those that build on a frame before the cut are not counted, but noted."""
+    form = ["-c:v", codec, "-pix_fmt", "yuv420p", "-g", "8", "-bf", "2", "-b:v", "1M"]
+    if codec != "mpeg2video":
+        form += [f"-{codec.removeprefix('lib')}-params", "open-gop=1:scenecut=0:log-level=none"]
+    data = ffmpeg.make(tmp_path / "whole.ts", *form).read_bytes()
+    path = tmp_path / "cut.ts"
+    path.write_bytes(data[int(len(data) * share) // 188 * 188 :])
+    numbers, pixels, notes = read(path)
+    theirs = ffmpeg.frames(path, (180, 320))[-len(numbers) :]
+    assert numbers == list(range(len(numbers))) and len(numbers) >= 6
+    assert far(pixels, theirs) <= 3
+    assert len(notes) == 1 and "before the first key frame left out" in notes[0]
+    index, cut_off = unpack_index(pack_index(*index_video(str(path))))
+    with VideoReader(path, 2, (index, cut_off)) as video:
+        chosen = list(video.frames(parse_frames("every:5")))
+        assert all((each.pixels == pixels[each.number]).all() for each in chosen)
+        assert [each.number for each in chosen] == numbers[::5] and video.notes == notes
 
 
 @pytest.mark.parametrize(("start", "length"), [("0", "0.5"), ("0.4", "0.3"), ("0.61", "1")])
