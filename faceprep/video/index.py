@@ -23,6 +23,7 @@ from faceprep.video.restarts import Spot, StampJoiner, find_whole
 _NO_TIME = -(1 << 63)
 _INTERLACED = (2, 3, 4, 5)
 """FFmpeg's orders of fields; 1 is for whole pictures, 0 for a stream that does not say."""
+_VP8 = "vp8", "libvpx"
 _FIELDS = 0.4, 0.6
 """Shares of packets that are second fields, about one half."""
 
@@ -227,10 +228,18 @@ def packets_of(container: Any, stream: Any) -> Iterator[Any]:
 
     try:
         for packet in container.demux(stream):
-            if packet.size:
+            if packet.size and not _is_header(packet):
                 yield packet
     except av.FFmpegError:
         return
+
+
+def _is_header(packet: Any) -> bool:
+    """Return whether a packet is a header of Theora or VP8 in Ogg, as of a part that was joined."""
+    name, head = packet.stream.codec_context.name, memoryview(packet)
+    return (name == "theora" and head[0] & 0x80 > 0) or (
+        name in _VP8 and bytes(head[:5]) == b"OVP80"
+    )
 
 
 def is_shown(packet: Any) -> bool:
@@ -241,6 +250,4 @@ def is_shown(packet: Any) -> bool:
     """
     if packet.is_discard:
         return False
-    return packet.stream.codec_context.name not in ("vp8", "libvpx") or bool(
-        memoryview(packet)[0] & 0x10
-    )
+    return packet.stream.codec_context.name not in _VP8 or bool(memoryview(packet)[0] & 0x10)

@@ -28,6 +28,7 @@ from faceprep.video.decoder import WORTH_SEEKING, Decoded, OpenVideo, decode_fro
 from faceprep.video.deinterlace import deinterlace
 from faceprep.video.index import VideoIndex, index_packets, names_fields
 from faceprep.video.pictures import PictureConverter
+from faceprep.video.restarts import MP4
 from faceprep.video.sampling import ALL_FRAMES, FrameChoice
 from faceprep.video.truncation import describe_cut, describe_unread
 
@@ -232,9 +233,16 @@ def _index(opened: OpenVideo) -> tuple[VideoIndex, str]:
     index = index_packets(opened.container, opened.stream, opened.path)
     how = _how_cut_off(opened.path, index)
     if not how:
-        return _leave_out_lead(opened, index), describe_unread(opened.path)
+        return _leave_out_lead(opened, index), _describe_joined(opened, index)
     index = _leave_out_lead(opened, index.without_doubtful_end())
     return index, f"cut off after {count_noun(len(index), 'frame')}: {how}"
+
+
+def _describe_joined(opened: OpenVideo, index: VideoIndex) -> str:
+    if index.restarts and opened.container.format.name == MP4:
+        n_parts = len(index.restarts) + 1
+        return f"{n_parts} files are joined in it, and FFmpeg hides frames where they meet"
+    return describe_unread(opened.path)
 
 
 def _leave_out_lead(opened: OpenVideo, index: VideoIndex) -> VideoIndex:

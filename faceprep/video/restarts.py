@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 from faceprep.core.storage import ByteSource
 from faceprep.video.transport import is_join
 
-_RISES = {"mpegts": 10.0, "mpeg": 10.0, "matroska,webm": math.inf}
+MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
+"""FFmpeg's name of the container .mp4."""
+_RISES = {"mpegts": 10.0, "mpeg": 10.0} | dict.fromkeys(("matroska,webm", "ogg", MP4), math.inf)
 """Containers of which FFmpeg reads joined parts, and the seconds by which the time of decoding
 rises at a restart at least, as in the program ffmpeg. FFmpeg's libraries take some falls in MPEG
 for a counter that overflows, and turn them into a rise of 26 hours.

@@ -6,7 +6,7 @@ It decodes nothing and follows sizes.
     .avi         chunks: "RIFF", u32 size (little-endian) of what follows, "AVI " or "AVIX"
     .mkv .webm   elements: id, size, of 1 to 8 bytes each: leading zero bits of the first give the
                  number; a size of ones only is not known
-    .wmv         u64 size of the file in the object of file properties
+    .wmv         u64 size of the file in the object of file properties; objects: 16 bytes, u64 size
 
 Files of MPEG (.ts .mts .mpg), .flv and .ogv do not state their size.
 """
@@ -28,7 +28,11 @@ _EBML = b"\x1a\x45\xdf\xa3"
 _ASF = bytes.fromhex("3026b2758e66cf11")
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _ASF_HEAD = 1 << 16
-_SILENT = (b"FLV\x01", b"\0\0\1\xba", b"\0\0\1\xb3", b"OggS")
+_FLV = b"FLV\x01"
+_FLV_HEAD = re.compile(_FLV + rb"[\0-\5]\0\0\0\x09\0\0\0\0")
+"""The header of .flv, and the size 0 of the tag before the first."""
+_BLOCK = 1 << 20
+_SILENT = (_FLV, b"\0\0\1\xba", b"\0\0\1\xb3", b"OggS")
 _BOX_NAME = re.compile(rb"[A-Za-z0-9 \xa9]{4}")
 _FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 
@@ -49,16 +53,21 @@ def describe_cut(path: str | os.PathLike[str]) -> str:
 def describe_unread(path: str | os.PathLike[str]) -> str:
     """Describe files that were joined by `cat` behind those that FFmpeg reads; empty without any.
 
-    Of .mp4 and .mov files it reads one, of .mkv and .webm files two. Of .mp4 files in fragments
-    (`moof`), as segments of a stream are, it reads all. Raises SourceError.
+    Of .mp4, .mov, .wmv and .flv files it reads one, of .mkv and .webm files two. Of .mp4 files in
+    fragments (`moof`), as segments of a stream are, it reads all. Raises SourceError.
     """
     with ByteSource(path) as source:
-        follow, n_parts, n_read = _layout(source.read_at(0, 12)), 0, 1
+        head = source.read_at(0, 12)
+        follow, n_parts, n_read = _layout(head), 0, 1
         if follow is _follow_boxes:
             names = Counter(name for name, _ in _boxes(source))
             n_parts = 0 if names[b"moof"] else names[b"ftyp"]
         elif follow is _follow_ebml:
             n_parts, n_read = sum(name == _EBML for name, _ in _elements(source)), 2
+        elif follow is _follow_asf:
+            n_parts = sum(name.startswith(_ASF) for name in _objects(source))
+        elif head.startswith(_FLV):
+            n_parts = _count_flv(source)
     if n_parts <= n_read:
         return ""
     return f"{n_parts} files are joined in it, and FFmpeg does not read all of them"
@@ -156,3 +165,22 @@ def _follow_asf(source: ByteSource) -> str:
     if at < 0 or len(size) < 8:
         return ""
     return _ends_early(source, int.from_bytes(size, "little"))
+
+
+def _objects(source: ByteSource) -> Iterator[bytes]:
+    """Yield the GUID of each object on the highest level of .wmv."""
+    offset = 0
+    while offset < source.size:
+        head = source.read_at(offset, 24)
+        size = int.from_bytes(head[16:], "little")
+        if size < len(head):
+            return
+        yield head[:16]
+        offset += size
+
+
+def _count_flv(source: ByteSource) -> int:
+    """Count the headers of .flv in a file; each is long enough not to occur by chance."""
+    extra = 12  # a header may begin with the last byte of a block
+    blocks = (source.read_at(at, _BLOCK + extra) for at in range(0, source.size, _BLOCK))
+    return sum(len(_FLV_HEAD.findall(block)) for block in blocks)

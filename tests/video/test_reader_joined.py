@@ -31,6 +31,7 @@ BACKWARDS = (*H264, "-bf", "3", "-vf", "reverse")
         (".vob", MPEG2, MPEG2),
         (".mkv", BACKWARDS, BACKWARDS),
         (".webm", VP8, VP8),
+        (".ogv", VP8, VP8),
     ],
 )
 def test_parts_joined_by_cat(
@@ -120,11 +121,21 @@ def test_a_part_of_another_codec_is_reported(tmp_path: Path) -> None:
         assert len(numbers) + len(video.missed) == len(video) >= 60 and video.damage
 
 
-@pytest.mark.parametrize(("suffix", "n_read"), [(".mp4", 1), (".mkv", 2)])
+def test_headers_in_the_middle_are_no_frames(tmp_path: Path) -> None:
+    part = ffmpeg.make(tmp_path / "1.ogv", "-c:v", "libtheora", "-q:v", "6")
+    (tmp_path / "2.ogv").write_bytes(part.read_bytes() * 2)
+    numbers, pixels, _ = read(tmp_path / "2.ogv")
+    assert numbers == list(range(60)) and (pixels == np.tile(read(part)[1], (2, 1, 1, 1))).all()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "n_read"),
+    [(".mp4", H264, 1), (".mkv", H264, 2), (".flv", H264, 1), (".wmv", ("-c:v", "wmv2"), 1)],
+)
 def test_joined_files_that_ffmpeg_does_not_read_are_reported(
-    tmp_path: Path, suffix: str, n_read: int
+    tmp_path: Path, suffix: str, codec: tuple[str, ...], n_read: int
 ) -> None:
-    part = ffmpeg.make(tmp_path / f"1{suffix}", *H264).read_bytes()
+    part = ffmpeg.make(tmp_path / f"1{suffix}", *codec).read_bytes()
     path = tmp_path / f"joined{suffix}"
     path.write_bytes(part * (n_read + 1))
     with VideoReader(path) as video:
@@ -139,3 +150,16 @@ def test_segments_in_fragments_that_were_joined_are_one_video(tmp_path: Path) ->
     begin, path = (tmp_path / "init.mp4").read_bytes(), tmp_path / "joined.mp4"
     path.write_bytes(b"".join(begin + (tmp_path / f"a{i}.m4s").read_bytes() for i in range(3)))
     check_frames(path, 30)
+
+
+def test_joined_files_in_fragments_are_reported(tmp_path: Path) -> None:
+    """FFmpeg hides the first fragment of each file but the first."""
+    fragments = ("-g", "10", "-movflags", "frag_keyframe+empty_moov")
+    part = ffmpeg.make(tmp_path / "1.mp4", *H264, *fragments).read_bytes()
+    path = tmp_path / "joined.mp4"
+    path.write_bytes(part * 2)
+    with VideoReader(path) as video:
+        assert [each.number for each in video.frames()] == list(range(50))
+        assert (np.diff(video.index.times) > 0).all()
+        told = "2 files are joined in it, and FFmpeg hides frames where they meet"
+        assert video.damage == told
