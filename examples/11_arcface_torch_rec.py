@@ -2,7 +2,7 @@
 
     python examples/11_arcface_torch_rec.py path/to/folders
 
-Without arguments, it draws a small set. FACEPREP_MXNET_PYTHON names a python that has MXNet.
+Without arguments, it draws a small set. Set FACEPREP_MXNET_PYTHON to a Python with MXNet.
 """
 
 import os
@@ -36,5 +36,5 @@ if __name__ == "__main__":  # workers import this file: keep the work behind thi
     run_job(Folder2Rec(), Request((source,), work / "set"), ProcessRunner(2))
     python = os.environ.get("FACEPREP_MXNET_PYTHON", ".venv-mxnet/bin/python")
     if not Path(python).exists():
-        sys.exit(f"{python}: no such file; FACEPREP_MXNET_PYTHON names a python with MXNet")
+        sys.exit(f"{python}: no such file. Set FACEPREP_MXNET_PYTHON to a Python with MXNet.")
     subprocess.run([python, "-c", READ, str(work / "set")], check=True)
