@@ -148,10 +148,16 @@ def _is_temporary(name: str) -> bool:
 
 
 def _unpack(packed: Path, target: Path) -> None:
-    storage.make_folder(target)
-    reader = PackedState(packed)
-    for name in reader.names():
-        storage.write_file(target / name, reader.read(name), durable=False)
+    """Unpack a state, or leave nothing: a trainer would take the folder for a class."""
+    try:
+        storage.make_folder(target)
+        reader = PackedState(packed)
+        for name in reader.names():
+            storage.write_file(target / name, reader.read(name), durable=False)
+    except BaseException:
+        with suppress(FaceprepError):  # the original error says more
+            storage.remove_tree(target)
+        raise
 
 
 class PackedState:

@@ -125,7 +125,19 @@ def test_a_file_of_somebody_else_is_named_and_stays(tmp_path: Path) -> None:
     request = Request((write_lines(tmp_path / "source.txt"),), out)
     with pytest.raises(SourceError, match=r"\.faceprep: not the state of an output.*Move that"):
         run_job(Lines(), request, SerialRunner())
-    assert (out / ".faceprep").read_text() == "mine"
+    assert tree(out) == {".faceprep": b"mine"}
+
+
+def test_a_state_that_cannot_be_opened_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    """A trainer takes every folder for a class, and an output may be read-only."""
+    state = write_state(tmp_path)
+    pack_state(tmp_path)
+    data = bytearray(state.read_bytes())
+    data[data.index(b"run.json") + 10] ^= 0xFF  # the second member; the first one is sound
+    state.write_bytes(data)
+    with pytest.raises(SourceError, match="not the state of an output"):
+        open_state(tmp_path)
+    assert tree(tmp_path) == {".faceprep": bytes(data)}
 
 
 def test_an_output_of_the_old_form_is_resumed(tmp_path: Path) -> None:
