@@ -144,28 +144,41 @@ class MissingExtra(FaceprepError):
 
 _NO_MEMORY = (
     "failed to map segment",
-    "Cannot allocate memory",
     "cannot allocate memory",
-    "can't start new thread",
-    "std::bad_alloc",
+    "bad_alloc",
+    "failed to allocate",
+    "insufficient memory",
+    "out of memory",
+    "oom when allocating",
 )
+"""What libraries say when memory runs out, a GPU's too, in lower case."""
+_NO_THREAD = ("can't start new thread", "pthread_create failed")
+"""What they say when memory or the limit on processes lets no thread start."""
 
 
 class OutOfMemory(FaceprepError):
-    """Memory that ran out, or a limit of it, before a run could begin."""
+    """Memory or threads that ran out, or a limit of them, before a run could begin."""
 
 
 def as_out_of_memory(error: BaseException) -> OutOfMemory | None:
     """Return the error of memory that ran out, if `error` comes from it.
 
-    The loader of shared libraries reports it as an ImportError, which looks like a missing package.
+    The loader of shared libraries reports it as an ImportError, which looks like a missing package,
+    and libraries as errors of their own, which look like a bad model.
 
     >>> print(as_out_of_memory(ImportError("libarrow.so: failed to map segment")))
     memory ran out (libarrow.so: failed to map segment). Raise the limit on memory (ulimit -v), or \
 use fewer --workers.
     """
     reason = " ".join(str(error).split())
-    if isinstance(error, MemoryError) or any(sign in reason for sign in _NO_MEMORY):
+    said = reason.lower()
+    if any(sign in said for sign in _NO_THREAD):
+        return OutOfMemory(
+            f"no thread can be started ({reason})",
+            remedy="Raise the limits on processes (ulimit -u) and on memory (ulimit -v), or use "
+            "fewer --workers.",
+        )
+    if isinstance(error, MemoryError) or any(sign in said for sign in _NO_MEMORY):
         return OutOfMemory(
             f"memory ran out ({reason or 'no more can be allocated'})",
             remedy="Raise the limit on memory (ulimit -v), or use fewer --workers.",

@@ -12,7 +12,13 @@ from typing import Any
 import numpy.typing as npt
 
 from faceprep.core.cpu import worker_number
-from faceprep.core.errors import FaceprepError, OptionError, SourceError, loading
+from faceprep.core.errors import (
+    FaceprepError,
+    OptionError,
+    SourceError,
+    as_out_of_memory,
+    loading,
+)
 
 log = logging.getLogger("faceprep")
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
@@ -34,10 +40,12 @@ class Network:
         self._input = session.get_inputs()[0].name
 
     def run(self, batch: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-        """Return the graph's outputs in its own order. Raises SourceError."""
+        """Return the graph's outputs in its own order. Raises SourceError, MemoryError."""
         try:
             outputs: list[npt.NDArray[Any]] = self.session.run(None, {self._input: batch})
         except self._failures as error:
+            if as_out_of_memory(error):
+                raise MemoryError from error
             raise SourceError(
                 f"ONNX Runtime cannot run the model on {tuple(batch.shape)}",
                 found=_describe_failure(error),
@@ -112,7 +120,7 @@ class Runtime:
     def open(self, model: bytes, path: Path | None = None) -> Network:
         """Load the ONNX file `model`, or the file at `path`, whose weights lie in files beside it.
 
-        Raises SourceError, or FaceprepError if a required GPU cannot be used.
+        Raises SourceError, OutOfMemory, or FaceprepError if a required GPU cannot be used.
         """
         ort, source = onnxruntime(), model if path is None else str(path)
         if self.device != "cpu":
@@ -130,9 +138,11 @@ class Runtime:
             if _CUDA in ort.get_available_providers():
                 log.warning("the CPU is used, because no GPU can be used: %s", problem)
         try:
-            session = ort.InferenceSession(source, self._options(ort), providers=[_CPU])
+            session = ort.InferenceSession(
+                source, self._options(ort), providers=[_CPU], enable_fallback=0
+            )
         except _failures(ort) as error:
-            raise SourceError(
+            raise as_out_of_memory(error) or SourceError(
                 "not a model that ONNX Runtime can open", found=_first_line(error)
             ) from error
         return Network(session, _failures(ort))

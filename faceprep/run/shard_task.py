@@ -11,7 +11,7 @@ from functools import partial
 from typing import ClassVar
 
 from faceprep.core import items, locks, passing_faults
-from faceprep.core.errors import BadName, FaceprepError
+from faceprep.core.errors import BadName, FaceprepError, as_out_of_memory
 from faceprep.core.job import Job
 from faceprep.core.os_errors import name_faults
 from faceprep.core.shards import EXAMINE
@@ -126,6 +126,8 @@ def _report_bugs(work: Callable[[], ShardReport], shard: Shard) -> ShardReport:
     except (Exception, SystemExit) as end:  # a model of the user's own may call sys.exit
         if not _is_bug(end):
             raise
+        if as_out_of_memory(end):
+            raise MemoryError from end
         log.debug("shard %s", shard.id, exc_info=True)
         return crashed(shard, _describe_bug(end))
 

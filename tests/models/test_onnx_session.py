@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from faceprep.core.errors import FaceprepError, OptionError, SourceError
+from faceprep.core.errors import FaceprepError, OptionError, OutOfMemory, SourceError
 from faceprep.models.onnx_session import Runtime
 from faceprep.models.weights import retinaface_onnx
 from tests.real import ROOT
@@ -111,6 +111,29 @@ def test_a_gpu_error_is_reported(pretend_gpu: list[str], monkeypatch: pytest.Mon
         FaceprepError, match=r"found CUDA failure 100: no CUDA-capable device\. Uninstall"
     ):
         Runtime("cuda").open(b"")
+
+
+@pytest.mark.parametrize(
+    ("reason", "line"),
+    [
+        ("Exception during loading: std::bad_alloc", r"memory ran out .*ulimit -v"),
+        ("pthread_create failed, error code: 11", r"no thread can be started .*ulimit -u"),
+    ],
+)
+def test_a_lack_of_memory_is_no_bad_model(
+    reason: str, line: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError(reason)
+
+    network = Runtime("cpu", threads=1).open(retinaface_onnx())
+    monkeypatch.setattr(network.session, "run", fail)
+    with pytest.raises(MemoryError):
+        network.run(np.zeros((1, 3, 32, 32), np.float32))
+    monkeypatch.setattr(onnxruntime.InferenceSession, "_create_inference_session", fail)
+    with pytest.raises(OutOfMemory, match=line):
+        Runtime("cpu", threads=1).open(retinaface_onnx())
+    assert capfd.readouterr().out == "", "ONNX Runtime prints to stdout before it tries again"
 
 
 @pytest.mark.parametrize("model", [b"", b"no model", retinaface_onnx()[:1000]])

@@ -79,6 +79,8 @@ def happen(what: str) -> None:
         time.sleep(1.5)
     if what == "raises":
         raise ValueError("a bug")
+    if what == "fills":
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
     if what == "exits":
         sys.exit("a bug")
 
@@ -113,6 +115,14 @@ def test_one_item_costs_one_item(
     assert set(results(request.output)) == names
     again = run_job(Copies(), request, ProcessRunner(2))
     assert again.details["done_before"] == N, "it is an outcome like others"
+
+
+def test_memory_that_runs_out_in_a_library_is_no_bug(tmp_path: Path) -> None:
+    source = fill(tmp_path / "source", {BAD: "model fills"})
+    request = Request((source,), tmp_path / "out")
+    assert run_job(Copies(), request, SerialRunner()).by_status == {"no_memory": 1, "ok": N - 1}
+    (source / "05").write_text("sound")
+    assert run_job(Copies(), request, SerialRunner()).ok == N, "it is tried again"
 
 
 def test_more_time_is_given_only_if_asked_for(tmp_path: Path) -> None:

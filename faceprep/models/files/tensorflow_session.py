@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from faceprep.core.errors import MissingExtra, SourceError, naming
+from faceprep.core.errors import MissingExtra, SourceError, as_out_of_memory, naming
 from faceprep.models.onnx_session import Runtime
 
 BATCH = 32
@@ -39,7 +39,7 @@ def errors_of(path: Path, program: str = "TensorFlow") -> Iterator[None]:
         RuntimeError,
     ) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise SourceError(
+        raise as_out_of_memory(error) or SourceError(
             f"not a model that {program} can open: {reason[:200]}", path=path
         ) from error
 

@@ -10,7 +10,7 @@ from warnings import catch_warnings, simplefilter
 import numpy.typing as npt
 
 from faceprep.core.arrays import Floats
-from faceprep.core.errors import MissingExtra, SourceError
+from faceprep.core.errors import MissingExtra, SourceError, as_out_of_memory
 from faceprep.models.files.open_model import OpenModel, Output
 from faceprep.models.onnx_session import Runtime
 from faceprep.models.weights import find_model, fingerprint_files
@@ -37,6 +37,8 @@ def open_torchscript(runtime: Runtime, source: str) -> OpenModel:
                 output = module(torch.from_numpy(values).to(device))
                 return [output.float().cpu().numpy()]
         except (RuntimeError, AttributeError) as error:  # the latter if not a tensor
+            if as_out_of_memory(error):
+                raise MemoryError from error
             size = values.shape[2:]
             reason = str(error).strip().splitlines()[-1]
             raise SourceError(f"does not take crops of {size}: {reason}", path=path) from error
@@ -73,7 +75,7 @@ def _load_module(torch: Any, path: Path, device: str) -> Any:
             return torch.jit.load(str(path), map_location=device).eval()
     except (RuntimeError, ValueError) as error:
         reason = _END_OF_SENTENCE.split(str(error).strip(), 1)[0]
-        raise SourceError(
+        raise as_out_of_memory(error) or SourceError(
             f"not a TorchScript module: {reason}", path=path, expected="torch.jit.save's file"
         ) from error
 
