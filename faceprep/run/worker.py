@@ -76,7 +76,9 @@ class Worker:
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise FaceprepError(
-                f"cannot start a worker: {reason}", remedy="Use fewer --workers."
+                f"cannot start a worker: {reason}",
+                remedy="Use fewer --workers, or raise the limits on processes (ulimit -u) and "
+                "open files (ulimit -n).",
             ) from error
         self._is_loaded = False
 

@@ -230,7 +230,7 @@ def test_worker_that_cannot_be_started(
             patch.setattr(os, "fork", mock.Mock(side_effect=BlockingIOError(errno.EAGAIN, "x")))
         patch.setattr(sys, "executable", "/no/such/python")
         with pytest.raises(
-            FaceprepError, match=rf"cannot start a worker: {reason}\. Use fewer --workers"
+            FaceprepError, match=rf"start a worker: {reason}\. Use fewer --workers, .*ulimit -u"
         ):
             run_job(Lines(), request_, TWO)
     with monkeypatch.context() as patch:
