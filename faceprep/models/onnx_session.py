@@ -12,13 +12,7 @@ from typing import Any
 import numpy.typing as npt
 
 from faceprep.core.cpu import worker_number
-from faceprep.core.errors import (
-    FaceprepError,
-    OptionError,
-    SourceError,
-    as_out_of_memory,
-    loading,
-)
+from faceprep.core.errors import FaceprepError, OptionError, SourceError, as_out_of_memory, loading
 
 log = logging.getLogger("faceprep")
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
