@@ -13,8 +13,6 @@ from typing import Any, TextIO
 import click
 
 _UNBROKEN_HYPHEN = "\u2011"
-_NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
-"""Click's error for a command without any argument, which holds the whole help; new in 8.2."""
 
 
 def may_color(stream: TextIO) -> bool:
@@ -93,11 +91,12 @@ def show_wrong_usage(error: click.ClickException) -> None:
 
     A command that was given nothing gets its help instead.
     """
-    if isinstance(error, _NO_ARGUMENTS):
-        click.echo(error.format_message(), err=True)
-        return
     if isinstance(error, click.UsageError) and error.ctx is not None:
-        click.echo(error.ctx.get_usage(), err=True)
+        usage = error.ctx.get_usage()
+        if error.message.startswith(usage):  # from Click 8.2 on, the help itself is an error
+            click.echo(error.message, err=True)
+            return
+        click.echo(usage, err=True)
         click.echo(f"Try '{error.ctx.command_path} --help' for help.\n", err=True)
     start = paint("Error:", sys.stderr, fg="red", bold=True)
     click.echo(f"{start} {error.format_message()}", err=True)

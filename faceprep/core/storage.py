@@ -300,18 +300,12 @@ def remove_tree(path: Path) -> None:
         while path.is_dir() and not path.is_symlink():
             with suppress(FileNotFoundError):  # another process removes it too
                 shutil.rmtree(path)
-        _unlink(path)
+    remove_file(path)
 
 
 def remove_file(path: Path) -> None:
     """Remove a file that faceprep made, if there is one."""
-    with guard("remove", path):
-        _unlink(path)
-
-
-def _unlink(path: Path) -> None:
-    """Remove a file or a link, if there is one."""
-    with suppress(FileNotFoundError):
+    with guard("remove", path), suppress(FileNotFoundError):
         path.lstat()  # a read-only disk refuses to remove even what is not there
         path.unlink()
 
