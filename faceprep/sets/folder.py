@@ -52,11 +52,10 @@ _COMMON = (".jpg", ".png", ".jpeg")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A folder of images: its name, the sorted names of its images, the number of other files."""
+    """A folder of images: its name, and the sorted names of its images."""
 
     name: str
     images: tuple[str, ...]
-    n_others: int = 0
 
 
 def _select_images(files: list[str]) -> list[str]:
@@ -67,8 +66,7 @@ def _select_images(files: list[str]) -> list[str]:
 def read_identity(root: Path, name: str) -> Identity:
     """List the images of one identity, in order. Raises SourceError."""
     _, files = storage.list_folder(f"{root}/{name}")
-    images = _select_images(files)
-    return Identity(name, tuple(sort_files(images)), len(files) - len(images))
+    return Identity(name, tuple(sort_files(_select_images(files))))
 
 
 def walk_images(
@@ -102,8 +100,8 @@ def find_identities(root: Path, untaken: UntakenFiles | None = None) -> list[Ide
     `untaken` counts the other files.
     """
     found = {
-        name: Identity(name, tuple(sort_files(images)), n)
-        for name, images, n in walk_images(root, untaken)
+        name: Identity(name, tuple(sort_files(images)))
+        for name, images, _ in walk_images(root, untaken)
     }
     return [found[name] for name in sort_names(found)]
 

@@ -12,7 +12,7 @@ from faceprep.core.errors import SourceError
 from faceprep.core.names import sort_files, sort_names
 from faceprep.core.untaken import OWN_FILES, UntakenFiles
 from faceprep.sets.containers import suggest_containers
-from faceprep.sets.folder import find_identities, is_image_name
+from faceprep.sets.folder import Identity, find_identities, is_image_name, walk_images
 from faceprep.sets.set_writer import SetNames
 from faceprep.tables.faces import FACES_TABLE
 from faceprep.tables.frames import FRAMES_TABLE
@@ -37,11 +37,11 @@ def test_nested_hidden_and_other_files(tmp_path: Path) -> None:
         "b/.hidden.jpg",
         "empty/z.txt",
     )
-    found = find_identities(tmp_path)
-    assert [(each.name, each.images, each.n_others) for each in found] == [
-        ("a/c", ("x.jpg",), 0),
-        ("b", ("2.jpg", "10.PNG"), 2),
+    assert find_identities(tmp_path) == [
+        Identity("a/c", ("x.jpg",)),
+        Identity("b", ("2.jpg", "10.PNG")),
     ]
+    assert sorted((name, n) for name, _, n in walk_images(tmp_path)) == [("a/c", 0), ("b", 2)]
 
 
 def test_hidden_files_and_folders_are_counted(
@@ -51,8 +51,8 @@ def test_hidden_files_and_folders_are_counted(
     make(tmp_path, ".faceprep/state", "a/.faceprep")
     untaken = UntakenFiles(tmp_path, "images")
     with caplog.at_level("DEBUG", "faceprep"):
-        found = find_identities(tmp_path, untaken)
-    assert [(each.name, each.n_others) for each in found] == [("a", 1), ("d/e", 0)]
+        found = list(walk_images(tmp_path, untaken))
+    assert sorted((name, n) for name, _, n in found) == [("a", 1), ("d/e", 0)]
     assert untaken.counts == {"hidden": 4}
     assert f"{tmp_path}: 4 files skipped, not images: 4 hidden" in caplog.text
     assert f"{tmp_path}: 'a/.2.jpg' skipped: not among the images" in caplog.text
@@ -150,8 +150,8 @@ def test_files_of_faceprep_itself_are_not_counted(
     assert written <= OWN_FILES
     make(tmp_path, *OWN_FILES, "a/1.jpg", f"a/{PLAN}")
     untaken = UntakenFiles(tmp_path, "images")
-    (found,) = find_identities(tmp_path, untaken)
-    assert untaken.counts == {".jsonl": 1} and found.n_others == 1
+    ((_, _, n_others),) = walk_images(tmp_path, untaken)
+    assert untaken.counts == {".jsonl": 1} and n_others == 1
 
 
 def test_a_container_that_can_hold_a_set_is_named() -> None:
