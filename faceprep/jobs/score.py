@@ -103,10 +103,9 @@ class Score(ModelOptions, ListOptions, Job):
             )
         keep_reviewed(output.with_suffix(".plan.jsonl"), request.overwrite)
         with index_set(source, scratch, relative_to=self.relative_to) as images:
-            listing = list_set(images, request.limit)
-            storage.write_file(
-                scratch / _STATE, state_of(images, list_set(images)).encode(), durable=False
-            )
+            whole = list_set(images)
+            storage.write_file(scratch / _STATE, state_of(images, whole).encode(), durable=False)
+            listing = whole if request.limit is None else list_set(images, request.limit)
             fingerprint = images.index.fingerprint
         self.refuse_unfit_crops(source)
         if self.model:

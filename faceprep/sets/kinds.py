@@ -156,15 +156,13 @@ def _refuse_identities(path: Path, folders: Sequence[str], container: str) -> No
 def not_a_set(path: Path) -> SourceError:
     """Return the error for a file that is not a set of images; it names what the file is."""
     content = sniff(path)
-    suffixes = {each for entry in registry.CONTAINERS.values() for each in entry.suffixes}
-    if content.kind or suffix_of(path.name) in suffixes:
+    if content.kind or suffix_of(path.name) in _set_suffixes():
         problem = f"expected a set of images, found {content.phrase}"
         remedy = _LAYOUTS.get(suffix_of(path.name))
         if content.kind:
             remedy = _PHRASES[content.kind][1] if content.kind in _PHRASES else None
         return SourceError(problem, path=path, remedy=remedy)
-    known = [each for entry in registry.CONTAINERS.values() for each in entry.suffixes]
-    expected = "a folder, or " + " ".join(dict.fromkeys(known))
+    expected = "a folder, or " + " ".join(_set_suffixes())
     return SourceError(
         "not a set of images",
         path=path,
@@ -172,6 +170,11 @@ def not_a_set(path: Path) -> SourceError:
         found=path.suffix or "a file",
         remedy=_LAYOUTS.get(path.suffix.lower()),
     )
+
+
+def _set_suffixes() -> Mapping[str, None]:
+    """Return the suffixes of all containers, each once, in the order of the registry."""
+    return dict.fromkeys(each for entry in registry.CONTAINERS.values() for each in entry.suffixes)
 
 
 def describe_other_kind(path: Path) -> str:
@@ -184,8 +187,7 @@ def describe_other_kind(path: Path) -> str:
     if is_video_name(path.name):
         return _PHRASES[VIDEO][0]
     suffix = suffix_of(path.name)
-    sets = {each for entry in registry.CONTAINERS.values() for each in entry.suffixes}
-    if suffix in sets or suffix in _SNIFFERS:
+    if suffix in _set_suffixes() or suffix in _SNIFFERS:
         return f"a {suffix} file"
     return ""
 

@@ -15,6 +15,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -237,7 +238,7 @@ class _Reasons:
         identities = self.look.table.images.identities
         both = [int(identities[image]), int(identities[self.found.rivals[image]])]
         evidence |= {"identities": [self.named.identities[each] for each in both]}
-        evidence |= {"images": [int((identities == each).sum()) for each in both]}
+        evidence |= {"images": [self._counts.item(each) for each in both]}
         reason = f"label conflict: {how}"
         return CONFLICTS, Decision(
             DROP,
@@ -247,6 +248,12 @@ class _Reasons:
             verdict=UNDECIDED,
             evidence=evidence,
         )
+
+    @cached_property
+    def _counts(self) -> Ints:
+        """Return the number of images of each identity of the source."""
+        identities = self.look.table.images.identities
+        return np.bincount(identities[identities != NO_IDENTITY])
 
     def _compared(self, image: int, kept: int) -> tuple[float, str, dict[str, Any]]:
         """Return (score, reason, evidence)."""
