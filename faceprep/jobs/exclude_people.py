@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 from faceprep.core import storage
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import RefusedByData, SourceError
-from faceprep.core.names import identity_of
 from faceprep.core.options import Values, option
 from faceprep.core.paths import are_same
 from faceprep.core.slow_step import log_progress
@@ -32,7 +31,6 @@ from faceprep.identity.evidence import NameOther
 from faceprep.identity.exclusion import measure_sameness, plan_exclusion
 from faceprep.identity.merge import MergeRule
 from faceprep.identity.vectors import DECIMALS
-from faceprep.sets.image_paths import path_in_identity
 from faceprep.steps.embed_options import EMBED_OPTIONS
 from faceprep.steps.embedded_sets import (
     EMBED,
@@ -227,4 +225,4 @@ def _name_other(root: str, key: str) -> str:
     """Return the name of an image of the other set, as a path that `review` can show."""
     if not root:
         return key
-    return f"{root}/{path_in_identity(key, identity_of(key))}"
+    return f"{root}/{key}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,15 @@ from faceprep.sets.name_lookup import NameLookup
 ROOT = "."
 
 
+def _as_below(key: str) -> str:
+    """Return a key as a path below its set, as it reads behind the path of the set.
+
+    >>> _as_below("a//b/1.jpg"), _as_below("/a/1.jpg")
+    ('a/b/1.jpg', 'a/1.jpg')
+    """
+    return os.path.normpath(key).lstrip("/")
+
+
 class PlannedImages:
     """A set of any kind, indexed below `scratch` under `name`; safe to use from several threads.
 
@@ -28,6 +39,7 @@ class PlannedImages:
         self, path: Path, scratch: Path, name: str, relative_to: Path | None = None
     ) -> None:
         self._images = index_set(path, scratch, name, relative_to, may_be_empty=True)
+        self.path = self._images.path
         self._form = ImagePaths(self._images).form
         index = self._images.index
         self.identifier = f"{self._images.path}\0{index.fingerprint}"
@@ -50,6 +62,17 @@ class PlannedImages:
             if self._path(position) == path:
                 return position
         return None
+
+    def find_key(self, key: str) -> int | None:
+        """Return the position of the first image with this key in the set; None for none.
+
+        A key that is an absolute path may lack its first slash.
+        """
+        return next(iter(self._keys.find(key)), None)
+
+    @cached_property
+    def _keys(self) -> NameLookup:
+        return NameLookup(self._images.keys, len(self._images), _as_below)
 
     def read(self, position: int) -> Sample | Outcome:
         """Read one image."""

@@ -51,10 +51,8 @@ class Gallery:
     def __init__(self, judged: Mapping[str, Any], scratch: Path, most: int = 40) -> None:
         self._source = str(judged.get("source") or "")
         self._origin = str(judged.get("origin") or "")
-        self._folders = {
-            self._origin: folder_of_origin(judged),
-            self._source: folder_of_names(judged),
-        }
+        self._names_below = folder_of_names(judged)
+        self._folders = {self._origin: folder_of_origin(judged), self._source: self._names_below}
         self._scratch, self._most = scratch, most
         self._names_of = lru_cache(_N_CACHED)(self._list_identity)
         self._sets: dict[str, PlannedImages | None] = {}
@@ -98,15 +96,16 @@ class Gallery:
         images, name = self._find_set(root, name)
         if images is None:
             return _resolve(root, name)
-        position = images.find(name)
+        position = images.find(name) if images is self._set_at(root) else images.find_key(name)
         if position is None:
-            raise SourceError("no such image", path=root, found=name)
+            raise SourceError("no such image", path=images.path, found=name)
         return ImageInSet(images, name, position)
 
     def _find_set(self, root: str, name: str) -> tuple[PlannedImages | None, str]:
         """Return the set that has an image, and its name there; None where it is a file.
 
-        An absolute name that is not a file may begin with the path of another set.
+        An absolute name that is not a file may begin with the path of another set; the rest is the
+        key of an image there.
         """
         if not os.path.isabs(name):
             return self._set_at(root), name
@@ -124,7 +123,8 @@ class Gallery:
         with self._opening:
             if root not in self._sets:
                 name = f"set-{len(self._sets)}"
-                self._sets[root] = _open_set(root, self._scratch, name, self._folders.get(root))
+                below = self._folders.get(root, self._names_below)
+                self._sets[root] = _open_set(root, self._scratch, name, below)
             return self._sets[root]
 
     def _is_image(self, decision: Decision) -> bool:

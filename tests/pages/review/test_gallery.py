@@ -183,6 +183,22 @@ def test_images_of_a_container(container: str, faces: Path, tmp_path: Path) -> N
             found.path_of(drop, "for", "person-0/none")
 
 
+@pytest.mark.parametrize("is_absolute", [False, True])
+def test_images_of_another_set_by_their_keys(
+    is_absolute: bool, faces: Path, tmp_path: Path
+) -> None:
+    names = [str(path if is_absolute else path.relative_to(faces)) for path in faces.rglob("*.jpg")]
+    rows = "".join(f"{name},0,somebody\n" for name in names)
+    other = faces / "other.csv"
+    other.write_text(f"image_names,image_classes,identity\n{rows}")
+    pair = ["person-0/0.jpg", f"{other}/{names[1]}", 0.9]
+    drop = Decision("drop", "person-0", evidence={"for": pair})
+    with closing(Gallery({"source": str(faces)}, tmp_path / "scratch")) as found:
+        assert make_thumbnail(found.locate(drop, "for", 1)) == make_thumbnail(str(faces / names[1]))
+        with pytest.raises(SourceError, match=r"other\.csv: no such image: found none\.jpg"):
+            found.path_of(drop, "for", f"{other}/none.jpg")
+
+
 @pytest.mark.parametrize(
     ("call", "failing", "reason"),
     [
