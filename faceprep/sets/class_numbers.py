@@ -60,7 +60,12 @@ def _names_beside(path: Path) -> Sequence[str]:
 
 
 def _are_stated(classes: Classes, images: ImageSet) -> bool:
-    """Return whether some images from all over the set state these numbers."""
+    """Return whether some images from all over the set state these numbers.
+
+    In a set that all images were dropped from, nothing contradicts them.
+    """
+    if not len(images):
+        return True
     last = len(images) - 1
     drawn = sorted({last * i // (_N_DRAWN - 1) for i in range(_N_DRAWN)})
     samples = [each for each in images.read(drawn) if isinstance(each, Sample) and each.labels]

@@ -13,6 +13,7 @@ import pytest
 from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.errors import OutputError, ResumeError, SourceError
 from faceprep.core.types import PLACING_MODES, Decision, Request
+from faceprep.jobs.convert import Convert
 from faceprep.jobs.score import Score
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
@@ -238,6 +239,21 @@ def test_everything_dropped_and_restored(source: Path, tmp_path: Path) -> None:
     assert summary.by_status == {"dropped": 18} and images(tmp_path / "out") == {}
     apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")
     assert images(tmp_path / "back") == images(source)
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".parquet", ".tfrecord"])
+def test_everything_dropped_from_a_container_and_restored(
+    suffix: str, face_folder: Path, tmp_path: Path
+) -> None:
+    whole = tmp_path / f"set{suffix}"
+    run_job(Convert(), Request((face_folder,), whole), SerialRunner())
+    drops = [Decision("drop", each.name) for each in find_identities(face_folder)]
+    with (tmp_path / "plan.jsonl").open("wb") as file:
+        write_plan(file, {"command": "test", "source": str(whole)}, drops)
+    summary = apply(tmp_path / "plan.jsonl", tmp_path / f"out{suffix}")
+    assert summary.by_status == {"dropped": 12}
+    apply(tmp_path / "out.undo.jsonl", tmp_path / f"back{suffix}")
+    assert (tmp_path / f"back{suffix}").read_bytes() == whole.read_bytes()
 
 
 def test_what_cannot_be_read_is_named_and_is_not_lost(source: Path, tmp_path: Path) -> None:
