@@ -23,7 +23,9 @@ def test_as_a_loop(metric: str) -> None:
     taken = vectors.take(np.arange(30))
     likeness = 1 - ((taken[:, None] - taken[None]) ** 2).sum(axis=2) / 2
     members = {name: [i for i, each in enumerate(names) if each == name] for name in set(names)}
-    for row in measure_identities(embeddings).rows():
+    found = list(measure_identities(embeddings).rows())
+    assert sorted(row.identity for row in found) == sorted(members)
+    for row in found:
         own = members[row.identity]
         assert row.images == len(own)
         pairs = [likeness[a, b] for a, b in combinations(own, 2)]

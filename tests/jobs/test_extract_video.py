@@ -132,11 +132,11 @@ def test_all_faces(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rotation", [90, 180, 270])
 def test_rotated_videos_come_upright(tmp_path: Path, rotation: int) -> None:
     extract(film(tmp_path / "v.mp4", "rrr", VideoStyle(rotation=rotation)), tmp_path / "out")
-    for row in rows(tmp_path / "out"):
-        assert (row["image_height"], row["image_width"]) == SIZE
-        np.testing.assert_allclose(
-            [row["x1"], row["y1"]], face_box(row["frame"], SIZE, (SIDE, SIDE))[:2], atol=2
-        )
+    table = rows(tmp_path / "out")
+    assert [(row["image_height"], row["image_width"]) for row in table] == [SIZE] * 3
+    for row in table:
+        corner = face_box(row["frame"], SIZE, (SIDE, SIDE))[:2]
+        np.testing.assert_allclose([row["x1"], row["y1"]], corner, atol=2)
 
 
 def test_times_are_those_of_the_video(tmp_path: Path) -> None:

@@ -236,7 +236,9 @@ def test_tensorflow_reads_both(face_folder: Path, tmp_path: Path, out: Path) -> 
 def test_numpy_reads_the_member_of_a_tar(face_folder: Path, tmp_path: Path, out: Path) -> None:
     vectors = embeddings_of(face_folder, tmp_path / "e.npz")
     run(face_folder, out / "t.tar", embeddings=tmp_path / "e.npz")
-    for sample in webdataset.read_samples(out / "t.tar"):
+    samples = list(webdataset.read_samples(out / "t.tar"))
+    assert len(samples) == len(vectors)
+    for sample in samples:
         assert list(sample.files) == ["jpg", "cls", "npy"]
         found = np.load(io.BytesIO(sample.files["npy"]), allow_pickle=False)
         np.testing.assert_array_equal(found, vectors[f"{sample.key}.jpg"], strict=True)
