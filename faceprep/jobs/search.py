@@ -115,7 +115,7 @@ class Search(EmbedOptions, ListOptions, Job):
             counted_unit="probe",
             files=[output.name, *recall_file],
             n_files=1,
-            n_bytes=100 * probes.n * self.top,
+            n_bytes=100 * probes.n * min(self.top, gallery.n),
         )
 
     def _plan_sides(self, request: Request, scratch: Path) -> tuple[Side, Side]:
