@@ -11,11 +11,14 @@ parquet.thrift.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow.parquet as pq
 
+from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError
 from faceprep.core.storage import ByteSource
 from faceprep.sets.thrift import MalformedStruct, Shrink, Struct, read_struct
@@ -41,6 +44,26 @@ class ColumnChunk(NamedTuple):
     max_level: int
     codec: int = 0
     is_plain: bool = True
+
+
+N_FIELDS = len(ColumnChunk._fields)
+_NONE = (-1,) * N_FIELDS
+
+
+def pack_chunks(chunks: Sequence[ColumnChunk | None]) -> Ints:
+    """Pack chunks into numbers (n, fields) for the index: to read one anew takes 0.2 ms."""
+    return np.array([chunk or _NONE for chunk in chunks], "<i8").reshape(-1, N_FIELDS)
+
+
+def unpack_chunks(rows: Ints) -> list[ColumnChunk | None]:
+    """Return the chunks that were packed into numbers (n, fields).
+
+    >>> chunks = [None, ColumnChunk(4, 9, 2, 1, 6, False)]
+    >>> unpack_chunks(pack_chunks(chunks)) == chunks
+    True
+    """
+    found = [ColumnChunk._make([*row[:-1], bool(row[-1])]) for row in rows.tolist()]
+    return [chunk if chunk.start >= 0 else None for chunk in found]
 
 
 def read_chunks(source: ByteSource, file: pq.ParquetFile, leaf: str) -> list[ColumnChunk | None]:

@@ -6,7 +6,7 @@ row group, and a negative number for the row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,34 +50,61 @@ def at_row(length: int) -> int:
     return _FIRST_ROW - length
 
 
-def read_parts(number: int, path: Path, columns: Columns) -> Iterator[Part]:
-    """Yield the rows of file `number` of a set, some at a time. Raises SourceError."""
+def read_parts(
+    number: int, path: Path, columns: Columns, keep: Callable[[Sequence[ColumnChunk | None]], None]
+) -> Iterator[Part]:
+    """Yield the rows of file `number` of a set, some at a time; `keep` gets its chunks before.
+
+    Raises SourceError.
+    """
     with open_parquet(path) as file, ByteSource(path) as source:
         chunks = read_chunks(source, file, columns.bytes_leaf)
-        for group, chunk in enumerate(chunks):
-            places = _find_places(source, file, group, chunk)
+        keep(chunks)
+        for groups in _join_small(file):
+            found = [_find_places(source, file, group, chunks[group]) for group in groups]
+            places, n = np.concatenate(found), 0
             places[:, 0] += pack_place(number, 0)
-            n = 0
-            for facts in _read_batches(file, group, columns):
+            for facts in _read_batches(file, groups, len(places), columns):
                 yield _make_part(facts, places[n : n + len(facts)])
                 n += len(facts)
             if n != len(places):
                 raise SourceError(
                     "a row group is cut off",
                     path=path,
-                    where=f"row group {group}",
+                    where=_name_groups(groups),
                     expected=f"{len(places)} rows",
                     found=f"{n}",
                 )
 
 
-def _read_batches(file: pq.ParquetFile, group: int, columns: Columns) -> Iterator[list[Facts]]:
+def _join_small(file: pq.ParquetFile) -> Iterator[range]:
+    """Yield the row groups, small ones together: to begin one costs pyarrow more than its rows."""
+    start = n = 0
+    for group in range(file.num_row_groups):
+        n_here = file.metadata.row_group(group).num_rows
+        if n + n_here > _ROWS and group > start:
+            yield range(start, group)
+            start, n = group, 0
+        n += n_here
+    if start < file.num_row_groups:
+        yield range(start, file.num_row_groups)
+
+
+def _name_groups(groups: range) -> str:
+    if len(groups) == 1:
+        return f"row group {groups[0]}"
+    return f"the row groups {groups[0]} to {groups[-1]}"
+
+
+def _read_batches(
+    file: pq.ParquetFile, groups: range, n: int, columns: Columns
+) -> Iterator[list[Facts]]:
+    """Yield the small columns of some row groups, which have `n` rows."""
     if not columns.small:
-        n = file.metadata.row_group(group).num_rows
         for start in range(0, n, _ROWS):
             yield [Facts(None, "", "")] * min(_ROWS, n - start)
         return
-    for batch in file.iter_batches(_ROWS, row_groups=[group], columns=columns.small):
+    for batch in file.iter_batches(_ROWS, row_groups=list(groups), columns=columns.small):
         yield list(read_facts(batch, columns))
 
 

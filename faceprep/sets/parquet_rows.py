@@ -5,7 +5,7 @@ Most are read a page at a time. Where the encoding is a rare one, pyarrow reads 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -29,6 +29,7 @@ _CHANGED = "the file has changed since it was indexed"
 
 _Chunks = dict[str, Sequence[ColumnChunk | None]]
 """The chunks of each file that was open before: to read one from the footer takes 0.2 ms."""
+_Stored = Callable[[str], Sequence[ColumnChunk | None]]
 
 
 class Row(NamedTuple):
@@ -39,12 +40,17 @@ class Row(NamedTuple):
 
 
 class RowReader:
-    """Reads the images of `column` by row group and row, and keeps the rows around the last."""
+    """Reads the images of `column` by row group and row, and keeps the rows around the last.
 
-    def __init__(self, paths: Sequence[str], column: str) -> None:
+    `stored` returns the chunks of a file, or none where these must be read from its footer.
+    """
+
+    def __init__(
+        self, paths: Sequence[str], column: str, stored: _Stored = lambda path: ()
+    ) -> None:
         self._paths = paths
         chunks: _Chunks = {}
-        self._files = OpenFiles(paths, partial(_File, column, chunks))
+        self._files = OpenFiles(paths, partial(_File, column, chunks, stored))
 
     def read(self, file: int, group: int, row: int) -> Row:
         """Read one image. Raises SourceError."""
@@ -59,7 +65,7 @@ class RowReader:
 class _File:
     """A Parquet file that is open for reading, and the parts of its column of images."""
 
-    def __init__(self, column: str, chunks: _Chunks, path: str) -> None:
+    def __init__(self, column: str, chunks: _Chunks, stored: _Stored, path: str) -> None:
         with naming_errors(path):
             opened = storage.open_for_library(path)
             self._file = pq.ParquetFile(opened, buffer_size=_BUFFER, pre_buffer=False)
@@ -72,7 +78,9 @@ class _File:
                 self._bytes = f"{column}.{BYTES}"
                 if kind.get_field_index(PATH) >= 0:
                     self._names = f"{column}.{PATH}"
-            if path not in chunks or len(chunks[path]) != self._file.num_row_groups:
+            if path not in chunks:
+                chunks[path] = stored(path)
+            if len(chunks[path]) != self._file.num_row_groups:
                 with ByteSource(path) as source:
                     chunks[path] = read_chunks(source, self._file, self._bytes)
             self._values = ValueReader(path, chunks[path])

@@ -43,6 +43,7 @@ from faceprep.sets.image_set import CLASS_NAMES, FILES, UNREAD, ImageSet, Sample
 from faceprep.sets.members import warn_of_others
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.parquet_columns import Columns, columns_of, share_columns
+from faceprep.sets.parquet_footer import N_FIELDS, ColumnChunk, pack_chunks, unpack_chunks
 from faceprep.sets.parquet_index import NO_LABEL, NOT_FINITE, at_row, is_row, read_parts
 from faceprep.sets.parquet_rows import RowReader
 from faceprep.sets.read_ahead import announce_reads
@@ -50,7 +51,9 @@ from faceprep.sets.set_index import IndexWriter, SetIndex
 
 log = logging.getLogger("faceprep")
 SUFFIX = ".parquet"
-_LABELS = "labels"
+_LABELS, _CHUNKS = "labels", "chunks"
+_ENDS = "ends"
+"""The fact that has the number of row groups up to the end of each file."""
 
 
 class ParquetSet(ImageSet):
@@ -63,7 +66,7 @@ class ParquetSet(ImageSet):
         self._paths: list[str] = list(index.facts[FILES])
         self._names = [Path(file).name for file in self._paths]
         self._files = OpenFiles(self._paths, ByteSource)
-        self._rows = RowReader(self._paths, index.facts["column"])
+        self._rows = RowReader(self._paths, index.facts["column"], self._stored_chunks)
 
     @classmethod
     def is_kind(cls, path: Path) -> bool:
@@ -89,9 +92,15 @@ class ParquetSet(ImageSet):
             log.warning("%s: the column %s is not read: %s", path, column, expected)
         kinds = (NAMES,) if columns.key else (STEMS, NAMES)
         check, n_unnamed = KeyCheck(index.folder, kinds), 0
+        chunks, ends = index.add_column(_CHUNKS), list[int]()
+
+        def keep(found: Sequence[ColumnChunk | None]) -> None:
+            chunks.write(pack_chunks(found).tobytes())
+            ends.append(sum(ends[-1:]) + len(found))
+
         with storage.AtomicFile(index.folder / _LABELS, durable=False) as labels:
             for number, file in enumerate(files):
-                for part in read_parts(number, file, columns):
+                for part in read_parts(number, file, columns, keep):
                     index.add(part.keys, index.number_identities(part.identities), part.places)
                     check.add(part.keys)
                     n_unnamed += _count_unnamed(part.labels, columns)
@@ -103,7 +112,7 @@ class ParquetSet(ImageSet):
                 count_noun(n_unnamed, "image has a class", "images have classes"),
                 count_noun(len(columns.classes), "class", "classes"),
             )
-        facts = {FILES: [str(file) for file in files], "column": columns.image}
+        facts = {FILES: [str(file) for file in files], "column": columns.image, _ENDS: ends}
         facts[CLASS_NAMES] = list(columns.classes)
         facts[UNREAD] = name_all("other column", others)
         index.facts = facts | {FACT: check.choose(path)}
@@ -112,6 +121,12 @@ class ParquetSet(ImageSet):
     @cached_property
     def _labels(self) -> Ints:
         return np.asarray(np.memmap(self.index.folder / _LABELS, "<i8", "r"))
+
+    def _stored_chunks(self, path: str) -> list[ColumnChunk | None]:
+        """Return the column of images in each row group of a file, as the index has it."""
+        number = self._paths.index(path)
+        start, stop = [0, *self.index.facts[_ENDS]][number : number + 2]
+        return unpack_chunks(self.index.column(_CHUNKS, "<i8").reshape(-1, N_FIELDS)[start:stop])
 
     def keys(self, start: int, stop: int) -> list[str]:
         return read_keys(self.index, start, stop)

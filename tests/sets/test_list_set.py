@@ -214,7 +214,7 @@ def test_bad_arrays_are_named(
     ("columns", "expected"),
     [
         ({"Path": ["a.jpg"], "Label": [7.0]}, ("7", (7,), "")),
-        ({"image": ["a.jpg"], "identity": ["ann"]}, ("ann", (), "")),
+        ({"file_name": ["a.jpg"], "identity": ["ann"]}, ("ann", (), "")),
         ({"age": [3], "filename": ["a.jpg"], "class": [1]}, ("1", (1,), "the other column age")),
         ({"image_names": ["a.jpg"], "path": ["b"]}, ("", (), "the other column path")),
     ],

@@ -117,6 +117,31 @@ def test_any_encoding_is_read(tmp_path: Path, way: str, rows: int) -> None:
     ]
 
 
+@pytest.mark.parametrize("compression", ["none", "snappy"])
+def test_small_row_groups_are_indexed_together(compression: str, path: Path) -> None:
+    n = 20_000
+    images, labels = [b"%d" % i for i in range(n)], [i % 7 for i in range(n)]
+    table = pa.table({"image": images, "label": labels})
+    pq.write_table(table, path, row_group_size=6_000, compression=compression)
+    found = read_rows(path)
+    assert [(data, label) for *_, data, (label,) in found] == list(zip(images, labels, strict=True))
+
+
+def test_the_index_has_what_a_worker_would_read_of_the_footer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, rows in enumerate((4, 1)):
+        table = table_of([{"bytes": b"%d" % i, "path": None} for i in range(8)], [number] * 8)
+        file = tmp_path / f"a-{number}-of-2.parquet"
+        pq.write_table(table, file, row_group_size=rows, compression="snappy")
+    with index_set(tmp_path, tmp_path / "index") as images:
+        monkeypatch.setattr("faceprep.sets.parquet_rows.read_chunks", None)
+        found = [each for each in images.read(range(16)) if isinstance(each, Sample)]
+    assert [(each.data, each.labels) for each in found] == [
+        (b"%d" % i, (number,)) for number in range(2) for i in range(8)
+    ]
+
+
 def test_a_row_group_of_20_mb_and_a_small_one_are_read(tmp_path: Path) -> None:
     """Pages of 1 MB and less are read in any order."""
     images = [{"bytes": b"%d" % i * 500_000, "path": ""} for i in range(10, 30)]

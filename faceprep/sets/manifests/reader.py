@@ -18,7 +18,7 @@ from faceprep.sets.distinct_keys import strip_suffix
 from faceprep.sets.image_paths import NO_IDENTITY
 from faceprep.sets.lists import ListedImage
 from faceprep.sets.manifests.class_names import ClassNames, ClassSurvey
-from faceprep.sets.parquet_columns import KEY, LABEL
+from faceprep.sets.parquet_columns import IMAGE, KEY, LABEL
 
 _IMAGE = "image_raw"
 IDENTITIES, _IDENTITY = "identities", "identity"
@@ -120,12 +120,14 @@ def _read_parquet(path: Path) -> Iterator[ListedImage]:
 def find_columns(schema: pa.Schema) -> dict[str, str]:
     """Return the columns of names, classes and identities in a .parquet, each with our own name.
 
-    Empty where there are none, as far as the names and types of the columns say.
+    Empty where there are none, as far as the names and types of the columns say. A column `image`
+    is one of images, not of their names.
     """
     there = schema.names
     if NAMES in there:
         return {name: name for name in lists.CSV_COLUMNS if name in there}
-    flat = ["" if pa.types.is_nested(field.type) else field.name for field in schema]
+    no_name = (field.name == IMAGE or pa.types.is_nested(field.type) for field in schema)
+    flat = ["" if hidden else name for name, hidden in zip(there, no_name, strict=True)]
     places = lists.find_columns(flat)
     found = zip(places, lists.CSV_COLUMNS[: len(places)], strict=True)
     return {there[place]: own for place, own in found if place >= 0}
