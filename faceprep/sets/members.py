@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from faceprep.core import registry, storage
 from faceprep.core.errors import SourceError
-from faceprep.core.names import output_of, suffix_of
+from faceprep.core.names import family_of, output_of, suffix_of
 from faceprep.core.paths import is_folder
+from faceprep.core.text import list_words
 from faceprep.sets.class_map import name_for
 
 _N_NAMED = 3
 _SETS = (".rec", ".tar", *registry.CONTAINERS["tfrecord"].suffixes)
 """Suffixes of files that are a set beside another one; a .parquet may be a table about it."""
+_NUMBERED = re.compile(r"(?P<name>.*?)\d{4,}(?P<suffix>\.\w+)", re.DOTALL)
+"""The name of a shard as WebDataset's ShardWriter and other programs number them."""
 
 log = logging.getLogger("faceprep")
 
@@ -77,12 +81,24 @@ class SkippedFiles:
 def warn_of_others(source: Path, files: Iterable[Path], sets_alone: bool = False) -> None:
     """Warn of what the folder `source` holds besides the files of a set and their class maps.
 
-    With `sets_alone`, warn only of other sets.
+    With `sets_alone`, warn only of other sets. Otherwise, warn of numbered shards that may belong
+    to several sets, and where `source` is only one of several.
     """
+    names = {file.name for file in files}
     if not is_folder(source):
+        if not sets_alone:
+            _hint_at_series(source)
         return
     folders, there = storage.list_folder(source)
-    names = {file.name for file in files}
+    series: dict[str, str] = {}
+    for name in filter(_series_of, sorted(names)):
+        series.setdefault(_series_of(name), name)
+    if len(series) > 1 and not sets_alone:
+        log.warning(
+            "%s: shards with several names are read as one set: %s",
+            source,
+            list_words(list(series.values())),
+        )
     maps = {name_for(Path(output)) for output in set(map(output_of, names))}
     skipped = SkippedFiles()
     for name in sorted([*folders, *set(there).difference(names, maps)]):
@@ -91,3 +107,26 @@ def warn_of_others(source: Path, files: Iterable[Path], sets_alone: bool = False
         elif suffix_of(name) in _SETS:
             skipped.add("other sets in this folder", name)
     skipped.warn(source)
+
+
+def _hint_at_series(path: Path) -> None:
+    """Warn where a file is one of several numbered ones, which their folder stands for."""
+    series = _series_of(path.name)
+    n = sum(_series_of(name) == series for name in storage.list_folder(path.parent)[1])
+    if series and n > 1:
+        log.warning(
+            "%s: one of %d numbered files, and only this one is read. Name their folder for all of "
+            "them.",
+            path,
+            n,
+        )
+
+
+def _series_of(name: str) -> str:
+    """Return the name of a numbered shard without its number; empty for another file.
+
+    >>> _series_of("train-000012.tar"), _series_of("a-00001-of-00002.tar"), _series_of("a1.tar")
+    ('train-.tar', '', '')
+    """
+    match = _NUMBERED.fullmatch(name)
+    return match["name"] + match["suffix"] if match and not family_of(name) else ""

@@ -48,7 +48,9 @@ _LABEL = (b"label", b"image/class/label", b"image_classes")
 _IDENTITY = b"identity"
 _TEXT = (b"image/class/text", _IDENTITY)
 _NO_CLASS: tuple[tuple[float, ...], str] = ((-1,), "-1")
-"""The label of an image without an identity in our layout."""
+"""The label of an image without an identity in our layout and in that of TensorFlow Datasets."""
+_MAY_BE_UNNAMED = frozenset([_IDENTITY, b"image"])
+"""The features that these two layouts have."""
 _KEY, _NAME = b"image_names", b"image/filename"
 _CLASS_NAMES = "label.labels.txt"
 _ALTERNATIVES = (_IMAGE, _LABEL, _TEXT)
@@ -210,7 +212,7 @@ class _FactReader:
             found = self._decode_label(feature)
             if len(self._labels) < _CHUNK:
                 self._labels[feature] = found
-        if found == _NO_CLASS and _IDENTITY in features:
+        if found == _NO_CLASS and not _MAY_BE_UNNAMED.isdisjoint(features):
             return (), ""
         return found
 

@@ -155,6 +155,29 @@ def test_what_else_is_in_the_folder_is_named(
     assert f"{expected}\n" in caplog.text
 
 
+def test_numbered_shards_of_several_names_are_read_with_a_warning(
+    write: Write, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write(".tar")[0].parent
+    names = [f"{name}-{i:06d}.tar" for name in ("train", "val") for i in (0, 1)]
+    for path, name in zip(sorted(folder.glob("*.tar")), names, strict=True):
+        path.rename(folder / name)
+    (folder / "t_classes.csv").unlink()
+    with caplog.at_level(logging.WARNING, "faceprep"):
+        assert Inspect().look(folder).images == 8
+        both = "are read as one set: train-000000.tar and val-000000.tar\n"
+        assert both in caplog.text
+        caplog.clear()
+        assert Inspect().look(folder / names[1]).images == 2
+        assert f"{names[1]}: one of 2 numbered files, and only this one is read" in caplog.text
+        for name in names[1:]:
+            (folder / name).unlink()
+        caplog.clear()
+        Inspect().look(folder)
+        Inspect().look(folder / names[0])
+    assert not caplog.text
+
+
 def test_other_sets_beside_train_rec_are_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -78,6 +78,11 @@ def test_class_numbers_of_tensorflow_datasets_are_kept(tmp_path: Path) -> None:
     assert [(row[1], row[3]) for row in read_rows(output)] == [("ann", (1,)), ("zoe", (0,))]
 
 
+def test_a_label_of_minus_one_is_none(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tfrecord", {"image": b"x", "label": -1})
+    assert read_rows(path) == [("0", "", b"x", ())]
+
+
 @pytest.mark.parametrize(
     ("features", "unread"),
     [
