@@ -70,6 +70,7 @@ _LAYOUTS: Mapping[str, str] = {
     ),
     ".csv": "Call its columns image_names and image_classes.",
     ".lst": "Separate its columns by tabs.",
+    ".tsv": "Call it .csv; its columns may be separated by tabs.",
     ".arrow": "Write it as Parquet, with to_parquet of Hugging Face's datasets.",
     ".txt": "Write a path, or a path and a class number, in each line.",
 }

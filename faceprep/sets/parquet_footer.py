@@ -26,6 +26,7 @@ from faceprep.sets.thrift import MalformedStruct, Shrink, Struct, read_struct
 _TAIL = struct.Struct("<I4s")
 _ROW_GROUPS, _COLUMNS, _METADATA, _CRYPTO = 4, 1, 3, 8
 _ENCODINGS, _CODEC, _N_VALUES, _N_BYTES, _DATA_AT, _DICTIONARY_AT = 2, 4, 5, 7, 9, 11
+_TOO_LARGE = 1 << 62
 _PLAIN = {0, 3, 4}
 """PLAIN, and the encodings of levels, RLE and BIT_PACKED."""
 
@@ -115,8 +116,11 @@ def _make_chunk(path: str, column: int, schema: pq.ColumnSchema, group: Struct) 
 
 
 def _number(value: Any) -> int:
-    """Return a number of the footer. Raises TypeError for another value, or one below zero."""
-    if type(value) is not int or value < 0:
+    """Return a number of the footer.
+
+    Raises TypeError for another value, or one that no place or size can be.
+    """
+    if type(value) is not int or not 0 <= value < _TOO_LARGE:
         raise TypeError(f"expected a number, found {value!r}")
     return value
 

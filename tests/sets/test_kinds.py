@@ -165,6 +165,9 @@ def test_a_suffix_that_is_not_known_is_named(tmp_path: Path) -> None:
     for look in (containers.kind_of, describe_kind):
         with pytest.raises(SourceError, match=r"found .*\.arrow.*\. Write it as Parquet, with"):
             look(tmp_path / "a.arrow")
+    (tmp_path / "a.tsv").write_bytes(b"x")
+    with pytest.raises(SourceError, match=r"found \.tsv\. Call it \.csv"):
+        containers.kind_of(tmp_path / "a.tsv")
     with pytest.raises(SourceError, match=r"no such file or folder\. Check the path"):
         describe_kind(tmp_path / "none")
 

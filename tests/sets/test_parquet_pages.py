@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from faceprep.core.errors import SourceError
 from faceprep.core.storage import ByteSource
 from faceprep.sets.parquet_footer import ColumnChunk, read_chunks
 from faceprep.sets.parquet_pages import DamagedPage, NotPlain, find_values, read_pages
+from faceprep.sets.protobuf import varint
 from faceprep.sets.thrift import MalformedStruct, read_struct
 
 
@@ -112,3 +114,17 @@ def test_a_footer_of_many_row_groups_takes_little_memory(path: Path) -> None:
         tracemalloc.stop()
     assert len(chunks) == n
     assert peak < 4 << 20
+
+
+@pytest.mark.parametrize("number", [1 << 62, 1 << 63])
+def test_an_offset_beyond_any_file_is_damage(path: Path, number: int) -> None:
+    chunk = write_chunk(path, "1.0")
+    data = path.read_bytes()
+    start = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    size = varint(2 * (chunk.stop - chunk.start))
+    assert size in data[start:]
+    footer = data[start:-8].replace(size, varint(2 * number))
+    path.write_bytes(data[:start] + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+    refused = pytest.raises(SourceError, match="its footer is damaged: column 0")
+    with pq.ParquetFile(path) as file, ByteSource(path) as source, refused:
+        read_chunks(source, file, "image")
