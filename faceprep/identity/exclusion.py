@@ -3,7 +3,8 @@
 An identity is decided upon as a whole where its images agree: those that match a person of the
 other set also match the rest of the identity. Then the mean likeness of all pairs of images counts,
 as in merging. Where they disagree, the identity holds several people, and each image is compared
-with the people of the other set.
+with the people of the other set. In that set, an image that does not match the rest of its identity
+counts as a person of its own.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from faceprep.identity.similarity import (
     sieve,
     with_equal_sides,
 )
+from faceprep.identity.strays import find_strays, separate_strays
 from faceprep.identity.vectors import Vectors, prepare
 
 _N_RIVALS, _FEW = 5, 3
@@ -71,7 +73,8 @@ def plan_exclusion(
     >>> plan_exclusion(ours, theirs, Bounds(0.5, 0.3)).decisions[0][:4]
     ('drop', 'b', '', 1.0)
     """
-    ours, theirs = _measure_set(embeddings), _measure_set(others)
+    ours = _measure_set(embeddings)
+    theirs = _separate_people(_measure_set(others), bounds.undecided_from)
     search = _Search(theirs, bounds.undecided_from, progress)
     identities = search.find(factors_of_groups(ours.groups), ours.choose_identities, _N_RIVALS)
     images = search.find(factors_of_images(ours.vectors), ours.choose_images, 1)
@@ -79,7 +82,8 @@ def plan_exclusion(
     found = [drop for group in plan.involved() for drop in plan.judge(group)]
     shared = _find_shared(plan, [drop for drop in found if drop.decision.verdict == ACCEPTED])
     decisions = sorted((drop.decision for drop in found), key=lambda each: _rank(each, bounds))
-    return Exclusion(decisions, len(ours.groups), len(theirs.groups), int(np.count_nonzero(shared)))
+    n_shared = len(np.unique(theirs.identity_of(np.flatnonzero(shared))))
+    return Exclusion(decisions, len(ours.vectors.names), len(theirs.vectors.names), n_shared)
 
 
 def measure_sameness(embeddings: Embeddings, least: float) -> float:
@@ -112,10 +116,11 @@ def _rank(decision: Decision, bounds: Bounds) -> tuple[bool, float, str]:
 
 
 class _MeasuredSet(NamedTuple):
-    """A set, with the sums of its identities."""
+    """A set, with the sums of its people: its identities, then the images in rows `strays`."""
 
     vectors: Vectors
     groups: Groups
+    strays: Ints = np.zeros(0, np.int64)
 
     def choose_identities(self, identities: Ints) -> Groups:
         """Return the sums of some identities."""
@@ -125,13 +130,42 @@ class _MeasuredSet(NamedTuple):
         """Return the sums of some images, each as an identity of its own."""
         return replace(self.groups, totals=gather_images(self.vectors, self.groups, rows))
 
-    def rows_of(self, identity: int) -> Ints:
-        return self.vectors.rows_of([identity])
+    def identity_of(self, people: Ints) -> Ints:
+        """Return the identity that each person is found in."""
+        places = people - len(self.vectors.names)
+        is_stray = places >= 0
+        identities = people.copy()
+        identities[is_stray] = self.vectors.group_of(self.strays[places[is_stray]])
+        return identities
+
+    def name_of(self, person: int) -> str:
+        return self.vectors.names[int(self.identity_of(np.array([person]))[0])]
+
+    def rows_of(self, person: int) -> Ints:
+        """Return the rows of the images of a person, without strays unless there are no others."""
+        place = person - len(self.vectors.names)
+        if place >= 0:
+            return self.strays[place : place + 1]
+        first, last = np.searchsorted(self.strays, self.vectors.starts[person : person + 2])
+        rows = self.vectors.rows_of([person])
+        core = np.setdiff1d(rows, self.strays[first:last])
+        if not len(core):
+            return rows
+        return core
 
 
 def _measure_set(embeddings: Embeddings) -> _MeasuredSet:
     vectors = prepare(embeddings)
     return _MeasuredSet(vectors, gather_groups(vectors))
+
+
+def _separate_people(measured: _MeasuredSet, least: float) -> _MeasuredSet:
+    """Make each image that does not match the rest of its identity a person of its own."""
+    vectors, groups, _ = measured
+    strays = find_strays(vectors, groups, least)
+    if not len(strays):
+        return measured
+    return _MeasuredSet(vectors, separate_strays(vectors, groups, strays), strays)
 
 
 @dataclass(frozen=True)
@@ -270,9 +304,14 @@ class _Plan:
         return _Drop(Decision(DROP, name, "", score, reason, verdict, evidence), group)
 
     def _find_rival(self, found: slice) -> int | None:
-        """Return a person that matches as well, but does not match the first one."""
+        """Return a person that matches as well, but does not match the first one.
+
+        It is found in another identity: the images of one person may differ.
+        """
         people, likeness = self.identities.right[found], self.identities.likeness[found]
         matching = people[likeness >= self.bounds.merge_from]
+        identities = self.theirs.identity_of(matching)
+        matching = matching[(identities != identities[:1]) | (np.arange(len(matching)) == 0)]
         if len(matching) < 2:
             return None
         totals = self.theirs.groups.totals
@@ -327,7 +366,7 @@ class _Plan:
         return _Drop(Decision(DROP, key, "", *judged, evidence), group, row)
 
     def _person(self, person: int) -> str:
-        return self.theirs.vectors.names[person]
+        return self.theirs.name_of(person)
 
     def _evidence(self, rows: Ints, person: int) -> dict[str, Any]:
         ours, theirs = self.ours.vectors, self.theirs.vectors

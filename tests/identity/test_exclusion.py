@@ -68,6 +68,35 @@ def test_two_people_of_the_other_set_in_one_folder_both_go() -> None:
     assert drops(found) == {f"a/{i}": "accepted" for i in range(6)} and found.n_shared == 2
 
 
+@pytest.mark.parametrize("n", [1, 3, 9])
+def test_several_people_in_one_folder_of_the_other_set_all_go(n: int) -> None:
+    """Such as photos of those who opted out, all in one folder."""
+    folder = np.concatenate([person(number, n) for number in range(1, 7)])
+    ours = people(**{f"i{number}": person(number, n + 4)[n:] for number in range(10)})
+    found = plan_exclusion(ours, people(optout=folder, y=person(20, 3)), BOUNDS)
+    assert drops(found) == {f"i{number}": "accepted" for number in range(1, 7)}
+    assert (found.n_others, found.n_shared) == (2, 1)
+    assert {each.evidence["person"] for each in found.decisions} == {"optout"}
+
+
+def test_a_wrong_image_in_the_other_set_hides_nobody() -> None:
+    """Neither the person whose folder it is in nor its own."""
+    folder = np.concatenate([person(1, 7)[:3], person(5, 4)[:1]])
+    ours = people(a=person(1, 7)[3:], b=person(5, 4)[1:], c=person(9, 4))
+    found = plan_exclusion(ours, people(x=folder), BOUNDS)
+    assert drops(found) == {"a": "accepted", "b": "accepted"}
+    assert [each.evidence["images"] for each in found.decisions] == [[4, 3], [3, 1]]
+
+
+def test_images_of_one_person_that_differ_are_no_rivals() -> None:
+    front, side = person(1, 5, 0.2), 0.5 * person(1, 5, 0.2) + person(30, 5, 0.2)
+    ours, folder = people(a=(front + 0.7 * side)[2:]), np.concatenate([front[:1], side[:1]])
+    found = plan_exclusion(ours, people(x=folder), Bounds(0.7, 0.6))
+    assert drops(found) == {"a": "accepted"}
+    apart = plan_exclusion(ours, people(x=folder[:1], y=folder[1:]), Bounds(0.7, 0.6))
+    assert drops(apart) == {"a": "undecided"}
+
+
 def test_a_single_match_is_dropped_and_its_identity_stays() -> None:
     mixed = np.concatenate([person(6, 12), person(1, 1)])
     found = plan_exclusion(people(a=mixed), OTHERS, BOUNDS)
