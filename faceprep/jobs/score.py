@@ -17,6 +17,7 @@ from faceprep.core.io import parquet
 from faceprep.core.job import Job
 from faceprep.core.options import Values, option
 from faceprep.core.shards import cut_evenly
+from faceprep.core.text import count_noun
 from faceprep.core.types import DROP, Decision, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets.containers import faults_after, index_set, open_set
 from faceprep.sets.image_paths import ImagePaths, path_in_identity
@@ -184,6 +185,19 @@ class Score(ModelOptions, ListOptions, Job):
             about = judged | {"table": table, "sha256": digest}
             about["digest"] = plan_jsonl.digest_of(self._decisions(parts, sink.scratch))
             plan_jsonl.write_plan(sink.open(name), about, self._decisions(parts, sink.scratch))
+
+    def details(self, output: Path) -> Mapping[str, Any]:
+        """Count the images that the plan drops, where there is a plan."""
+        if not self._limits():
+            return {}
+        _, decisions = plan_jsonl.read_plan(output.with_suffix(".plan.jsonl"))
+        return {"dropped": sum(1 for _ in decisions)}
+
+    def sentence(self, found: Mapping[str, Any]) -> str:
+        """State how many images the plan drops."""
+        return (
+            f"{count_noun(found['dropped'], 'image')} dropped in the plan, which apply carries out"
+        )
 
     def _decisions(self, parts: Sequence[Path], scratch: Path) -> Iterator[Decision]:
         with open_set(scratch) as images:

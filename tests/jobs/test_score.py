@@ -155,6 +155,8 @@ def test_plan_names_the_blurred_ones_and_deletes_nothing(crops: Path, tmp_path: 
     }
     scores = {row["path"]: row["laplacian_variance"] for row in rows_of(tmp_path / "out.parquet")}
     found = list(decisions)
+    assert summary.details["dropped"] == len(found) == 6
+    assert Score().sentence(summary.details) == "the plan drops 6 images; apply carries it out"
     assert {decision.subject for decision in found} == {
         path for path, value in scores.items() if value < 200
     }
