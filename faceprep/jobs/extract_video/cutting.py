@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from faceprep.core.arrays import Doubles, Pixels
 from faceprep.core.types import Outcome
 from faceprep.jobs.extract_video.options import VideoOptions
@@ -74,11 +72,12 @@ class FrameCutter:
         name = self._stem(frame.number) + self._options.suffix
         return Original([(name, self.encode(cut), ORIGINAL)], has_box=True)
 
-    def given_box(self, number: int) -> Doubles | None:
-        """Return the box (4,) of a frame in the `.face` file; None where there is none."""
-        if self.originals is None or self.originals.boxes is None or not self.has_box(number):
-            return None
-        return np.asarray(self.originals.boxes.boxes[number], np.float64)
+    def given_box(self, number: int, size: tuple[int, int]) -> Doubles | None:
+        """Return the box (4,) in the `.face` file of a frame of `size` (height, width); None if it
+        has none in the frame.
+        """
+        box = self.originals.find_box(number, size) if self.originals else None
+        return None if isinstance(box, Outcome) else box
 
     def has_box(self, number: int) -> bool | None:
         """Return whether the `.face` file has a box for a frame; None without such a file."""

@@ -230,7 +230,7 @@ class _PieceWork:
         """Return the files and the rows of one frame."""
         options, cutter, path = self._options, self._cutter, self._video.path
         size = (frame.pixels.shape[0], frame.pixels.shape[1])
-        preferred = prefer_faces(found, options.select, size, cutter.given_box(frame.number))
+        preferred = prefer_faces(found, options.select, size, cutter.given_box(frame.number, size))
         cropper = options.cropper()
         crops, faults = cropper.crop(frame.pixels, preferred.faces, options.most, found.turn)
         status, reason = preferred[1:3]

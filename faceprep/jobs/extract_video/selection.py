@@ -53,7 +53,7 @@ def prefer_faces(
     chosen = found.take([row for row in order[:1].tolist() if values[row] > 0])
     if len(chosen.faces):
         return chosen
-    reason = "the .face file has no box for it"
+    reason = "the .face file has no box in this frame"
     if box is not None:
         reason = "no face found at the box of the .face file"
     return chosen._replace(status=NOT_MARKED, reason=reason)

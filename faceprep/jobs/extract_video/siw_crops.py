@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from faceprep.core.arrays import Pixels
+from faceprep.core.arrays import Doubles, Pixels
 from faceprep.core.errors import SourceError
 from faceprep.core.text import count_noun
 from faceprep.core.types import REPAIRED, SPARE_FACE_ROWS, Outcome
@@ -47,19 +47,26 @@ class OriginalCrops:
         """Return the crop of frame `number`, an Outcome for an unusable box, or None without a
         box.
         """
+        box = self.find_box(number, (pixels.shape[0], pixels.shape[1]))
+        if box is None or isinstance(box, Outcome):
+            return box
+        return crop_box(pixels, box, self.margin, self.is_clipped)
+
+    def find_box(self, number: int, size: tuple[int, int]) -> Doubles | Outcome | None:
+        """Return the box (4,) of frame `number` of `size` (height, width), or as `crop` does."""
         if self.boxes is None or number >= len(self.boxes) or not self.boxes.has_face[number]:
             return None
         box = self.boxes.boxes[number]
-        size = np.array(pixels.shape[1::-1])
+        frame = np.array(size[::-1])
         sides = box[2:] - box[:2]
-        if (box[2:] <= 0).any() or (box[:2] >= size).any() or (sides > _LARGEST * size).any():
+        if (box[2:] <= 0).any() or (box[:2] >= frame).any() or (sides > _LARGEST * frame).any():
             numbers = " ".join(f"{value:g}" for value in box)
             found = (
-                f"row {number}: the box {numbers} is outside of the frame of {size[0]} × "
-                f"{size[1]} pixels, or larger"
+                f"row {number}: the box {numbers} is outside of the frame of {frame[0]} × "
+                f"{frame[1]} pixels, or larger"
             )
             return Outcome(f"{self.path}#{number}", BAD_ROW, found, ROW)
-        return crop_box(pixels, box, self.margin, self.is_clipped)
+        return np.asarray(box, np.float64)
 
     def refusal(self) -> Outcome | None:
         """Return why there are no boxes; None where there are."""

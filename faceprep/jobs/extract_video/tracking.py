@@ -118,8 +118,8 @@ class TrackWork:
 
     def _value(self, seen: _Seen) -> Doubles:
         """Return the values (n,) of the faces of a frame without regard to tracks."""
-        box = self._cutter.given_box(seen.frame.frame)
         size = seen.rows[0].image_size
+        box = self._cutter.given_box(seen.frame.frame, size)
         return value_faces(self._options.select, _faces_of(seen.rows), size, box)
 
     def _select(self, seen: _Seen, start: int, stop: int) -> int | None:

@@ -67,6 +67,15 @@ def test_the_marked_face_of_a_video(tmp_path: Path) -> None:
     assert [row["faces"] for row in table] == [2, 2, 2, 2, 1]
 
 
+@pytest.mark.parametrize("by_track", [False, True])
+def test_a_box_outside_of_the_frame_is_no_box(tmp_path: Path, by_track: bool) -> None:
+    (tmp_path / "v.face").write_bytes(b"900 900 950 950\n0 0 0 0\n")
+    extract(film(tmp_path / "v.mov", "rr"), tmp_path / "out", select="given", by_track=by_track)
+    table = pq.read_table(tmp_path / "out" / "frames.parquet").to_pylist()
+    assert [row["reason"] for row in table] == ["the .face file has no box in this frame"] * 2
+    assert not any(row["has_box"] for row in table)
+
+
 def test_a_video_without_boxes_says_so(tmp_path: Path) -> None:
     extract(film(tmp_path / "v.mp4", "rr"), tmp_path / "out", select="given")
     assert (
