@@ -8,8 +8,9 @@ face_rows    crops -> their rows in faces.parquet
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -221,14 +222,22 @@ class FaceFinder:
         """Return whether images are also searched at other turns."""
         return self._chooser is not None
 
-    def find_turn(self, images: Sequence[Pixels]) -> int:
-        """Return one turn for all frames of a video; 0 unless most frames are in doubt."""
-        found = self._look(images, 1)
-        pairs = zip(images, found, strict=True)
-        n_doubts = sum(self._doubts(image, each) for image, each in pairs)
-        if self._chooser is None or 2 * n_doubts <= len(images):
+    def find_turn(self, images: Iterable[Pixels], n: int) -> int:
+        """Return one turn for all frames of a video, given `n` of them; 0 unless most are in doubt.
+
+        The later ones are not read if none of the first, which are the majority, is in doubt.
+        """
+        if self._chooser is None:
             return 0
-        return self._chooser.choose_one(images)
+        waiting, seen, n_doubts = iter(images), list[Pixels](), 0
+        for n_more in (n // 2 + 1, n):
+            some = list(itertools.islice(waiting, n_more))
+            pairs = zip(some, self._look(some, 1), strict=True)
+            n_doubts += sum(self._doubts(image, found) for image, found in pairs)
+            seen += some
+            if not n_doubts:
+                return 0
+        return self._chooser.choose_one(seen) if 2 * n_doubts > len(seen) else 0
 
     def _doubts(self, image: Pixels, found: Found) -> bool:
         """Return whether the image should be searched at other turns."""

@@ -150,7 +150,7 @@ class VideoReader:
         """Return the number of frames in the file, sound or not."""
         return len(self.index)
 
-    def frames(self, choice: FrameChoice = ALL_FRAMES) -> Iterator[Frame]:
+    def frames(self, choice: FrameChoice = ALL_FRAMES) -> Generator[Frame, None, None]:
         """Yield the chosen frames in order.
 
         Only these become RGB; long gaps between them are not decoded.

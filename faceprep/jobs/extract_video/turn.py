@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import numpy as np
 
 from faceprep.core.errors import SourceError
@@ -27,7 +29,7 @@ def find_video_turn(
     try:
         with open_video(path, known) as reader:
             numbers = np.linspace(0, len(reader) - 1, _N_FRAMES + 2)[1:-1].astype(int)
-            frames = [frame.pixels for frame in reader.frames(frames_at(numbers.tolist()))]
+            with closing(reader.frames(frames_at(numbers.tolist()))) as frames:
+                return finder.find_turn((frame.pixels for frame in frames), len(numbers))
     except SourceError:
         return 0
-    return finder.find_turn(frames)

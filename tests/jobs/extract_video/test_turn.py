@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 
 from faceprep.core.arrays import Pixels
@@ -63,6 +64,21 @@ def test_all_frames_have_the_turn_of_a_few_whatever_the_pieces(tmp_path: Path) -
         assert {row["turn"] for row in rows(tmp_path / name / "out")} == {180}
     whole, pieces = (tmp_path / name / "out" / "a" for name in ("whole", "pieces"))
     assert tree(whole) == tree(pieces) and len(tree(whole)) == 60
+
+
+@pytest.mark.parametrize(
+    ("doubted", "turn", "n_read"),
+    [("", 0, 3), ("34", 0, 3), ("1", 0, 5), ("04", 0, 5), ("034", 180, 5), ("01234", 180, 5)],
+)
+def test_frames_are_read_until_most_are_sure(doubted: str, turn: int, n_read: int) -> None:
+    class Some(Judge):
+        def doubts(self, image: Pixels, *known: object) -> bool:
+            return str(image[0, 0, 0]) in doubted
+
+    images = iter([np.full((8, 8, 3), number, np.uint8) for number in range(5)])
+    finder = FaceFinder(SizedDetector(PatchDetector()), 0.5, None, Some())  # type: ignore[arg-type]
+    assert finder.find_turn(images, 5) == turn
+    assert len(list(images)) == 5 - n_read
 
 
 def test_what_cannot_be_read_is_not_turned(tmp_path: Path) -> None:
