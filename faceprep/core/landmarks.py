@@ -47,9 +47,10 @@ def estimate_similarity(landmarks: npt.ArrayLike, template: npt.ArrayLike) -> Do
             [ 2.,  0., -2.]]])
     """
     points, target = _complex(landmarks), _complex(template)
-    centres, centre = points.sum(axis=1) / points.shape[1], target.mean()
-    spread = points - centres[:, None]
+    centre = target.mean()
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        centres = points.sum(axis=1) / points.shape[1]
+        spread = points - centres[:, None]
         covariance = (spread.conj() * (target - centre)).sum(axis=1)
         variance = (spread * spread.conj()).real.sum(axis=1)
         turn = covariance / variance

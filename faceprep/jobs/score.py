@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,6 +36,7 @@ from faceprep.vision.load_image import load_image_bytes
 from faceprep.vision.pose import estimate_pose
 from faceprep.vision.quality import MEASURES, measure_crop
 
+log = logging.getLogger("faceprep")
 _SHARD = 512
 _PART = ".parquet"
 _STATE = "state"
@@ -143,8 +145,8 @@ class Score(ModelOptions, ListOptions, Job):
                 i for i, name in enumerate(table.column("output").to_pylist()) if name in wanted
             ]
             rows = table.take(np.array(places, np.int64))
-            landmarks = np.array(rows.column("landmarks").to_pylist(), np.float64).reshape(-1, 5, 2)
-            pose = estimate_pose(landmarks)
+            landmarks = rows.column("landmarks").combine_chunks().flatten().to_numpy()
+            pose = estimate_pose(landmarks.reshape(-1, 5, 2))
             values = np.stack([pose.roll, pose.lean, pose.yaw], axis=1).tolist()
             poses.update(zip(rows.column("output").to_pylist(), values, strict=True))
         if not poses:
@@ -154,6 +156,13 @@ class Score(ModelOptions, ListOptions, Job):
             )
             raise SourceError(
                 "is about other images", path=self.faces, expected=expected, found=found
+            )
+        if len(poses) < len(wanted):
+            log.warning(
+                "%s: lacks %s of %s images: their pose is left empty",
+                self.faces,
+                f"{len(wanted) - len(poses):,}",
+                f"{len(wanted):,}",
             )
         return poses
 
@@ -195,9 +204,7 @@ class Score(ModelOptions, ListOptions, Job):
 
     def sentence(self, found: Mapping[str, Any]) -> str:
         """State how many images the plan drops."""
-        return (
-            f"{count_noun(found['dropped'], 'image')} dropped in the plan, which apply carries out"
-        )
+        return f"the plan drops {count_noun(found['dropped'], 'image')}; apply carries it out"
 
     def _decisions(self, parts: Sequence[Path], scratch: Path) -> Iterator[Decision]:
         with open_set(scratch) as images:

@@ -336,7 +336,7 @@ class Cropper:
             sizes = np.broadcast_to(np.asarray(image_sizes), (len(faces), 2))[turned]
             own = [turns[row] or 0 for row in turned.tolist()]
             transforms[turned] = turn_transforms(faces.take(turned), self._template, sizes, own)
-        return transforms, check_faces(faces, self._template)
+        return transforms, check_faces(faces, self._template, image_sizes)
 
     def cut(self, image: Pixels, transform: npt.NDArray[np.float64]) -> Pixels:
         """Cut one face."""

@@ -21,6 +21,7 @@ from faceprep.core.arrays import Pixels
 from faceprep.core.errors import SourceError
 from faceprep.core.faces import Faces
 from faceprep.core.shards import cut_at
+from faceprep.core.turns import TURNS
 from faceprep.core.types import Shard
 from faceprep.steps.find_faces import open_cropper
 from faceprep.steps.table_photos import Files, Problem, Read, Run, SetPhotos, open_photos
@@ -109,9 +110,11 @@ def _fit_rows(shard: Shard, path: Path, template: str) -> Iterator[tuple[FaceRow
             np.stack([getattr(row, name) for row in rows]) for name in ("box", "landmarks", "score")
         )
         sizes = np.array([row.image_size for row in rows])
-        turns = [row.turn for row in rows]
+        turns = [row.turn if row.turn in TURNS else 0 for row in rows]
         fitted = open_cropper(template).fit(Faces(boxes, landmarks, scores), sizes, turns)
         for row, transform, fault in zip(rows, *fitted, strict=True):
+            if row.turn not in (None, *TURNS):
+                fault = f"unknown turn: expected 0, 90, 180 or 270, found {row.turn}"
             yield row._replace(transform=transform, template=template), fault
 
 

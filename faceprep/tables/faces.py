@@ -269,7 +269,10 @@ def read_range(path: str | os.PathLike[str], start: int, stop: int) -> Iterator[
 def _complete(
     path: str | os.PathLike[str], batch: pa.RecordBatch, names: Sequence[str]
 ) -> pa.Table:
-    """Return the columns `names` of SCHEMA; those that the batch lacks are null."""
+    """Return the columns `names` of SCHEMA; those that the batch lacks are null.
+
+    Raises SourceError if a value is missing.
+    """
     table = pa.Table.from_batches([batch])
     for name in set(names) - set(table.column_names):
         table = table.append_column(name, pa.nulls(len(table), SCHEMA.field(name).type))

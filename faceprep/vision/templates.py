@@ -37,6 +37,7 @@ _NAME = re.compile(
     r"(?P<kind>[a-z]+)(?P<factor>\d+(\.\d+)?)?-(?P<height>\d{1,4})(x(?P<width>\d{1,4}))?", re.ASCII
 )
 _MIN_SIDE = 8
+_BEYOND = "the face lies beyond the image, which is {:,} pixels wide and {:,} high"
 _SCALED = ("box", "patch")
 """Kinds whose name holds a factor."""
 
@@ -139,11 +140,25 @@ def cut_crop(image: Pixels, transform: npt.ArrayLike, template: Template) -> Pix
     return align.crop(image, transform, template.size)
 
 
-def check_faces(faces: Faces, template: Template) -> list[str]:
-    """Describe why each face cannot be cropped to `template`, with an empty string if it can."""
+def check_faces(
+    faces: Faces, template: Template, image_sizes: npt.ArrayLike | None = None
+) -> list[str]:
+    """Describe why each face cannot be cropped to `template`, with an empty string if it can.
+
+    `image_sizes` are as in `crop_transforms`. With them, a face beyond its image is a fault.
+    """
     if template.needs_landmarks:
-        return check_landmarks(faces.landmarks)
-    return [_describe_box_fault(box) for box in faces.boxes]
+        faults, points = check_landmarks(faces.landmarks), faces.landmarks
+    else:
+        faults = [_describe_box_fault(box) for box in faces.boxes]
+        points = faces.boxes.reshape(-1, 2, 2)
+    if image_sizes is None:
+        return faults
+    limits = np.broadcast_to(np.asarray(image_sizes), (len(faces), 2))[:, ::-1]
+    with np.errstate(invalid="ignore"):
+        is_beyond = (points.max(axis=1) <= 0) | (points.min(axis=1) >= limits)
+    places = zip(faults, is_beyond.any(axis=1).tolist(), limits.tolist(), strict=True)
+    return [fault or _BEYOND.format(*limit) * is_out for fault, is_out, limit in places]
 
 
 def _describe_box_fault(box: Floats) -> str:

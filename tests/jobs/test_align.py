@@ -322,6 +322,24 @@ def test_degenerate_faces_are_named_one_by_one(extracted: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("template", ["arcface-112", "box1.5-64", "patch2.7-80"])
+def test_impossible_faces_are_named_one_by_one(extracted: Path, template: str) -> None:
+    """A table of other coordinates would give black crops without a message."""
+    rows = rows_at(extracted / "first" / "faces.parquet")
+    for place, far in enumerate((5000, -5000)):
+        box, points = (np.asarray(each) + far for each in (rows[place].box, rows[place].landmarks))
+        rows[place] = rows[place]._replace(landmarks=points, box=box)
+    rows[2:5] = [
+        row._replace(turn=turn) for row, turn in zip(rows[2:5], (45, -90, 90), strict=True)
+    ]
+    table = table_at(extracted / "other.parquet", rows)
+    align(extracted / "src", extracted / "out", Align(table, template=template))
+    expected = ["the face lies beyond the image, which is 320 pixels wide and 240 high"] * 2
+    expected += [f"unknown turn: expected 0, 90, 180 or 270, found {n}" for n in (45, -90)]
+    found = {key: reason for key, _, reason in failure_lines(extracted / "out")}
+    assert [found.pop(row.key) for row in rows[:4]] == expected and not found
+
+
 def test_limit(extracted: Path) -> None:
     summary = align(
         extracted / "src", extracted / "out", Align(extracted / "first" / "faces.parquet"), limit=3

@@ -210,21 +210,25 @@ def test_the_option_may_be_repeated_on_the_command_line(crops: Path, tmp_path: P
 # Pose
 
 
-def test_pose_comes_from_the_table_of_faces(crops: Path, tmp_path: Path) -> None:
-    heads = {f"b/{i}.png": turned_head(yaw=20 * i, roll=5 * i) * 2 + 100 for i in range(3)}
-    heads |= {"not/there.png": turned_head(), "c/0.png": np.zeros((5, 2))}
+def test_pose_comes_from_the_table_of_faces(
+    crops: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    turned = {f"b/{i}.png": turned_head(yaw=20 * i, roll=5 * i) * 2 + 100 for i in range(3)}
+    turned |= {"not/there.png": turned_head(), "c/0.png": np.zeros((5, 2))}
+    turned |= {"c/1.png": np.full((5, 2), np.inf)}
+    heads = {path: head.astype(np.float32) for path, head in turned.items()}
     table = {
         "output": list(heads),
         "landmarks": [list(head.ravel()) for head in heads.values()],
-        "score": [1.0] * 5,
+        "score": [1.0] * 6,
     }
     pq.write_table(pa.table(table), tmp_path / "faces.parquet")
     run(crops, tmp_path / "out.parquet", faces=tmp_path / "faces.parquet", drop_below=("roll=-7",))
     rows = {row["path"]: row for row in rows_of(tmp_path / "out.parquet")}
     assert len(rows) == 12
     for path, row in rows.items():
-        if path in heads and path != "c/0.png":
-            pose = estimate_pose(heads[path][None].astype(np.float32))
+        if path in heads and path[0] != "c":
+            pose = estimate_pose(heads[path][None])
             assert (row["roll"], row["lean"], row["yaw"]) == (
                 pose.roll[0],
                 pose.lean[0],
@@ -235,6 +239,7 @@ def test_pose_comes_from_the_table_of_faces(crops: Path, tmp_path: Path) -> None
     assert [decision.subject for decision in read_plan(tmp_path / "out.plan.jsonl")[1]] == [
         "b/2.png"
     ]
+    assert "faces.parquet: lacks 7 of 12 images: their pose is left empty" in caplog.text
 
 
 def test_tables_of_something_else_are_refused(crops: Path, tmp_path: Path) -> None:
@@ -242,8 +247,10 @@ def test_tables_of_something_else_are_refused(crops: Path, tmp_path: Path) -> No
         pa.table({"output": ["x.png"], "landmarks": [[0.0] * 10]}), tmp_path / "other.parquet"
     )
     pq.write_table(pa.table({"output": ["a/0.png"]}), tmp_path / "lacking.parquet")
-    for name, landmarks in (("short", [0.0] * 8), ("null", None)):
-        table = pa.table({"output": ["a/0.png", "x.png"], "landmarks": [[0.0] * 10, landmarks]})
+    rows = {"short": [0.0] * 8, "null": None, "hole": [None] * 10}
+    for name, landmarks in rows.items():
+        column = pa.array([[0.0] * 10, landmarks], pa.list_(pa.float32()))
+        table = pa.table({"output": ["a/0.png", "x.png"], "landmarks": column})
         pq.write_table(table, tmp_path / f"{name}.parquet")
     (tmp_path / "text.parquet").write_text("hello")
     for name, problem in (
@@ -251,6 +258,7 @@ def test_tables_of_something_else_are_refused(crops: Path, tmp_path: Path) -> No
         ("lacking", "not a table of faces: .* found no landmarks"),
         ("short", "cannot be read as Parquet: .* lists are all the expected size"),
         ("null", "a row without landmarks"),
+        ("hole", "a row without landmarks"),
         ("text", "cannot be read"),
     ):
         with pytest.raises(SourceError, match=f"{name}.parquet: {problem}"):

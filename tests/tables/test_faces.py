@@ -200,6 +200,22 @@ def test_other_tables_are_refused(tmp_path: Path) -> None:
         load_faces(tmp_path / "no.parquet")
 
 
+@pytest.mark.parametrize("name", ["source", "image_height", "x1", "landmarks", "transform"])
+def test_a_row_without_a_value_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a.parquet"
+    table = table_of([row(1), row(2)])
+    loose = pa.schema([field.with_nullable(True) for field in SCHEMA])
+    at = SCHEMA.get_field_index(name)
+    full = table[name].to_pylist()
+    missing = [None, [None, *full[0][1:]]] if isinstance(full[0], list) else [None]
+    for value in missing:
+        column = pa.array([full[1], value], SCHEMA.field(name).type)
+        pq.write_table(table.cast(loose).set_column(at, name, column), path)
+        for read in (load_faces, lambda path: list(read_range(path, 0, 2))):
+            with pytest.raises(SourceError, match=f"a row without {name}"):
+                read(path)
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 9))
 def test_a_range_is_those_rows(start: int, length: int, rows_a_group: int) -> None:

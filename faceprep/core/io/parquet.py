@@ -138,12 +138,22 @@ def take_columns(path: str | os.PathLike[str], table: pa.Table, schema: pa.Schem
 
     Raises SourceError for a value that is missing, and pa.ArrowException for other types.
     """
+    loose = pa.schema([field.with_nullable(True) for field in schema])
+    table = table.select(schema.names).cast(loose)
     for field in schema:
-        if not field.nullable and table.column(field.name).null_count:
+        if not field.nullable and _has_null(table.column(field.name)):
             raise SourceError(
                 f"a row without {field.name}", path=path, remedy="Make the file again."
             )
-    return table.select(schema.names).cast(schema)
+    return table.cast(schema)
+
+
+def _has_null(column: pa.ChunkedArray) -> bool:
+    """Return whether a value is missing, or one of a list of fixed size."""
+    parts = [column]
+    if pa.types.is_fixed_size_list(column.type):
+        parts += [chunk.flatten() for chunk in column.chunks]
+    return any(part.null_count for part in parts)
 
 
 def describe(path: str | os.PathLike[str]) -> Contents:
