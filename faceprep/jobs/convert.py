@@ -27,6 +27,7 @@ from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets import class_map
 from faceprep.sets.class_numbers import NumberCheck, find_stated_classes, warn_of_changes
 from faceprep.sets.containers import (
+    describe_container,
     describe_writer,
     faults_after,
     find_writer,
@@ -185,7 +186,7 @@ class Convert(NamingOptions, Job):
         names = SetNames.of(images, writer, self._base())
         stated = find_stated_classes(images) if writer.takes_numbers else ()
         about = describe_writer(writer, names, stated)
-        self._refuse_losses(names, writer, images.path)
+        self._refuse_losses(names, writer, images.path, output)
         storage.write_file(scratch / _WRITER, about, durable=False)
         return load_writer(output, scratch / _WRITER)
 
@@ -194,14 +195,16 @@ class Convert(NamingOptions, Job):
             return ""
         return full_path(self.relative_to)
 
-    def _refuse_losses(self, names: SetNames, writer: type[SetWriter], source: str) -> None:
+    def _refuse_losses(
+        self, names: SetNames, writer: type[SetWriter], source: str, output: Path
+    ) -> None:
         losses = find_losses(names, writer)
         if self.seed is not None and not writer.can.order:
             raise OptionError(f"--seed: a {writer.kind} has no order", remedy="Leave it out.")
         if losses and not self.allow_loss:
             suggested = suggest_containers(names)
             remedy = f"{suggested}, or use --allow-loss." if suggested else "Use --allow-loss."
-            problem = f"{writer.kind} cannot hold {list_words(losses)}"
+            problem = f"{describe_container(output)} cannot hold {list_words(losses)}"
             raise SourceError(problem, path=source, remedy=remedy)
 
     def _refuse_shards(self) -> None:

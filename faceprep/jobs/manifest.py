@@ -363,7 +363,7 @@ def _nothing_left(source: Path, listing: Listing) -> SourceError:
         )
     first = listing.refused[min(listing.refused)]
     return SourceError(
-        f"none of {count_noun(len(listing), 'image')} can be used, the first because of "
+        f"none of {count_noun(len(listing), 'image')} can be used; the first failure is "
         f"{first.reason}",
         path=source,
     )

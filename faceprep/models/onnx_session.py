@@ -101,7 +101,7 @@ class Runtime:
             )
         if self.require_gpu and self.device == "cpu":
             raise OptionError(
-                "a GPU is required, but the device is cpu", remedy="Use --device auto or cuda"
+                "a GPU is required, but the device is cpu", remedy="Use --device auto or cuda."
             )
 
     def refuse_cpu(self, found: str) -> None:
@@ -127,7 +127,7 @@ class Runtime:
                     expected=f"CUDA for the device {self.device}",
                     found=problem,
                     remedy="Uninstall onnxruntime and pip install onnxruntime-gpu, or use "
-                    "--device cpu",
+                    "--device cpu.",
                 )
             if _CUDA in ort.get_available_providers():
                 log.warning("the CPU is used, because no GPU can be used: %s", problem)

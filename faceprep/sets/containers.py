@@ -124,6 +124,15 @@ def is_container_name(output: Path) -> bool:
     return bool(output.suffix) and find_writer(output) is not None
 
 
+def describe_container(output: Path) -> str:
+    """Return the container of `output` with its article, for messages.
+
+    >>> describe_container(Path("train.rec")), describe_container(Path("folders"))
+    ('a .rec', 'a folder')
+    """
+    return f"a {output.suffix}" if is_container_name(output) else "a folder"
+
+
 def describe_writer(writer: type[SetWriter], names: SetNames, classes: Sequence[str] = ()) -> bytes:
     """Return what `load_writer` needs to write a set with these names. Raises SourceError.
 

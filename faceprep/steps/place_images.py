@@ -38,7 +38,13 @@ from faceprep.core.types import (
     Sink,
 )
 from faceprep.core.urls import is_remote
-from faceprep.sets.containers import find_writer, is_container_name, kind_of, suggest_containers
+from faceprep.sets.containers import (
+    describe_container,
+    find_writer,
+    is_container_name,
+    kind_of,
+    suggest_containers,
+)
 from faceprep.sets.folder import FolderSet, FolderWriter
 from faceprep.sets.listing import Listing
 from faceprep.sets.losses import find_losses, find_lost_contents, warn_of_losses
@@ -99,7 +105,7 @@ def choose_target(
         raise OptionError(
             f"--mode {mode}: only files can be linked",
             expected="a folder on a disk as SRC and as DST",
-            found=f"{listed.kind} to {output.name}",
+            found=f"{listed.kind} as SRC and {output.name} as DST",
             remedy="Leave out --mode.",
         )
     writer = find_writer(output) or FolderWriter
@@ -113,11 +119,12 @@ def choose_target(
         names = names_of(listed.listing.prefixed_paths(""), listed.is_folder)
         if losses := find_losses(names, writer):
             raise SourceError(
-                f"{writer.kind} cannot hold {list_words(losses)}",
+                f"{describe_container(output)} cannot hold {list_words(losses)}",
                 path=listed.path,
                 remedy=f"{suggest_containers(names)}.",
             )
-    warn_of_losses(listed.path, writer.kind, find_lost_contents(listed, writer))
+    lost = find_lost_contents(listed, writer)
+    warn_of_losses(listed.path, describe_container(output), lost)
     return target
 
 

@@ -221,7 +221,7 @@ def test_a_plan_names_what_is_lost(
     tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     table = write_table(tmp_path / "in.parquet", label=[0, 1, 2], age=[30, 40, 50])
-    kind = "parquet-images" if suffix else "folder"
+    kind = f"a {suffix or 'folder'}"
     output = tmp_path / f"out{suffix}"
     assert run(Dedupe(exact_only=True), table, output).ok == 3
     said = f"{table}: {kind} cannot hold the other column age"
@@ -245,9 +245,9 @@ def test_a_plan_names_labels_and_files_of_samples(
     said = [record.getMessage() for record in caplog.records]
     assert [line for line in said if "cannot hold" in line] == [
         f"{record}: this .rec cannot hold {labels}",
-        f"{record}: folder cannot hold {labels}",
+        f"{record}: a folder cannot hold {labels}",
         f"{samples}: this .rec cannot hold the other files of the samples",
-        f"{samples}: folder cannot hold the other files of the samples",
+        f"{samples}: a folder cannot hold the other files of the samples",
     ]
 
 

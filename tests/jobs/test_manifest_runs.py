@@ -222,7 +222,7 @@ def test_options_that_cannot_be_meant(options: dict[str, Any], why: str) -> None
             "a.csv",
             {"label_rule": "x=0,y=1"},
             SourceError,
-            "none of 12 images can be used, the first because of 0/0.jpg",
+            "none of 12 images can be used; the first failure is 0/0.jpg",
         ),
         ("a.csv", {"min_images": 4}, SourceError, "0: 3 images, --min-images asks for 4"),
     ],
@@ -254,7 +254,7 @@ def test_sources_that_cannot_be(tmp_path: Path, out: Path) -> None:
         (tmp_path / "notes", "no images in it"),
         (
             tmp_path / "flat",
-            "none of 1 image can be used, the first because of 1.jpg: has no identity",
+            "none of 1 image can be used; the first failure is 1.jpg: has no identity",
         ),
     ):
         with pytest.raises(SourceError, match=why):
