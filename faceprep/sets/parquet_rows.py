@@ -10,10 +10,8 @@ from functools import partial
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from faceprep.core import storage
-from faceprep.core.io.parquet import naming_errors
+from faceprep.core.io.parquet import naming_errors, open_file
 from faceprep.core.storage import ByteSource
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.parquet_columns import BYTES, PATH
@@ -67,8 +65,7 @@ class _File:
 
     def __init__(self, column: str, chunks: _Chunks, stored: _Stored, path: str) -> None:
         with naming_errors(path):
-            opened = storage.open_for_library(path)
-            self._file = pq.ParquetFile(opened, buffer_size=_BUFFER, pre_buffer=False)
+            self._file = open_file(path, buffer_size=_BUFFER, pre_buffer=False)
             schema = self._file.schema_arrow
             if column not in schema.names:
                 raise pa.ArrowInvalid(_CHANGED)
@@ -124,7 +121,7 @@ class _File:
         return _part(table.column(0).combine_chunks()).cast(pa.large_binary())
 
     def close(self) -> None:
-        self._file.close()
+        self._file.close(force=True)
         self._values.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,19 @@ def test_names_are_escaped(command: tuple[str, ...], tmp_path: Path) -> None:
     assert all(shown in text for shown in SHOWN)
     assert all(char == "\n" or char.isprintable() for char in text)
     assert not any(line.startswith(FORGED) for line in text.splitlines())
+
+
+def test_an_output_whose_name_is_not_utf_8(face_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"\xff\n")
+    for words in (
+        ("score", face_folder, folder / "s.parquet"),
+        ("convert", face_folder, folder / "set.parquet"),
+        ("convert", folder / "set.parquet", folder / "again"),
+    ):
+        done = faceprep(*map(str, words), cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert images_below(folder / "again") == images_below(face_folder)
+
+
+def images_below(folder: Path) -> set[bytes]:
+    return {path.read_bytes() for path in folder.rglob("*.jpg")}

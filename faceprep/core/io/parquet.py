@@ -93,9 +93,23 @@ def _groups(
 @contextmanager
 def open_parquet(path: str | os.PathLike[str]) -> Iterator[pq.ParquetFile]:
     """Open the file; errors of pyarrow inside the block are raised as SourceError."""
+    with naming_errors(path):
+        file = open_file(path)
+        try:
+            yield file
+        finally:
+            file.close(force=True)
+
+
+def open_file(path: str | os.PathLike[str], **options: Any) -> pq.ParquetFile:
+    """Open the file with these options of pyarrow; the caller closes it, by `force`.
+
+    Raises SourceError and errors of pyarrow.
+    """
     opened = storage.open_for_library(path)
-    with naming_errors(path), pq.ParquetFile(opened) as file:
-        yield file
+    if isinstance(opened, str):  # pyarrow takes only a name in UTF-8 as text
+        opened = pa.OSFile(os.fsencode(opened))
+    return pq.ParquetFile(opened, **options)
 
 
 @contextmanager

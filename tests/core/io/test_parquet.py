@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,13 @@ def test_rows_come_back(path: Path, rows: list[tuple[str, int, str]]) -> None:
         len(rows),
         len({label for _, label, _ in rows}),
     )
+
+
+def test_the_name_of_a_file_need_not_be_utf_8(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"\xff\n.parquet")
+    path.write_bytes(as_file([("a/0", 0, "a")]))
+    assert list(parquet.read_rows(path)) == as_rows([("a/0", 0, "a")])
+    assert parquet.describe(path).n_images == 1
 
 
 def test_parts_join_to_one_file(tmp_path: Path) -> None:
