@@ -14,6 +14,7 @@ ends it.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -21,12 +22,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from faceprep.core import storage
-from faceprep.core.errors import OptionError, RefusedByData, SourceError
+from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.io.image_bytes import UNREADABLE
 from faceprep.core.options import option
 from faceprep.core.paths import full_path
 from faceprep.core.shards import cut_evenly
-from faceprep.core.text import list_words
+from faceprep.core.text import count_noun, list_words
 from faceprep.core.types import (
     ACCEPTED,
     COPY,
@@ -66,6 +67,7 @@ from faceprep.steps.resolve_plan import Destinations, Row, resolve
 from faceprep.steps.undo_plan import OutputNames, carry_faces, write_undo
 from faceprep.tables.plan import PLAN, UNDO, digest_of, write_plan
 
+log = logging.getLogger("faceprep")
 PLAN_PART = ".plan"
 _SHARD = 2048
 DECIDE, PLACE = "decide", "place"
@@ -259,32 +261,31 @@ def write_decided(
 ) -> None:
     """Write, as parts of the deciding shard, the plan and the rows of every one of `shards`.
 
-    Raises RefusedByData where images are to be placed, but the decisions drop all of them that are
-    not `unreadable`.
+    Warns where images are to be placed, but the decisions drop all of them that are not
+    `unreadable`.
     """
     with sink.open_part(PLAN_PART) as file:
         write_plan(file, dict(header) | {"digest": digest_of(decisions)}, decisions)
     destinations = resolve(header, decisions, listing)
     if shards:
-        _refuse_to_drop_all(destinations, decisions, unreadable)
+        _warn_of_empty(destinations, decisions, unreadable)
         write_rows(destinations, shards, sink.scratch, lambda name: sink.open_part(f".{name}"))
 
 
-def _refuse_to_drop_all(
+def _warn_of_empty(
     destinations: Destinations, decisions: Sequence[Decision], unreadable: Collection[str]
 ) -> None:
     if any(row.into for row in destinations.rows(0, len(destinations))):
         return
     drops = (each for each in decisions if each.verdict == ACCEPTED)
     first = next((each for each in drops if each.subject not in unreadable), None)
-    if first is None:
-        return
-    raise RefusedByData(
-        f"no image would be left: all {len(destinations):,} would be dropped, the first because of "
-        f"{first.subject}: {first.reason}",
-        remedy="Look at the sets and the options. If you mean this, write the plan with "
-        "--plan-only, then use apply.",
-    )
+    if first is not None:
+        log.warning(
+            "no image is left: %s dropped, the first because of %s: %s",
+            count_noun(len(destinations), "image is", "images are"),
+            first.subject,
+            first.reason,
+        )
 
 
 def place_planned(shard: Shard, sink: Sink) -> Iterator[Outcome]:

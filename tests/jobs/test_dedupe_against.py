@@ -11,9 +11,8 @@ import pytest
 
 from faceprep import Request, run_job
 from faceprep.core.arrays import Pixels, Thumbnails
-from faceprep.core.errors import OptionError, RefusedByData
+from faceprep.core.errors import OptionError
 from faceprep.core.types import ACCEPTED, PairSet
-from faceprep.jobs.apply import Apply
 from faceprep.jobs.convert import Convert
 from faceprep.sets.pairs_bin.container import load_pairs, write_pairs
 from faceprep.sets.recordio.framing import frame_image
@@ -22,7 +21,6 @@ from faceprep.vision.codec import decode, encode
 from faceprep.vision.perceptual_hash import compute_gradients, summarize_image
 from tests.deduping import crops, plan_of, run, write
 from tests.failures import read_failures
-from tests.fakes import results
 from tests.real import DATA, needs_data
 
 __all__ = ["crops"]
@@ -87,17 +85,15 @@ def test_a_source_that_is_its_own_test_set_is_refused(crops: Path, tmp_path: Pat
     assert not (tmp_path / "out").exists()
 
 
-def test_a_set_of_which_nothing_would_be_left_is_refused(crops: Path, tmp_path: Path) -> None:
-    """A copy of the set counts as well; a person may still look at the plan and apply it."""
+def test_a_warning_where_nothing_is_left(
+    crops: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     run_job(Convert(), Request(crops, tmp_path / "copy.tar"))
-    tests, before = {"against": (tmp_path / "copy.tar",)}, results(tmp_path)
     for name in ("out", "out.tar"):
-        with pytest.raises(RefusedByData, match=r"no image would be left: all 18 would be dropped"):
-            run(crops, tmp_path / name, **tests)
-    assert results(tmp_path) == before
-    run(crops, tmp_path / "plan", plan_only=True, **tests)
-    plan = tmp_path / "plan" / "plan.jsonl"
-    assert run_job(Apply(), Request(plan, tmp_path / "none")).by_status == {"dropped": 18}
+        caplog.clear()
+        summary = run(crops, tmp_path / name, against=(tmp_path / "copy.tar",))
+        assert summary.by_status == {"dropped": 17, "undecodable": 1}
+        assert "no image is left: 18 images are dropped, the first because of a/" in caplog.text
 
 
 def test_an_empty_test_set_changes_nothing(

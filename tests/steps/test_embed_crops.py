@@ -146,7 +146,9 @@ def test_what_it_runs_on_is_told(options: EmbedOptions, caplog: pytest.LogCaptur
         options.announce()
     runs, takes = caplog.messages
     assert runs == f"{options.embedder} runs on CPU ({options.open().model.fingerprint})"
-    assert takes.startswith(f"{options.embedder} takes (pixel - 127.5) / 127.5, RGB: usual for")
+    assert takes.startswith(
+        f"{options.embedder} takes (pixel - 127.5) / 127.5, RGB: the file states"
+    )
 
 
 # Shards
