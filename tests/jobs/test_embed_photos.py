@@ -88,7 +88,9 @@ def test_frames_of_a_video(photos: Path, tmp_path: Path, net: str) -> None:
     video = tmp_path / "videos" / "x" / "clip.mp4"
     write_video(video, 12)
     size = next(iter(read_frames(video))).pixels.shape[:2]
-    row = next(rows_of(load_faces(photos / "faces" / "faces.parquet")))._replace(image_size=size)
+    row = next(rows_of(load_faces(photos / "faces" / "faces.parquet")))
+    points = np.array(row.landmarks) * (min(size) / max(row.image_size))
+    row = row._replace(image_size=size, landmarks=points.tolist())
     rows = [
         row._replace(source="x/clip.mp4", frame=frame, output=f"x/clip/{name}.png")
         for frame, name in ((3, "3"), (3, "3_1"), (9, "9"), (99, "99"))

@@ -352,7 +352,7 @@ def test_only_the_files_of_a_folder_can_be_linked(
 # A set without identities
 
 WITHOUT = {
-    _manifest: "none of 12 images can be used, .* has no identity",
+    _manifest: "none of 12 images can be used; .* has no identity",
     _make_bin: "not enough different pairs",
     _make_listed_bin: "none of the pairs was found",
     _verify: "too few pairs for 10 folds",
