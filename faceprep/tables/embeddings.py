@@ -16,7 +16,7 @@ Classes are numbered 0 to C-1 in the order of their names, as numbers if all are
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
 
@@ -97,19 +97,26 @@ def write_npz(file: BinaryIO, embeddings: Embeddings, place: Place, fp16: bool =
 
 
 def write_parquet(
-    files: Sequence[BinaryIO], embeddings: Embeddings, place: Place, fp16: bool = False
+    files: Sequence[Callable[[], BinaryIO]],
+    embeddings: Embeddings,
+    place: Place,
+    fp16: bool = False,
 ) -> None:
-    """Write embeddings to all given files, with about the same number of rows each."""
+    """Write embeddings to several files, with about the same number of rows each.
+
+    `files` open them, one after the other, as a process may have few files open at once.
+    """
     classes, _ = number_classes(embeddings.identities)
     n = len(embeddings)
     edges = [k * n // len(files) for k in range(len(files) + 1)]
-    for file, start, stop in zip(files, edges, edges[1:], strict=False):
+    for open_file, start, stop in zip(files, edges, edges[1:], strict=False):
         cuts = [*range(start, stop, _ROWS), stop] if stop > start else [start, start]
         pieces = (
             _table(embeddings, classes, place, slice(first, last), fp16)
             for first, last in zip(cuts, cuts[1:], strict=False)
         )
-        parquet.write_tables(file, pieces, plain_column=EMBEDDINGS)
+        with open_file() as file:
+            parquet.write_tables(file, pieces, plain_column=EMBEDDINGS)
 
 
 def write_csv(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tarfile
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -165,11 +166,11 @@ def test_faulty_embeddings_are_named(tmp_path: Path, out: Path, suffix: str) -> 
     names, vectors = ["a/1.jpg", "a/2.jpg", "a/3.jpg", "a/3.jpg"], np.ones((4, 5), np.float32)
     vectors[0, 2], vectors[1] = np.inf, 0
     found = Embeddings(names, ["a"] * 4, vectors, Model())
-    with (tmp_path / f"e{suffix}").open("wb") as file:
-        if suffix == ".npz":
+    if suffix == ".npz":
+        with (tmp_path / "e.npz").open("wb") as file:
             write_npz(file, found, Place())
-        else:
-            write_parquet([file], found, Place())
+    else:
+        write_parquet([partial((tmp_path / "e.parquet").open, "wb")], found, Place())
     summary = run(source, out / "a.npz", embeddings=tmp_path / f"e{suffix}")
     assert (summary.ok, summary.failed) == (1, 3)
     assert summary.others == {"embedding": {"duplicate_name": 1}}

@@ -5,6 +5,7 @@ of an unknown model.
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,12 +52,8 @@ def test_all_files_of_embeddings_are_what_a_run_goes_on_with(source: Path, tmp_p
     names = [name.rpartition("/")[0] for name in SET]
     paths = [tmp_path / name for name in shard_names("set.parquet", 2)]
     for scale in (1, 2):
-        with paths[0].open("wb") as first, paths[1].open("wb") as second:
-            write_parquet(
-                [first, second],
-                Embeddings(list(SET), names, vectors * scale, Colors.model),
-                Place(),
-            )
+        found = Embeddings(list(SET), names, vectors * scale, Colors.model)
+        write_parquet([partial(path.open, "wb") for path in paths], found, Place())
         if scale == 1:
             first_bytes = paths[0].read_bytes()
             times = paths[0].stat().st_atime_ns, paths[0].stat().st_mtime_ns

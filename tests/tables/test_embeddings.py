@@ -5,8 +5,9 @@ one line.
 from __future__ import annotations
 
 import io
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -51,11 +52,21 @@ def write(path: Path, embeddings: Embeddings, place: Place = PLACE, fp16: bool =
             embeddings_file.write_npz(file, embeddings, place, fp16)
         return path
     paths = [path.parent / name for name in shard_names(path.name, 3)]
-    files = [path.open("wb") for path in paths]
+    files = [partial(path.open, "wb") for path in paths]
     embeddings_file.write_parquet(files, embeddings, place, fp16)
-    for file in files:
-        file.close()
     return paths[1]
+
+
+def test_one_file_of_several_is_open_at_a_time(tmp_path: Path) -> None:
+    opened: list[BinaryIO] = []
+
+    def open_next() -> BinaryIO:
+        assert all(file.closed for file in opened)
+        opened.append((tmp_path / str(len(opened))).open("wb"))
+        return opened[-1]
+
+    embeddings_file.write_parquet([open_next] * 5, some(7), PLACE)
+    assert len(opened) == 5 and all(file.closed for file in opened)
 
 
 def equal(one: Embeddings, two: Embeddings, to: float = 0) -> bool:

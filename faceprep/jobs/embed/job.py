@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -118,8 +119,9 @@ class Embed(EmbedOptions, NamingOptions, Job):
                 about = embeddings_file.write_csv(file, embeddings, place, self.fp16)
             sink.write(others[0], encode_about(about))
             return
-        files = [sink.open(name) for name in (first, *others)]
         if suffix == ".npz":
-            embeddings_file.write_npz(files[0], embeddings, place, self.fp16)
+            with sink.open(first) as file:
+                embeddings_file.write_npz(file, embeddings, place, self.fp16)
         else:
+            files = [partial(sink.open, name) for name in (first, *others)]
             embeddings_file.write_parquet(files, embeddings, place, self.fp16)
