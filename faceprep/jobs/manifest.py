@@ -339,7 +339,8 @@ class Manifest(NamingOptions, Job):
         join = FORMATS[layout.suffix].joiner(layout.with_images)
         for name, plan in layout.files.items():
             if not plan.has_one_part:
-                join(sink, layout, name, sink.open(name))
+                with sink.open(name) as file:
+                    join(sink, layout, name, file)
         kept = load_kept(layout, sink)
         warn_of_empty(rows, kept, lost)
         names = [row.name for row in kept]

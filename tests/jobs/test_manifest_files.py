@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ import pytest
 from faceprep.core import storage
 from faceprep.core.errors import OptionError, OutputError, SourceError
 from faceprep.run.processes import ProcessRunner
+from faceprep.run.staging import Staging
 from faceprep.sets import class_map, tfrecord
 from faceprep.sets.image_set import Sample
 from faceprep.sets.manifests import soundness
@@ -279,3 +280,21 @@ def test_a_split_without_sound_images_is_an_error(tmp_path: Path, out: Path, suf
     with pytest.raises(SourceError, match="the training set would be empty"):
         run(source, out / "u.tar")
     assert not (out / "u_classes.csv").exists()
+
+
+def test_one_file_of_several_is_joined_at_a_time(
+    face_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined: list[BinaryIO] = []
+    open_file = Staging.open
+
+    def open_alone(staging: Staging, name: str, durable: bool = True) -> BinaryIO:
+        file = open_file(staging, name, durable)
+        if durable:
+            assert all(each.closed for each in joined)
+            joined.append(file)
+        return file
+
+    monkeypatch.setattr(Staging, "open", open_alone)
+    run(face_folder, tmp_path / "a.npz", shards=5)
+    assert len(joined) == 5
