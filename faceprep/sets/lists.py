@@ -132,15 +132,17 @@ def read_csv(path: str | os.PathLike[str]) -> Iterator[ListedImage]:
 def find_columns(header: Sequence[str]) -> list[int]:
     """Return the places of the name, the class and the identity in a .csv, -1 for none.
 
-    Empty without a name, or without both a class and an identity.
+    Empty without a name, or without both a class and an identity. A list of ours, whose names are
+    `image_names`, has a class.
 
-    >>> find_columns(["Label", " Path"]), find_columns(["path"])
-    ([1, 0, -1], [])
+    >>> find_columns(["Label", " Path"]), find_columns(["path", "identity"]), find_columns(["path"])
+    ([1, 0, -1], [0, -1, 1], [])
     """
     there = [name.strip().lower() for name in header]
     found = [[there.index(name) for name in names if name in there] for names in _CSV_NAMES]
     places = [(each or [-1])[0] for each in found]
-    is_list = places[0] >= 0 and max(places[1:]) >= 0
+    needed = places[1:2] if CSV_COLUMNS[0] in there else places[1:]
+    is_list = places[0] >= 0 and max(needed) >= 0
     return places if is_list else []
 
 

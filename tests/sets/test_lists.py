@@ -97,6 +97,7 @@ def test_a_csv_of_another_program(
             "line 3: expected a class number, found 'x'. If the column holds names",
         ),
         (b"path,age\na,0\n", "line 1: expected columns .*, found path, age"),
+        (b"image_names,image_clXsses,identity\na,0,b\n", "expected columns .*, found image_names"),
         (b"image_names,image_classes\n\xff,0\n", "not a CSV file: .*utf-8"),
         (b'image_names,image_classes\n"a,0\n', "not a CSV file: "),
     ],
