@@ -81,7 +81,7 @@ def carry_verdicts(
     """Give the decisions the verdicts of a person in an earlier `plan`, if there is one.
 
     A refused pair stays refused, and no other merges bring the two together: those are undecided.
-    Refused pairs among `identities` that are not judged now are added. A merge that was accepted
+    Refused pairs among `identities` that are not judged now are added. A decision that was accepted
     below the threshold of its plan is accepted. Raises SourceError.
     """
     if plan is None:
@@ -128,12 +128,12 @@ def _threshold_of(header: Mapping[str, Any]) -> float | None:
 
 @dataclass
 class _Earlier:
-    """The verdicts of an earlier plan: refused pairs, refused images and accepted merges."""
+    """The verdicts of an earlier plan: refused and accepted pairs."""
 
     name: str
     threshold: float | None
     refused: dict[tuple[str, frozenset[str]], Decision] = field(default_factory=dict)
-    accepted: set[tuple[str, ...]] = field(default_factory=set)
+    accepted: set[tuple[str, frozenset[str]]] = field(default_factory=set)
     apart: dict[str, set[str]] = field(default_factory=dict)
     """The identities that each one is not to be merged with."""
 
@@ -145,11 +145,11 @@ class _Earlier:
                 self.apart.setdefault(decision.subject, set()).add(decision.into)
                 self.apart.setdefault(decision.into, set()).add(decision.subject)
         elif decision.verdict == ACCEPTED and self._is_below(decision):
-            self.accepted.add(decision[:3])
+            self.accepted.add(_pair_of(decision))
 
     def _is_below(self, decision: Decision) -> bool:
-        """Return whether only a person can have accepted a merge."""
-        if decision.action != MERGE or decision.score is None or self.threshold is None:
+        """Return whether only a person can have accepted a decision."""
+        if decision.score is None or self.threshold is None:
             return False
         return decision.score < self.threshold
 
@@ -157,7 +157,7 @@ class _Earlier:
         """Return a decision with the verdict that it had."""
         if _pair_of(decision) in self.refused:
             return _change(decision, REFUSED, f"refused in {self.name}")
-        if decision.verdict == UNDECIDED and decision[:3] in self.accepted:
+        if decision.verdict == UNDECIDED and _pair_of(decision) in self.accepted:
             return _change(decision, ACCEPTED, f"accepted in {self.name}")
         return decision
 
@@ -201,9 +201,12 @@ class _Earlier:
 
 
 def _pair_of(decision: Decision) -> tuple[str, frozenset[str]]:
-    """Return what a verdict is about: the action, and its two sides in any order."""
-    kept = decision.evidence.get("kept")
-    other = kept if isinstance(kept, str) else decision.into
+    """Return what a verdict is about: the action, and its two sides in any order.
+
+    The other side of a drop is the image that is kept, or the person of the other set.
+    """
+    sides = (decision.evidence.get(name) for name in ("kept", "person"))
+    other = next((side for side in sides if isinstance(side, str)), decision.into)
     return decision.action, frozenset({decision.subject, other})
 
 

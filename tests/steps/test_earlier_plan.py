@@ -204,6 +204,21 @@ def test_a_merge_that_a_person_accepted_below_the_threshold_is_accepted(tmp_path
     assert verdicts(found) == {"a b": ACCEPTED, "c d": UNDECIDED}
 
 
+def test_a_verdict_on_a_drop_is_about_the_person_of_the_other_set(tmp_path: Path) -> None:
+    """It says that these two are, or are not, one person, and nothing about a third."""
+
+    def drop(name: str, person: str, verdict: str, score: float) -> Decision:
+        return Decision(DROP, name, "", score, "alike", verdict, {"person": person})
+
+    earlier = [drop("a", "zoe", REFUSED, 0.9), drop("b", "zoe", ACCEPTED, 0.4)]
+    plan = write(tmp_path / "p", earlier)
+    same = [drop("a", "zoe", ACCEPTED, 0.9), drop("b", "zoe", UNDECIDED, 0.4)]
+    found = carry_verdicts(same, plan, {"a", "b"})
+    assert {each.subject: each.verdict for each in found} == {"a": REFUSED, "b": ACCEPTED}
+    others = [drop("a", "ann", ACCEPTED, 0.9), drop("b", "ann", UNDECIDED, 0.4)]
+    assert carry_verdicts(others, plan, {"a", "b"}) == others
+
+
 def test_refused_copies_stay_refused(tmp_path: Path) -> None:
     """The two sides of a pair of copies may change, as the better one may."""
     for name in ("a/1.png", "a/2.png"):
