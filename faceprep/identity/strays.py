@@ -51,9 +51,10 @@ def separate_strays(vectors: Vectors, groups: Groups, strays: Ints) -> Groups:
     totals = allocate((n + len(strays), groups.totals.shape[1]), np.float64)
     totals[:n] = groups.totals
     for start, stop in even_bounds(len(strays), _AT_ONCE):
-        rows = strays[start:stop]
-        totals[n + start : n + stop] = gather_images(vectors, groups, rows)
-        np.subtract.at(totals, vectors.group_of(rows), totals[n + start : n + stop])
+        images = gather_images(vectors, groups, strays[start:stop])
+        totals[n + start : n + stop] = images
+        own, firsts = np.unique(vectors.group_of(strays[start:stop]), return_index=True)
+        totals[own] -= np.add.reduceat(images, firsts)
     is_empty = totals[:n, -1] == 0
     totals[:n][is_empty] = groups.totals[is_empty]
     return replace(groups, totals=totals)
