@@ -227,7 +227,7 @@ def plan_drops(
     limits += [(*_parse_limit(text), ">") for text in above]
     for row in rows:
         found = [
-            (row[name], f"{name} {row[name]:.3g} {sign} {limit:g}")
+            (row[name], f"{name} {_round_beyond(row[name], limit, sign)} {sign} {limit:g}")
             for name, limit, sign in limits
             if row[name] is not None and _is_beyond(row[name], limit, sign)
         ]
@@ -243,6 +243,16 @@ def _parse_limit(text: str) -> tuple[str, float]:
 
 def _is_beyond(value: float, limit: float, sign: str) -> bool:
     return value < limit if sign == "<" else value > limit
+
+
+def _round_beyond(value: float, limit: float, sign: str) -> str:
+    """Round to three digits, or to as many as keep the value beyond the limit.
+
+    >>> _round_beyond(1999.6, 2000, "<"), _round_beyond(1234.5, 2000, "<")
+    ('1999.6', '1.23e+03')
+    """
+    texts = (f"{value:.{n_digits}g}" for n_digits in range(3, 18))
+    return next(text for text in texts if _is_beyond(float(text), limit, sign))
 
 
 def _name_in_plan(row: Mapping[str, Any], form: str) -> Mapping[str, Any]:
