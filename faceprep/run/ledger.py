@@ -298,13 +298,13 @@ class Ledger:
         others = [self._places.shares / name for name in names_in(self._places.shares)]
         return locks.hold_all(folder for folder in others if folder != self._places.private)
 
-    def is_done(self, shards: Sequence[Shard]) -> bool:
-        """Return whether the pages of these shards are there and none is still being committed."""
+    def find_unfinished(self, shards: Sequence[Shard]) -> set[str]:
+        """Return the ids of the shards that have no page, or one that is still being committed."""
         if self._store:
             self._store.pull(self._places.page("").parent)
         pages = set(shard_ids(names_in(self._places.page("").parent)))
         begun = {shard_of(attempt) for attempt in self._places.attempts()}
-        return all(shard.id in pages and shard.id not in begun for shard in shards)
+        return {shard.id for shard in shards} - (pages - begun)
 
     def outcomes(self, shard_id: str) -> Iterator[Outcome]:
         """Yield one Outcome for every input of a finished shard."""

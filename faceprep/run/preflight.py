@@ -201,13 +201,17 @@ def refuse_other_number(before: Mapping[str, Any], share: Share, output: Path) -
 def refuse_missing_shares(
     before: Mapping[str, Any],
     stage: Stage,
-    is_done: Callable[[Sequence[Shard]], bool],
+    find_unfinished: Callable[[Sequence[Shard]], set[str]],
     output: Path,
 ) -> None:
     """Refuse to join a run before the processes that share it have done its first stage."""
     n = before.get("shares") or 1
-    shares = [Share(number, n) for number in range(1, n + 1)]
-    missing = [str(share) for share in shares if not is_done(share.take(stage.shards))]
+    unfinished = find_unfinished(stage.shards)
+    missing = [
+        str(share)
+        for share in (Share(number, n) for number in range(1, n + 1))
+        if any(shard.id in unfinished for shard in share.take(stage.shards))
+    ]
     if missing:
         verb, which = ("is", "it") if len(missing) == 1 else ("are", "them")
         raise ResumeError(

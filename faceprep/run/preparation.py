@@ -180,8 +180,9 @@ class Preparation:
             self._request, work, self._folders, root, self.state.before, has
         )
         if self._request.joins:
-            is_done = self._ledger.is_done
-            preflight.refuse_missing_shares(before or {}, work.stages[0], is_done, output)
+            preflight.refuse_missing_shares(
+                before or {}, work.stages[0], self._ledger.find_unfinished, output
+            )
 
     def _refuse_what_cannot_fit(self) -> None:
         """Refuse work whose output is larger than the free space."""

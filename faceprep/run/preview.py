@@ -65,9 +65,9 @@ def preview_job(job: Job, request: Request, runner: Runner | None = None) -> Sum
         )
         is_finished = (before or {}).get("finished") is True and not is_fresh
         if request.joins and not is_finished:
-            is_done = partial(_have_pages, state)
+            find_unfinished = partial(_find_unfinished, state)
             stage = planned.work.stages[0]
-            preflight.refuse_missing_shares(before or {}, stage, is_done, request.output)
+            preflight.refuse_missing_shares(before or {}, stage, find_unfinished, request.output)
         preflight.refuse_what_cannot_fit(planned.work, 1, places.root)
     _name_faults(planned)
     summary = _summarize(job, planned)
@@ -132,10 +132,10 @@ def _find_earlier(places: Places) -> Mapping[str, Any] | None:
     return load_record(state, inner.as_posix()) or None
 
 
-def _have_pages(state: str, shards: Sequence[Shard]) -> bool:
-    """Return whether the ledger in the folder `state` has the pages of these shards."""
-    done = set(shard_ids(storage.list_folder(f"{state}/{PAGES}")[1]))
-    return all(shard.id in done for shard in shards)
+def _find_unfinished(state: str, shards: Sequence[Shard]) -> set[str]:
+    """Return the ids of the shards that have no page in the ledger of the folder `state`."""
+    done = shard_ids(storage.list_folder(f"{state}/{PAGES}")[1])
+    return {shard.id for shard in shards}.difference(done)
 
 
 def _is_void(before: Mapping[str, Any] | None, root: str) -> bool:

@@ -107,6 +107,28 @@ def test_stages_that_need_the_other_processes_wait(request_: Request, tmp_path: 
     assert results(tmp_path)["lines.bin"] == results(whole.output.parent)["lines.bin"]
 
 
+def test_joining_lists_the_ledger_as_often_for_many_shares_as_for_few(
+    request_: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[str] = []
+    list_folder = storage.list_folder
+
+    def note(path: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
+        listed.append(os.path.basename(path))
+        return list_folder(path)
+
+    counts = []
+    for n in (2, 12):
+        request = replace(request_, output=tmp_path / str(n))
+        share_out(request, n)
+        listed.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(storage, "list_folder", note)
+            assert run_job(Lines(), replace(request, joins=True), SERIAL).ok == 12
+        counts.append(listed.count("ledger"))
+    assert counts[0] == counts[1] > 0, "the ledger of a large run has as many files as shards"
+
+
 def test_failures_of_a_share_and_of_the_whole(request_: Request) -> None:
     job = Lines(poison="bad")
     shares = share_out(request_, 3, job)
