@@ -275,9 +275,8 @@ def _runs(wanted: Sequence[int], index: VideoIndex, keys_only: bool) -> Iterator
         yield from [wanted] if wanted else []
         return
     numbers = np.asarray(wanted)
-    before = index.keyframes[
-        np.maximum(np.searchsorted(index.keyframes, numbers[1:], "right") - 1, 0)
-    ]
+    starts = np.concatenate([[0], index.keyframes])  # an edit list may hide all key frames
+    before = starts[np.searchsorted(index.keyframes, numbers[1:], "right")]
     cuts = np.flatnonzero(before > numbers[:-1] + WORTH_SEEKING) + 1
     yield from (part.tolist() for part in np.split(numbers, cuts))
 

@@ -112,6 +112,15 @@ def test_an_edit_list_hides_frames_and_nothing_is_cut_off(
     check_frames(trim)
 
 
+@pytest.mark.parametrize("choice", ["pair", "uniform:5", "every:25"])
+def test_an_edit_list_hides_the_only_key_frame(tmp_path: Path, choice: str) -> None:
+    whole = ffmpeg.make(tmp_path / "whole.mp4", *H264, "-g", "100", seconds=2)
+    ffmpeg.run("-ss", "0.4", "-i", whole, "-c", "copy", tmp_path / "trim.mp4")
+    numbers, pixels, _ = read(tmp_path / "trim.mp4", choice)
+    assert numbers and (pixels == read(tmp_path / "trim.mp4")[1][numbers]).all()
+    assert not index_video(str(tmp_path / "trim.mp4"))[0].keyframes.size
+
+
 def test_times_of_decoding_taken_for_those_of_display(tmp_path: Path) -> None:
     avi = ffmpeg.make(tmp_path / "a.avi", *H264, "-bf", "3", "-bsf:v", "h264_mp4toannexb")
     ffmpeg.run("-i", avi, "-c", "copy", "-bsf:v", "setts=pts=DTS", tmp_path / "a.mp4")
