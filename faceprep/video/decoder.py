@@ -20,7 +20,9 @@ from faceprep.video.restarts import StampJoiner
 from faceprep.video.truncation import CONTAINERS, describe_cut, is_container
 
 _DEMUXERS = {
-    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mpeg,mpegts,flv,asf,ogg",
+    "format_whitelist": (
+        "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mpeg,mpegvideo,mpegts,flv,asf,ogg"
+    ),
     "protocol_whitelist": "file",
 }
 """Playlists are not opened, because they lead to other files and hosts."""
@@ -32,7 +34,7 @@ _N_LEARNED = 8
 """Packets from which to learn whether a stream has checksums."""
 _MOST_PIXELS = 1 << 27
 """Pixels of a frame as it is shown, at most: those of a video of 16K. A header costs nothing."""
-_SIZELESS = ("mpeg", "mpegts", "flv", "ogg")
+_SIZELESS = ("mpeg", "mpegvideo", "mpegts", "flv", "ogg")
 """Containers that leave the size of the frames to the stream."""
 _MAX_DELAY = 64
 """More frames than any decoder holds back."""

@@ -142,6 +142,14 @@ def test_times_of_display_made_up_from_those_of_decoding(
     check_frames(tmp_path / f"b{suffix}")
 
 
+@pytest.mark.parametrize("codec", ["mpeg1video", "mpeg2video"])
+def test_a_bare_stream_of_mpeg(tmp_path: Path, codec: str) -> None:
+    """Old data sets have them as .mpg and .mpeg."""
+    path = ffmpeg.make(tmp_path / "a.mpg", "-c:v", codec, "-bf", "2", "-q:v", "3", "-f", codec)
+    check_frames(path, 30)
+    assert (read(path, "every:7")[1] == read(path)[1][::7]).all()
+
+
 def test_frames_between_those_with_times_are_spread_evenly(tmp_path: Path) -> None:
     path = ffmpeg.make(tmp_path / "a.mpg", *H264, "-bf", "3")
     with VideoReader(path) as video:
