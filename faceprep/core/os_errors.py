@@ -47,7 +47,7 @@ _REMEDIES = {
     errno.ENOENT: "Check the path.",
     errno.EISDIR: NAME_A_FILE,
     errno.ENOTDIR: "A part of the path is a file.",
-    errno.ENAMETOOLONG: "Give the input a shorter name.",
+    errno.ENAMETOOLONG: "Give the input, or the output, a shorter name.",
     errno.EEXIST: "A file is in the way.",
     errno.EXDEV: "Hard links cannot cross file systems: copy, or use symbolic links.",
     errno.EMLINK: "The file has the most hard links that its file system allows: copy, or use "

@@ -49,5 +49,14 @@ def test_an_output_whose_name_is_not_utf_8(face_folder: Path, tmp_path: Path) ->
     assert images_below(folder / "again") == images_below(face_folder)
 
 
+def test_an_output_whose_name_is_too_long_for_the_files_beside_it(
+    face_folder: Path, tmp_path: Path
+) -> None:
+    done = faceprep("convert", str(face_folder), f"{'a' * 251}.tar", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "_classes.csv: cannot write: File name too long." in done.stderr
+    assert "or the output" in done.stderr
+
+
 def images_below(folder: Path) -> set[bytes]:
     return {path.read_bytes() for path in folder.rglob("*.jpg")}
