@@ -98,12 +98,9 @@ def find_rec(source: Path, ignore_idx: bool = False) -> RecPaths:
 
 
 def _beside(path: Path, suffix: str) -> Path:
-    """Return the .idx of a .rec or the reverse, in upper case where the name of `path` ends so.
-
-    >>> str(_beside(Path("a.REC"), ".idx")), str(_beside(Path("a.idx"), ".rec"))
-    ('a.IDX', 'a.rec')
-    """
-    return path.with_suffix(suffix.upper() if path.suffix.isupper() else suffix)
+    """Return the .idx of a .rec or the reverse, in lower or upper case: the one that exists."""
+    lower, upper = path.with_suffix(suffix), path.with_suffix(suffix.upper())
+    return upper if exists(upper) and not exists(lower) else lower
 
 
 def write_index(paths: RecPaths, target: Path) -> int:

@@ -172,6 +172,14 @@ def test_names_in_upper_case_are_found(tmp_path: Path) -> None:
         assert rec_index.find_rec(source) == RecPaths(tmp_path / "A.REC", tmp_path / "A.IDX")
 
 
+@pytest.mark.parametrize("names", [("A.REC", "A.idx"), ("A.rec", "A.IDX")])
+def test_an_index_in_other_case_is_found(tmp_path: Path, names: tuple[str, str]) -> None:
+    rec, idx = (tmp_path / name for name in names)
+    for path in (rec, idx):
+        path.touch()
+    assert [rec_index.find_rec(source) for source in (tmp_path, rec, idx)] == [RecPaths(rec, idx)] * 3
+
+
 def test_a_file_without_one_record_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no record in this file"):
         scanned(tmp_path, b"not a RecordIO file at all, but long enough to be looked at")
