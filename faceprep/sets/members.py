@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from faceprep.core import registry, storage
@@ -111,9 +112,11 @@ def warn_of_others(source: Path, files: Iterable[Path], sets_alone: bool = False
 
 def _hint_at_series(path: Path) -> None:
     """Warn where a file is one of several numbered ones, which their folder stands for."""
-    series = _series_of(path.name)
-    n = sum(_series_of(name) == series for name in storage.list_folder(path.parent)[1])
-    if series and n > 1:
+    series, names = _series_of(path.name), list[str]()
+    with suppress(SourceError):  # a file can be read in a folder that cannot be listed
+        names = storage.list_folder(path.parent)[1] if series else []
+    n = sum(_series_of(name) == series for name in names)
+    if n > 1:
         log.warning(
             "%s: one of %d numbered files, and only this one is read. Name their folder for all of "
             "them.",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.types import Request
 from faceprep.jobs.convert import Convert
@@ -176,6 +177,22 @@ def test_numbered_shards_of_several_names_are_read_with_a_warning(
         Inspect().look(folder)
         Inspect().look(folder / names[0])
     assert not caplog.text
+
+
+def test_a_shard_in_a_folder_that_cannot_be_listed_is_read(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard = write(".tar")[0]
+    shard = shard.rename(shard.with_name("train-000000.tar"))
+    list_folder = storage.list_folder
+
+    def refuse(path: Path) -> tuple[list[str], list[str]]:
+        if Path(path) == shard.parent:
+            raise SourceError("cannot list: Permission denied", path=path)
+        return list_folder(path)
+
+    monkeypatch.setattr(storage, "list_folder", refuse)
+    assert Inspect().look(shard).images == 2
 
 
 def test_other_sets_beside_train_rec_are_named(
