@@ -88,7 +88,7 @@ def family_of(name: str) -> Family | None:
     >>> family_of("a-00001-of-00008.parquet"), family_of("a.parquet")
     (Family(name='a', n='00008', suffix='.parquet'), None)
     """
-    match = MEMBER.fullmatch(name)
+    match = MEMBER.fullmatch(name) if "-of-" in name else None  # most names are not of one
     if match is None or int(match["number"]) > int(match["n"]):
         return None
     return Family(match["name"], match["n"], match["suffix"].lower())

@@ -118,9 +118,10 @@ def _find_in_folder(path: Path) -> str:
     Raises SourceError where there is nothing but damaged files.
     """
     folders, names = storage.list_folder(path)
+    last_of = {suffix_of(name): name for name in sorted(names)}
     damage: SourceError | None = None
     for kind, entry in registry.CONTAINERS.items():
-        held = [name for name in names if suffix_of(name) in entry.suffixes]
+        held = [last_of[suffix] for suffix in entry.suffixes if suffix in last_of]
         if not (held and entry.in_folders):
             continue
         try:
