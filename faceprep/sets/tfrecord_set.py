@@ -53,6 +53,8 @@ _MAY_BE_UNNAMED = frozenset([_IDENTITY, b"image"])
 """The features that these two layouts have."""
 _KEY, _NAME = b"image_names", b"image/filename"
 _CLASS_NAMES = "label.labels.txt"
+_DESCRIPTIONS = ("dataset_info.json", "features.json")
+"""What TensorFlow Datasets writes beside its files about all of them."""
 _ALTERNATIVES = (_IMAGE, _LABEL, _TEXT)
 _DERIVED = (b"height", b"width", b"channels", b"colorspace", b"format", b"key/sha256")
 """What the features image/… of TensorFlow's datasets say of an image, and the image says itself."""
@@ -101,7 +103,8 @@ class TfrecordSet(ImageSet):
                 found=found,
                 remedy="Make it with --with-images.",
             )
-        warn_of_others(path, [*files, *_class_names_beside(files[0])])
+        beside = [files[0].with_name(name) for name in (_CLASS_NAMES, *_DESCRIPTIONS)]
+        warn_of_others(path, [*files, *beside])
         classes = _read_class_names(files[0])
         check, facts = KeyCheck(index.folder), _FactReader(classes)
         empty: list[str] = []

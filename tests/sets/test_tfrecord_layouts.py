@@ -55,6 +55,18 @@ def test_a_family_by_tensorflow_may_lack_a_file_or_have_another_beside_it(tmp_pa
         read_rows(second)
 
 
+def test_what_tensorflow_datasets_writes_beside_its_files_is_no_surprise(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_datasets(tmp_path, TRAIN)
+    for name in ("dataset_info.json", "features.json"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "label.labels.txt").write_text("\n".join(map(str, range(8))))
+    with caplog.at_level(logging.WARNING, "faceprep"):
+        assert read_rows(tmp_path) == ROWS
+    assert not caplog.text
+
+
 def test_class_names_of_tensorflow_datasets(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
