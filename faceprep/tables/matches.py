@@ -104,6 +104,9 @@ def is_matches(path: str | os.PathLike[str]) -> bool:
 def read_matches(path: str | os.PathLike[str]) -> Iterator[Match]:
     """Yield the rows. Raises SourceError."""
     if os.path.splitext(path)[1].lower() == ".parquet":
+        if not is_matches(path):
+            expected = "the columns " + ", ".join(COLUMNS)
+            raise SourceError("not a table of matches", path=path, expected=expected)
         for row in parquet.read_rows(path):
             yield Match(**row)
         return

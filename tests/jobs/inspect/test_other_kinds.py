@@ -7,10 +7,12 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from faceprep.core.embeddings import Embeddings, Model
+from faceprep.core.errors import SourceError
 from faceprep.core.types import Request
 from faceprep.jobs.convert import Convert
 from faceprep.jobs.inspect.job import Inspect
@@ -35,6 +37,13 @@ def test_images_in_a_container_are_counted(suffix: str, rec_set: Path, tmp_path:
     found = inspect(tmp_path / f"a{suffix}")
     assert (found["images"], found["identities"], found["damaged"]) == (30, 6, 0)
     assert found["per_identity"] == {"min": 5, "median": 5, "max": 5}
+
+
+def test_a_table_of_matches_without_a_column_is_one_line(tmp_path: Path) -> None:
+    row = {"probe": "a", "rank": 1, "identity": "b", "similarity": 0.5, "image": "b/1.jpg"}
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "m.parquet")
+    with pytest.raises(SourceError, match="not a table of matches: expected .* image, margin"):
+        inspect(tmp_path / "m.parquet")
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".tfrecord", ".parquet"])
