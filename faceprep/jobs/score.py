@@ -19,7 +19,7 @@ from faceprep.core.job import Job
 from faceprep.core.options import Values, option
 from faceprep.core.shards import cut_evenly
 from faceprep.core.text import count_noun
-from faceprep.core.types import DROP, Decision, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.core.types import ACCEPTED, DROP, Decision, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets.containers import faults_after, index_set, open_set
 from faceprep.sets.image_paths import ImagePaths, path_in_identity
 from faceprep.sets.image_set import Sample
@@ -200,7 +200,7 @@ class Score(ModelOptions, ListOptions, Job):
         if not self._limits():
             return {}
         _, decisions = plan_jsonl.read_plan(output.with_suffix(".plan.jsonl"))
-        return {"dropped": sum(1 for _ in decisions)}
+        return {"dropped": sum(each.verdict == ACCEPTED for each in decisions)}
 
     def sentence(self, found: Mapping[str, Any]) -> str:
         """State how many images the plan drops."""

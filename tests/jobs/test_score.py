@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from faceprep.cli.build import command_for
 from faceprep.core.errors import OptionError, OutputError, SourceError
-from faceprep.core.types import Request, Summary
+from faceprep.core.types import REFUSED, Request, Summary
 from faceprep.jobs import score
 from faceprep.jobs.score import Score
 from faceprep.run.engine import run_job
@@ -29,7 +29,7 @@ from faceprep.sets.folder import find_identities
 from faceprep.sets.listing import list_images
 from faceprep.steps.listed_set import fingerprint_of
 from faceprep.synthetic import draw_face
-from faceprep.tables.plan import read_plan
+from faceprep.tables.plan import read_plan, write_plan
 from faceprep.vision.codec import decode, encode
 from faceprep.vision.pose import estimate_pose
 from faceprep.vision.quality import MEASURES, measure_crop
@@ -169,6 +169,11 @@ def test_plan_names_the_blurred_ones_and_deletes_nothing(crops: Path, tmp_path: 
         assert decision.reason == f"laplacian_variance {value:.3g} < 200"
     line = json.loads((tmp_path / "out.plan.jsonl").read_text().splitlines()[1])
     assert list(line) == ["action", "subject", "score", "reason"]
+    reviewed = [found[0]._replace(verdict=REFUSED), *found[1:]]
+    with (tmp_path / "out.plan.jsonl").open("wb") as file:
+        write_plan(file, judged, reviewed)
+    limited = Score(drop_below=("laplacian_variance=200",))
+    assert limited.details(tmp_path / "out.parquet") == {"dropped": 5}
 
 
 def test_what_is_above_a_limit_is_dropped_too(crops: Path, tmp_path: Path) -> None:
