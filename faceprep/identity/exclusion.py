@@ -138,6 +138,9 @@ class _MeasuredSet(NamedTuple):
         identities[is_stray] = self.vectors.group_of(self.strays[places[is_stray]])
         return identities
 
+    def is_stray(self, person: int) -> bool:
+        return person >= len(self.vectors.names)
+
     def name_of(self, person: int) -> str:
         return self.vectors.names[int(self.identity_of(np.array([person]))[0])]
 
@@ -332,7 +335,8 @@ class _Plan:
     def _judge_single_images(self, group: int) -> Iterator[_Drop]:
         """Yield decisions on the images that match somebody although the identity does not.
 
-        One that is similar to the rest of its identity as well is left to a person.
+        One that is similar to the rest of its identity as well is left to a person, and so is one
+        that matches a stray alone: blurred images of different people are alike.
         """
         name, totals = self.ours.vectors.names[group], self.ours.groups.totals[group]
         for row, person, score in self._similar_images(group):
@@ -343,6 +347,9 @@ class _Plan:
             if self._are_alike(own, totals - own):
                 verdict = UNDECIDED
                 reason += f"; but it also matches {name}, which does not match as a whole"
+            elif self.theirs.is_stray(person):
+                verdict = UNDECIDED
+                reason += "; but neither image matches the rest of its identity"
             yield self._drop_image(group, row, person, _Judged(score, reason, verdict))
 
     def _similar_images(self, group: int) -> Iterator[tuple[int, int, float]]:

@@ -73,7 +73,8 @@ class ExcludePeople(PlanningOptions):
     DST/plan.jsonl lists the identities and images to drop, each with the person of OTHER and the
     pairs of images that support it most and least. An identity is dropped as a whole if its images
     agree, and otherwise image by image. An image of OTHER that does not match the rest of its
-    identity counts as a person of its own, so OTHER may be one folder of many people. A set is
+    identity counts as a person of its own, so OTHER may be one folder of many people. If it matches
+    only an image of SRC that does not match its identity either, the drop is undecided. A set is
     refused if most of its identities look like one person, unless --threshold is given.
     `report DST` lists who is in both sets. Images that cannot be compared are named in
     failures.csv.

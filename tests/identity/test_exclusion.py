@@ -103,6 +103,15 @@ def test_a_single_match_is_dropped_and_its_identity_stays() -> None:
     assert drops(found) == {"a/12": "accepted"}
 
 
+def test_two_images_that_match_neither_identity_are_undecided() -> None:
+    """Such as blurred ones, which are alike whoever they show."""
+    blurred = person(9, 2)
+    ours, theirs = (np.concatenate([person(i, 6), blurred[i : i + 1]]) for i in (0, 1))
+    found = plan_exclusion(people(a=ours), people(x=theirs), BOUNDS)
+    assert drops(found) == {"a/6": "undecided"} and found.n_shared == 0
+    assert found.decisions[0].reason.endswith("but neither image matches the rest of its identity")
+
+
 def test_an_image_that_matches_its_folder_too_is_undecided() -> None:
     middle = person(6, 1) + person(1, 1)
     mixed = np.concatenate([person(6, 12), middle])
