@@ -49,7 +49,7 @@ def home_of(state: Path) -> Path | None:
 
 @contextmanager
 def hold_folder(folder: Path) -> Iterator[None]:
-    """Hold a lock on `folder` itself while its state is converted."""
+    """Hold a lock on `folder` itself while its state is converted, or a name in it is taken."""
     with os_errors.guard("lock", folder):
         fd = os.open(folder, os.O_RDONLY)
     try:
