@@ -19,7 +19,7 @@ EMBED = "embed > embed > faceprep embed, whole command > a second"
 PAIRS = "similarity > all pairs > largest > GFLOP/s"
 PHOTOS = "extract-photos > extract-photos"
 FRAMES = "extract-video > 640×360 > extract-video, in steady state > a CPU second"
-FOLLOWED = "follow > 640x360, one person, one face a frame > auto > times as fast, CPU"
+FOLLOWED = "follow > 640x360, one person, one face a frame, two videos > auto > times as fast, CPU"
 CROP = "extract-photos > output > a crop > kB"
 MEMORY = "merge-memory > merge-identities > the whole command"
 
