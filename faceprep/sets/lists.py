@@ -153,8 +153,9 @@ def read_csv_columns(path: str | os.PathLike[str]) -> tuple[list[str], list[str]
     """
     with os_errors.guard("read", path, SourceError), storage.open_source(path) as file:
         header = next(CsvReader(file, path, errors="strict", from_excel=True), [])
-    read = [header[place] for place in find_columns(header) if place >= 0]
-    return read, [name for name in header if name and name not in read]
+    read = [place for place in find_columns(header) if place >= 0]
+    others = [name for place, name in enumerate(header) if name and place not in read]
+    return [header[place] for place in read], others
 
 
 def _listed(

@@ -70,6 +70,7 @@ def test_lists_that_others_wrote(path: Path) -> None:
         (b"label, FileName\n0.0,a\n", ListedImage("a", 0.0), ([" FileName", "label"], [])),
         (b"image,identity\na,ann\n", ListedImage("a", None, "ann"), (["image", "identity"], [])),
         (b"path,class,age\na, 2 ,9\n", ListedImage("a", 2), (["path", "class"], ["age"])),
+        (b"path,label,label\na,1,2\n", ListedImage("a", 1), (["path", "label"], ["label"])),
         (
             b"path,image_names,label,image_classes\nb,a,1,0.5\n",
             ListedImage("a", 0.5),
