@@ -30,10 +30,12 @@ _LOGGED = re.compile(rb"(\[ ?(?:FATAL|ERROR|WARN):\d+@[^\n]*\n)(?:(?:>[^\n]*)?\n
 _DAMAGE = re.compile(
     r"premature end of data segment|Premature end of JPEG file|bad Huffman code|instead of RST\d"
     r"|Inconsistent progression|extraneous bytes before marker 0x(?!d9)\w\w"
-    r"|(?<=TIFF_Error )(?!TIFFAdvanceDirectory).*"
+    r"|(?<=TIFF_Error )(?!TIFFAdvanceDirectory"
+    r'|_TIFFVSetField:[^"]*"(?:FillOrder|Orientation|[XY]Resolution|ResolutionUnit)").*'
 )
 """Warnings of lost pixels. Stray bytes before the end marker (0xd9) are harmless and common. A
-directory that libtiff cannot reach is that of a later page."""
+directory that libtiff cannot reach is that of a later page. It replaces a bad value of the named
+tags by the usual one, such as the orientation 0 that some scanners write."""
 
 
 class _Catcher:

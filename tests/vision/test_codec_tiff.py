@@ -169,3 +169,12 @@ def test_a_later_page_that_is_cut_off_does_no_harm() -> None:
     image = Image.fromarray(FACE)
     data = saved(image, "TIFF", save_all=True, append_images=[image])
     assert (decode(data[: FACE.size + 1000]) == FACE).all()
+
+
+@pytest.mark.parametrize(
+    "tags", [{"tag_274": 0}, {"tag_274": 9}, {"tag_296": 0}, {"tag_296": 4}, {"tag_266": 7}]
+)
+@pytest.mark.parametrize("tile", [0, 32])
+def test_a_bad_tag_that_changes_no_pixel_does_no_harm(tags: dict[str, int], tile: int) -> None:
+    """Such as the orientation 0 of some scanners."""
+    assert (decode(tiff(FACE, 8, tile=tile, **tags)) == FACE).all()
