@@ -92,6 +92,8 @@ class PictureConverter:
         try:
             stored = recipe.convert(picture)
         except pyav().FFmpegError as error:
+            if isinstance(error, MemoryError):
+                raise
             raise SourceError(
                 "its colours cannot be converted to RGB",
                 path=self._path,

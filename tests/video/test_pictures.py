@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from faceprep.core.errors import SourceError
-from faceprep.video.pictures import PictureConverter
+from faceprep.video.pictures import PictureConverter, _Recipe
 
 BT709, BT601, FULL, LIMITED = 1, 5, 2, 1
 YCGCO, CONSTANT_2020, ICTCP = 8, 10, 14
@@ -41,3 +41,14 @@ def test_colours_that_ffmpeg_does_not_convert(colorspace: int, aspect: Fraction 
     expected = f"a.mkv: its colours .* matrix number {colorspace} of ITU-T H.273"
     with pytest.raises(SourceError, match=expected):
         PictureConverter(aspect, "a.mkv").convert(picture(colorspace, LIMITED, 64))
+
+
+def test_a_lack_of_memory_is_no_fault_of_the_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    av = pytest.importorskip("av")
+
+    def fail(*_: object) -> None:
+        raise av.error.MemoryError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(_Recipe, "convert", fail)
+    with pytest.raises(MemoryError):
+        PictureConverter(None, "a.mkv").convert(picture(1, LIMITED, 64))
