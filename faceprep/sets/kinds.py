@@ -64,7 +64,8 @@ _PHRASES: Mapping[str, tuple[str, str]] = {
 """Files that are not sets of images: what they are, and what to name instead."""
 _LAYOUTS: Mapping[str, str] = {
     ".npz": "Name its arrays image_names and image_classes.",
-    ".parquet": "Call its column of images image; it must hold bytes.",
+    ".parquet": "Call its column of images image; it must hold bytes. Call those of embeddings "
+    "image_names and embeddings.",
     **dict.fromkeys(
         _TFRECORDS, "Call the feature of its images image, image_raw or image/encoded."
     ),
@@ -291,7 +292,7 @@ _HEADERS: tuple[tuple[frozenset[str], str], ...] = (
 
 def _sniff_csv(path: Path) -> Content:
     from faceprep.core.io.csv import CsvReader
-    from faceprep.tables.embeddings_csv import find_layout
+    from faceprep.tables.embeddings_csv import find_layout, find_vectors
 
     if find_layout(path) is not None:
         return _content(EMBEDDINGS)
@@ -300,7 +301,7 @@ def _sniff_csv(path: Path) -> Content:
     for columns, kind in _HEADERS:
         if columns <= set(names):
             return _content(kind)
-    if lists.find_columns(names):
+    if lists.find_columns(names) and find_vectors(names) == len(names):
         return _content(CSV_LIST)
     return Content("", f"a table that begins with {excerpt_line(_first_line(path))}")
 

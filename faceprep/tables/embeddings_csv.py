@@ -110,15 +110,26 @@ def find_layout(path: str | os.PathLike[str]) -> CsvLayout | None:
     header = _header(path)
     if NAMES not in header:
         return None
+    first = find_vectors(header)
+    if first == len(header):
+        return None
+    known = [header.index(name) for name in (IDENTITY, CLASSES) if name in header]
+    return CsvLayout(header.index(NAMES), (known or [-1])[0], first, len(header))
+
+
+def find_vectors(header: Sequence[str]) -> int:
+    """Return the place of the first numbered column at the end; the length for none.
+
+    >>> find_vectors(["path", "e0", "e1"]), find_vectors(["path", "label"])
+    (1, 2)
+    """
     first = len(header)
     while first and (match := _NUMBERED.fullmatch(header[first - 1])):
         if int(match[1]) != int(_number(header[-1])) - (len(header) - first):
             break
         first -= 1
-    if first == len(header) or _number(header[first]) not in ("0", "1"):
-        return None
-    known = [header.index(name) for name in (IDENTITY, CLASSES) if name in header]
-    return CsvLayout(header.index(NAMES), (known or [-1])[0], first, len(header))
+    has_vectors = first < len(header) and _number(header[first]) in ("0", "1")
+    return first if has_vectors else len(header)
 
 
 def _header(path: str | os.PathLike[str]) -> list[str]:

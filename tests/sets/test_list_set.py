@@ -230,6 +230,17 @@ def test_a_parquet_list_of_another_program(
     assert (found.identity, found.labels, images.facts["unread"]) == expected
 
 
+def test_embeddings_of_another_program_are_no_list_of_images(tmp_path: Path) -> None:
+    """Their vectors would be left out, and the images embedded again."""
+    make(tmp_path, "a.jpg")
+    table = pa.table({"path": ["a.jpg"], "identity": ["ann"], "vector": [[0.5, 1.0]]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    (tmp_path / "a.csv").write_text("path,identity,e0,e1\na.jpg,ann,0.5,1\n")
+    for suffix, remedy in {".parquet": "image_names and embeddings", ".csv": "image_names"}.items():
+        with pytest.raises(SourceError, match=f"found .* Call .*{remedy}"):
+            opened(tmp_path / f"a{suffix}")
+
+
 def test_columns_that_hold_no_paths_are_no_list(tmp_path: Path) -> None:
     image = pa.array([{"path": "a.jpg"}])
     pq.write_table(pa.table({"image": image, "label": [1]}), tmp_path / "a.parquet")

@@ -121,16 +121,23 @@ def find_columns(schema: pa.Schema) -> dict[str, str]:
     """Return the columns of names, classes and identities in a .parquet, each with our own name.
 
     Empty where there are none, as far as the names and types of the columns say. A column `image`
-    is one of images, not of their names.
+    is one of images, not of their names. A table with a column of vectors is one of embeddings.
     """
     there = schema.names
     if NAMES in there:
         return {name: name for name in lists.CSV_COLUMNS if name in there}
+    if any(_holds_vectors(field.type) for field in schema):
+        return {}
     no_name = (field.name == IMAGE or pa.types.is_nested(field.type) for field in schema)
     flat = ["" if hidden else name for name, hidden in zip(there, no_name, strict=True)]
     places = lists.find_columns(flat)
     found = zip(places, lists.CSV_COLUMNS[: len(places)], strict=True)
     return {there[place]: own for place, own in found if place >= 0}
+
+
+def _holds_vectors(kind: pa.DataType) -> bool:
+    tests = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(test(kind) for test in tests) and pa.types.is_floating(kind.value_type)
 
 
 def _rows_of(path: Path, batch: pa.RecordBatch, start: int) -> Iterator[ListedImage]:
