@@ -112,7 +112,7 @@ def test_could_not_be_done(damaged_set: Path, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["no-such-command"], "No such command 'no-such-command'"),
-        ([], "Usage: faceprep [OPTIONS] COMMAND"),
+        ([], "faceprep [OPTIONS] COMMAND"),
         (["rec2folder"], "Usage: "),
         (["rec2folder", "a"], "Missing argument 'DST'"),
         (["rec2folder", "a", "b", "--no-such-option"], "No such option '--no-such-option'.\n"),
