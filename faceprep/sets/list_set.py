@@ -49,7 +49,7 @@ _ROWS = 1 << 13
 _ROOT, _ABSOLUTE, _BELOW = "root", "absolute", "below"
 
 
-class _Place(NamedTuple):
+class NamesPlace(NamedTuple):
     """The folder of relative names, and whether every name may lead anywhere."""
 
     root: str
@@ -64,11 +64,17 @@ class _Place(NamedTuple):
             return path
         return ""
 
+    def refuse(self, name: str) -> Outcome | None:
+        """Return the outcome of an image that lies outside the folder."""
+        if self.find(name):
+            return None
+        return Outcome(name, OUTSIDE, f"{name}: leads outside the folder {self.root}")
+
 
 class _Survey(NamedTuple):
     """What must be known of the whole list before its images can be placed and named."""
 
-    place: _Place
+    place: NamesPlace
     common: str
     """The folder that the absolute names share; empty for relative names."""
     classes: ClassNames
@@ -90,7 +96,7 @@ class ListSet(ImageSet):
 
     def __init__(self, path: str, index: SetIndex) -> None:
         super().__init__(path, index)
-        self._place = _Place(index.facts[_ROOT], index.facts[_ABSOLUTE])
+        self._place = NamesPlace(index.facts[_ROOT], index.facts[_ABSOLUTE])
         self._labels = LabelReader(index)
         self._repeats: npt.NDArray[np.int64] = index.column(_REPEATS, "<i8")
 
@@ -123,7 +129,7 @@ class ListSet(ImageSet):
             states = "".join(map("{}\0{}\n".format, names, sizes))
             digest.update(states.encode("utf-8", "surrogateescape"))
         if n_outside and n_outside == len(index):
-            raise _all_outside(path, survey.place.root)
+            raise all_outside(path, survey.place.root)
         repeats = find_repeats(np.frombuffer(hashes, np.int64))
         index.add_column(_REPEATS).write(repeats.tobytes())
         index.facts |= {_ROOT: survey.place.root, _ABSOLUTE: survey.place.is_absolute, _BELOW: ""}
@@ -141,7 +147,7 @@ class ListSet(ImageSet):
 
     @classmethod
     def check_names(
-        cls, path: Path, names: Sequence[str], sizes: Sequence[int], place: _Place
+        cls, path: Path, names: Sequence[str], sizes: Sequence[int], place: NamesPlace
     ) -> None:
         """Raise SourceError where names show, by their file sizes, that the list was misread."""
 
@@ -180,9 +186,8 @@ class ListSet(ImageSet):
         labels = self._labels_of(position)
         if not key or "\0" in key:
             return Outcome(key, UNREADABLE, f"image {position}: expected a path, found {key!r}")
-        if not self._place.find(key):
-            reason = f"{key}: leads outside the folder {self._place.root}"
-            return Outcome(key, OUTSIDE, reason)
+        if refused := self._place.refuse(key):
+            return refused
         at = int(np.searchsorted(self._repeats, position))
         if at < len(self._repeats) and self._repeats[at] == position:
             return Outcome(key, REPEATED, f"{key}: repeated in the list")
@@ -252,7 +257,7 @@ class TxtListSet(ListSet):
 
     @classmethod
     def check_names(
-        cls, path: Path, names: Sequence[str], sizes: Sequence[int], place: _Place
+        cls, path: Path, names: Sequence[str], sizes: Sequence[int], place: NamesPlace
     ) -> None:
         """Refuse a line whose label is elsewhere than at its end, or that has two.
 
@@ -298,7 +303,7 @@ def _survey(path: Path, root: str) -> _Survey:
         classes.add(row)
     if not is_absolute:
         common = ""
-    return _Survey(_Place(root, is_absolute), common, classes.class_names())
+    return _Survey(NamesPlace(root, is_absolute), common, classes.class_names())
 
 
 def _labels_of(row: ListedImage) -> tuple[float, ...]:
@@ -338,7 +343,8 @@ def _refuse_no_text(path: Path, names: Sequence[str], start: int) -> None:
                 ) from None
 
 
-def _all_outside(path: Path, root: str) -> SourceError:
+def all_outside(path: Path, root: str) -> SourceError:
+    """Return the error of a list of which every name leads outside the folder `root`."""
     return SourceError(
         "all its names lead outside its folder",
         path=path,

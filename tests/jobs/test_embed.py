@@ -133,6 +133,25 @@ def test_a_line_that_a_manifest_repeats_is_named(crops: Path, tmp_path: Path, ne
     assert load_embeddings(tmp_path / "out.npz").keys == NAMES[:5]
 
 
+def test_a_name_that_leads_outside_of_the_list_is_refused(
+    crops: Path, tmp_path: Path, net: str
+) -> None:
+    """As in every command: absolute names and --relative-to say that they may lead anywhere."""
+    inside, outside = tmp_path / "lists" / "a.png", next(crops.rglob("*.png"))
+    inside.parent.mkdir()
+    inside.write_bytes(outside.read_bytes())
+    manifest, away = inside.with_name("m.txt"), os.path.relpath(outside, inside.parent)
+    manifest.write_text(f"a.png\n{away}\n{outside}\n")
+    summary = run(manifest, tmp_path / "out.npz", net)
+    assert summary.by_status == {"ok": 1, "outside": 2}
+    assert list(load_embeddings(tmp_path / "out.npz").keys) == ["a.png"]
+    manifest.write_text(f"{away}\n")
+    with pytest.raises(SourceError, match=r"m\.txt: all its names lead outside its folder"):
+        run(manifest, tmp_path / "none.npz", net)
+    manifest.write_text(f"{outside}\n")
+    assert run(manifest, tmp_path / "all.npz", net).by_status == {"ok": 1}
+
+
 def test_the_vectors_join_a_manifest_by_name(crops: Path, tmp_path: Path, net: str) -> None:
     run(crops, tmp_path / "out.npz", net)
     manifest = Manifest(seed=3, embeddings=tmp_path / "out.npz")

@@ -30,7 +30,7 @@ from faceprep.core.types import Outcome, Shard
 from faceprep.sets.containers import faults_after, index_set, kind_of, open_set
 from faceprep.sets.folder import FolderSet, find_identities
 from faceprep.sets.ijb import is_ijb, load_ijb
-from faceprep.sets.list_set import REPEATED
+from faceprep.sets.list_set import REPEATED, NamesPlace, all_outside
 from faceprep.sets.listing import is_text, list_images
 from faceprep.sets.manifests import reader as manifest_names
 from faceprep.steps.embed_crops import FittedCrop, Load, load_file, pass_on, sample_loads
@@ -46,7 +46,7 @@ from faceprep.vision.templates import Template, cut_crop, load_template
 log = logging.getLogger("faceprep")
 _SHARD = 256
 _PLACE = "place.json"
-_FOLDER, _SET, _FACES, _IJB, _REPEATED = "folder", "set", "faces", "ijb", "repeated"
+_FOLDER, _SET, _FACES, _IJB, _REFUSED = "folder", "set", "faces", "ijb", "refused"
 """The stages of shards: what kind of source each of them reads."""
 
 
@@ -116,7 +116,7 @@ def read_shard(
     if shard.stage == _FOLDER:
         for path, identity in shard.payload:
             yield partial(load_file, fitter, shard.source, path, identity)
-    elif shard.stage == _REPEATED:
+    elif shard.stage == _REFUSED:
         yield from map(pass_on, shard.payload)
     elif shard.stage == _SET:
         yield from _read_set(shard, scratch, fitter)
@@ -141,22 +141,28 @@ def _plan_manifest(source: Path, wanted: Wanted) -> SourcePlan:
     """Plan a manifest; relative names lie below `relative_to`, or beside the manifest."""
     images = manifest_names.load_names(source)[: wanted.limit]
     root, prefix = full_path(wanted.relative_to or source.parent), ""
-    if images and all(os.path.isabs(image.name) for image in images):
+    place = NamesPlace(root, all(os.path.isabs(image.name) for image in images))
+    if images and place.is_absolute:
         root = os.path.commonpath([os.path.dirname(image.name) for image in images])
         prefix = _below(root)
         if not all(image.name.startswith(prefix) for image in images):  # such as /a//b
             prefix = ""
     named: dict[str, str] = {}
-    repeated: list[Outcome] = []
+    refused: list[Outcome] = []
     for name, identity in images:
-        if name in named:
-            repeated.append(Outcome(name, REPEATED, f"{name}: repeated in the list"))
-        named.setdefault(name, identity)
+        if outside := place.refuse(name):
+            refused.append(outside)
+        elif name in named:
+            refused.append(Outcome(name, REPEATED, f"{name}: repeated in the list"))
+        else:
+            named[name] = identity
+    if refused and not named:
+        raise all_outside(source, root)
     plan = _plan_files(root, prefix, [(name[len(prefix) :], named[name]) for name in named])
-    if not repeated:
+    if not refused:
         return plan
-    refused = whole_stage(_REPEATED, root, len(repeated), repeated)
-    return replace(plan, shards=[*plan.shards, refused])
+    stage = whole_stage(_REFUSED, root, len(refused), refused)
+    return replace(plan, shards=[*plan.shards, stage])
 
 
 def _plan_files(root: str, prefix: str, named: Sequence[tuple[str, str]]) -> SourcePlan:
