@@ -52,10 +52,6 @@ _MEMORY = 0.7
 _BATCH, _FEWEST = 100 << 20, 64
 """Bytes of a batch of a shuffle in two passes, and the fewest images in it."""
 _LOST, _NUMBERS = ".lost", ".numbers"
-_FILES = ("parts", "shards", "files")
-"""Facts of indexes that list the files of a set."""
-_TYPICAL = 8 << 10
-"""Bytes of an image where nothing else is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +128,7 @@ class Convert(NamingOptions, Job):
         n = len(images) if request.limit is None else min(len(images), request.limit)
         writer = self._make_writer(request.output, images, scratch)
         _refuse_halves(images, n, writer)
-        n_bytes = _bytes_of(images) * n // len(images)
+        n_bytes = max(images.count_bytes(n), 1)
         n_files = self._count_files(n, n_bytes, writer.group)
         order = self._write_order(n, writer.group, scratch)
         spills, choices = None, dict(request.choices)
@@ -152,6 +148,8 @@ class Convert(NamingOptions, Job):
             first = [replace(each, payload=(output,)) for each in spills.shards(images.path)]
             stages.insert(0, Stage(_SPILL, first))
             n_bytes *= 2
+        if writer.refers_to_files:
+            n_bytes = 0
         files, n_outputs = None, n
         if self.writes_file(request.output):
             side_files = writer.side_files(n_files)
@@ -161,7 +159,12 @@ class Convert(NamingOptions, Job):
             n_outputs = len(files)
         fingerprint = f"{images.kind} {images.index.fingerprint}"
         return Work(
-            stages, fingerprint, files=files, n_files=n_outputs, n_bytes=n_bytes, choices=choices
+            stages,
+            fingerprint,
+            files=files,
+            n_files=n_outputs,
+            n_bytes=n_bytes + n * writer.overhead,
+            choices=choices,
         )
 
     def _write_order(self, n: int, group: int, scratch: Path) -> Ints | None:
@@ -371,12 +374,3 @@ def _positions(order: Path, start: int, stop: int) -> Sequence[int]:
     mapped: npt.NDArray[np.int64] = np.memmap(order, "<i8", "r")
     positions: list[int] = mapped[start:stop].tolist()
     return positions
-
-
-def _bytes_of(images: ImageSet) -> int:
-    """Return the bytes of the files that hold the set; an estimate where each image is a file."""
-    facts = images.index.facts
-    files = next((facts[name] for name in _FILES if name in facts), [images.path])
-    if all(is_file(file) for file in files):
-        return sum(storage.size_of(file) or 0 for file in files)
-    return len(images) * _TYPICAL

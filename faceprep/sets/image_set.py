@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from faceprep.core import storage
 from faceprep.core.arrays import Ints
 from faceprep.core.io.image_bytes import check_file_size, check_image_bytes
 from faceprep.core.io.image_header import ImageHeader
@@ -168,6 +169,13 @@ class ImageSet(ABC):
         None says that the images are not files.
         """
         return None
+
+    def count_bytes(self, n: int) -> int:
+        """Return the bytes of the first `n` images; about, where a file holds many of them."""
+        if self.file_sizes is not None:
+            return int(np.maximum(self.file_sizes[:n], 0).sum())
+        files = self.index.facts.get(FILES, [self.path])
+        return sum(storage.size_of(file) or 0 for file in files) * n // max(len(self), 1)
 
     def find_unusable(self, stop: int) -> Iterator[tuple[int, Outcome]]:
         """Yield (position, outcome) of images before `stop` that need not be read to be refused.

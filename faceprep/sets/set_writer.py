@@ -201,6 +201,8 @@ class SetWriter(ABC):
     """Whether an image is called by its path IDENTITY/NAME, and not by its key."""
     group: ClassVar[int] = 1
     """Number of consecutive images that stay together."""
+    overhead: ClassVar[int] = 100
+    """Bytes that an image takes beside its own, about: its name and its labels."""
 
     def __init__(self, output: Path, classes: Classes, settings: Settings) -> None:
         self.output, self.classes, self.settings = output, classes, settings

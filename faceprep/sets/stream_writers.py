@@ -71,6 +71,7 @@ class TarWriter(_StreamWriter):
     kind: ClassVar[str] = "webdataset"
     can: ClassVar[Capabilities] = Capabilities(many_labels=True)
     has_paths: ClassVar[bool] = True
+    overhead: ClassVar[int] = 1800
     end: ClassVar[bytes] = webdataset.END
 
     @classmethod

@@ -44,8 +44,8 @@ _STATE = "images, names, sizes and times"
 class ListedSet:
     """A set and its listing; image i of the listing is at `order[i]` in the set.
 
-    `facts` are those of its index, and `own` names what only its kind of container can hold; a
-    saved set has neither.
+    `facts` are those of its index, `own` names what only its kind of container can hold, and
+    `n_bytes` is about how many bytes the images have; a saved set has none of these.
     """
 
     path: str
@@ -55,18 +55,12 @@ class ListedSet:
     order: Ints
     facts: Mapping[str, Any] = field(default_factory=dict)
     own: str = ""
+    n_bytes: int = 0
 
     @property
     def is_folder(self) -> bool:
         """Return whether the images are files below `path`."""
         return self.kind == FolderSet.kind
-
-    @property
-    def n_bytes(self) -> int:
-        """Return about how many bytes the images have."""
-        if not self.is_folder:
-            return storage.size_of(self.path) or 0
-        return storage.estimate_size(self.listing.prefixed_paths(f"{self.path}/"))
 
     def first(self, n: int | None) -> ListedSet:
         """Return the first `n` images of the listing and all identities; None keeps all."""
@@ -74,7 +68,8 @@ class ListedSet:
             return self
         files = pack_strings(islice(self.listing.files, n))
         listing = Listing(self.listing.identities, files, self.listing.identity_of[:n])
-        return replace(self, listing=listing, order=self.order[:n])
+        n_bytes = self.n_bytes * len(files) // max(len(self.listing), 1)
+        return replace(self, listing=listing, order=self.order[:n], n_bytes=n_bytes)
 
     def save(self, scratch: Path) -> None:
         """Save it for the workers of the run."""
@@ -199,6 +194,7 @@ def _group(images: ImageSet) -> ListedSet:
         order,
         images.index.facts,
         images.own,
+        images.count_bytes(len(images)),
     )
 
 

@@ -21,6 +21,7 @@ from faceprep.jobs.inspect.job import Inspect
 from faceprep.jobs.make_bin import MakeBin
 from faceprep.jobs.score import Score
 from faceprep.run.engine import run_job
+from faceprep.run.preview import preview_job
 from faceprep.run.serial import SerialRunner
 from faceprep.sets import class_map, webdataset
 from faceprep.sets.pairs_bin.container import load_pairs
@@ -37,6 +38,27 @@ FACE = encode_face(1, 1)
 def convert(source: Path, target: Path, limit: int | None = None, **options: object) -> Summary:
     job = Convert(**options)  # type: ignore[arg-type]
     return run_job(job, Request((source,), target, limit=limit), SerialRunner())
+
+
+def test_the_planned_bytes_are_about_those_written(tmp_path: Path) -> None:
+    """A list takes only its names, and a .tar several blocks for each image."""
+    faces = tmp_path / "faces"
+    for person in range(5):
+        (faces / f"{person}").mkdir(parents=True)
+        for number in range(20):
+            (faces / f"{person}" / f"{number}.jpg").write_bytes(encode_face(person, number))
+    convert(faces, tmp_path / "shards" / "a.tar", shards=3)
+    for source, name in (
+        (faces, "a.tar"),
+        (faces, "a.rec"),
+        (faces, "a.csv"),
+        (tmp_path / "shards", "b.rec"),
+    ):
+        output = tmp_path / name
+        job, request = Convert(allow_loss=True), Request((source,), output)
+        planned = preview_job(job, request).details["planned_bytes"]
+        run_job(job, request, SerialRunner())
+        assert output.stat().st_size / 2 < planned < 3 * output.stat().st_size
 
 
 # .rec
