@@ -90,7 +90,8 @@ class TarSet(ImageSet):
             indexer.run()
         found = sums.close()
         if found.n_repeated:
-            log.warning("%s: %s keys occur more than once in a file", path, f"{found.n_repeated:,}")
+            repeated = count_noun(found.n_repeated, "key occurs", "keys occur")
+            log.warning("%s: %s more than once in a file", path, repeated)
         index.facts = {
             FILES: [str(shard) for shard in shards],
             FAULTS: missing_faults(missing),

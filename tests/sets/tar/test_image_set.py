@@ -245,7 +245,7 @@ def test_joined_files_are_both_read(folder: Path, caplog: pytest.LogCaptureFixtu
         ("a/3", b"3"),
     ]
     assert "1 tar file after its end mark" in caplog.text
-    assert "1 keys occur more than once" in caplog.text
+    assert "1 key occurs more than once" in caplog.text
 
 
 FILES = [(f"a/{i}.jpg", b"%d" % i * 300) for i in range(6)]
