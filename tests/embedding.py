@@ -14,6 +14,7 @@ from faceprep.jobs.embed.job import Embed
 from faceprep.run.engine import run_job
 from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
+from faceprep.vision.codec import encode
 from tests.tiny_models import expected, random_crops, save_onnx
 
 CROPS = random_crops(12)
@@ -24,6 +25,16 @@ NAMES = [f"{identity}/{i}.png" for identity in ("9", "10", "b") for i in range(4
 def net(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A tiny model that gives `WANTED`."""
     return str(save_onnx(tmp_path_factory.mktemp("net") / "net.onnx"))
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """3 people with 4 crops each."""
+    root = tmp_path_factory.mktemp("crops")
+    for name, crop in zip(NAMES, CROPS, strict=True):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_bytes(encode(crop, ".png"))
+    return root
 
 
 def run(

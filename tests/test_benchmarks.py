@@ -19,6 +19,7 @@ from tests.real import ROOT
 
 _HELPERS = {
     "figures",
+    "follow_speed",
     "landmark_faces",
     "machine",
     "passages",
