@@ -259,33 +259,37 @@ class TxtListSet(ListSet):
     def check_names(
         cls, path: Path, names: Sequence[str], sizes: Sequence[int], place: NamesPlace
     ) -> None:
-        """Refuse a line whose label is elsewhere than at its end, or that has two.
+        """Refuse a line that begins with its label, or has two labels.
 
-        Its name without a label is that of a file.
+        The rest of such a line names a file.
         """
         for name, size in zip(names, sizes, strict=True):
             if size != -errno.ENOENT:
                 continue
             first, _, rest = name.partition(" ")
             if parse_label(first) is not None and _size_of(place.find(rest)) >= 0:
-                raise SourceError(
-                    "the label is before the path",
-                    path=path,
-                    where=f"the line that starts with {name!r}",
-                    expected="path label",
-                    found=f"no file of that name, and the file {rest!r}",
-                    remedy="Write the label at the end of each line.",
-                )
+                problem = "the label is before the path"
+                remedy = "Write the label at the end of each line."
+                raise _bad_line(path, problem, name, "path label", rest, remedy)
             image, label = split_label(name)
             if label is not None and is_image_name(image) and _size_of(place.find(image)) >= 0:
-                raise SourceError(
-                    "a line with two labels",
-                    path=path,
-                    where=f"the line that starts with {name!r}",
-                    expected="path label, or a path alone",
-                    found=f"no file of that name, and the file {image!r}",
-                    remedy="Leave one label in each line; an .lst may have several.",
-                )
+                expected = "path label, or a path alone"
+                remedy = "Leave one label in each line; an .lst may have several."
+                raise _bad_line(path, "a line with two labels", name, expected, image, remedy)
+
+
+def _bad_line(
+    path: Path, problem: str, name: str, expected: str, image: str, remedy: str
+) -> SourceError:
+    """Return the error of a line: `image` is a file, and the whole `name` is not."""
+    return SourceError(
+        problem,
+        path=path,
+        where=f"the line that starts with {name!r}",
+        expected=expected,
+        found=f"no file of that name, and the file {image!r}",
+        remedy=remedy,
+    )
 
 
 def _without(names: Iterable[str], *read: str) -> list[str]:
