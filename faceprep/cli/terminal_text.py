@@ -93,7 +93,7 @@ def show_wrong_usage(error: click.ClickException) -> None:
     """
     if isinstance(error, click.UsageError) and error.ctx is not None:
         usage = error.ctx.get_usage()
-        if error.message.startswith(usage):  # from Click 8.2 on, the help itself is an error
+        if error.message.startswith(usage):  # Click 8.2 and later raise the help as an error
             click.echo(error.message, err=True)
             return
         click.echo(usage, err=True)

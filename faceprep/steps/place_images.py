@@ -27,7 +27,7 @@ from faceprep.core.io.image_bytes import UNREADABLE
 from faceprep.core.options import option
 from faceprep.core.paths import full_path
 from faceprep.core.shards import cut_evenly
-from faceprep.core.text import count_noun, list_words
+from faceprep.core.text import list_words
 from faceprep.core.types import (
     ACCEPTED,
     COPY,
@@ -281,8 +281,8 @@ def _warn_of_empty(
     first = next((each for each in drops if each.subject not in unreadable), None)
     if first is not None:
         log.warning(
-            "no image is left: %s dropped, the first because of %s: %s",
-            count_noun(len(destinations), "image is", "images are"),
+            "all images are dropped (%s), the first one %s: %s",
+            f"{len(destinations):,}",
             first.subject,
             first.reason,
         )

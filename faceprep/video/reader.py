@@ -2,8 +2,8 @@
 
 A frame's number is its place among all frames of the video in the order in which they are shown,
 from 0. It stays true where frames before it cannot be decoded or are not wanted. Pictures before
-the first key frame are no frames if none of them can be decoded. Its time is that of the container,
-from the first frame on, so that a varying frame rate does no harm.
+the first key frame do not count if none of them can be decoded. Its time comes from the container
+and begins at 0 with the first frame, so a variable frame rate does no harm.
 """
 
 from __future__ import annotations
@@ -246,7 +246,7 @@ def _describe_joined(opened: OpenVideo, index: VideoIndex) -> str:
 
 
 def _leave_out_lead(opened: OpenVideo, index: VideoIndex) -> VideoIndex:
-    """Return the index from the first key frame on if no frame before it can be decoded.
+    """Return the index without the frames before the first key frame if none can be decoded.
 
     In a recording that was cut out of another, these build on frames before the cut.
     """

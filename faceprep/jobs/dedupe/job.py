@@ -303,10 +303,10 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
 
 
 def _refuse_itself(source: Path, other: Path) -> None:
-    """Raise OptionError if a test set is the source, of which no image would be left."""
+    """Raise OptionError if a test set is the source itself, since all images would be dropped."""
     if are_same(source, other):
         raise OptionError(
-            "--against is SRC itself: no image would be left",
+            "--against is SRC itself, so all images would be dropped",
             found=str(other),
             remedy="Name the test set, or leave out --against.",
         )
