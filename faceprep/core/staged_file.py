@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from contextlib import suppress
 from typing import Any, cast
 
 from faceprep.core.errors import OutputError
@@ -12,6 +13,8 @@ from faceprep.core.types import Buffer
 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
 _BUFFER = 256 << 10
+_BEGUN = 16 << 20
+"""Bytes after which the disk begins with a durable file, so that little is left at its end."""
 
 
 def write_all(fd: int, data: Buffer) -> None:
@@ -26,9 +29,10 @@ def write_all(fd: int, data: Buffer) -> None:
 class _RawFile(io.RawIOBase):
     """A descriptor behind a buffer. Its errors are OutputErrors that name the final file."""
 
-    def __init__(self, path: str, final: str) -> None:
-        self._final = final
+    def __init__(self, path: str, final: str, durable: bool) -> None:
+        self._final, self._durable = final, durable
         self._dropped = False
+        self._n_waiting = 0
         with guard("create", final):
             self._fd = os.open(path, _CREATE, 0o666)
 
@@ -44,7 +48,18 @@ class _RawFile(io.RawIOBase):
                 write_all(self._fd, data)
             except OSError as error:
                 raise as_error(OutputError, "write", self._final, error) from error
+            self._n_waiting += len(data)
+            if self._durable and self._n_waiting >= _BEGUN:
+                self._begin_on_disk()
         return len(data)
+
+    def _begin_on_disk(self) -> None:
+        """Let the system begin to write the last bytes to the disk, while more are made."""
+        n_bytes, self._n_waiting = self._n_waiting, 0
+        if hasattr(os, "posix_fadvise"):
+            with suppress(OSError):  # only a hint: `fsync` reports errors
+                start = max(self.tell() - n_bytes, 0)
+                os.posix_fadvise(self._fd, start, n_bytes, os.POSIX_FADV_DONTNEED)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         return os.lseek(self._fd, offset, whence)
@@ -75,7 +90,7 @@ class StagedFile(io.BufferedWriter):
 
     def __init__(self, path: str, final: str, durable: bool) -> None:
         self.path, self._final, self._durable = path, final, durable
-        super().__init__(cast(io.RawIOBase, _RawFile(path, final)), _BUFFER)
+        super().__init__(cast(io.RawIOBase, _RawFile(path, final, durable)), _BUFFER)
 
     def close(self) -> None:
         if not self.closed:

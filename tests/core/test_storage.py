@@ -144,6 +144,28 @@ def test_atomic_file_with_a_fault_at_any_change(error: int, tmp_path: Path) -> N
         assert tree(tmp_path) == {"a": b"old"}
 
 
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="no such call on this system")
+@pytest.mark.parametrize("refuses", [False, True])
+def test_the_disk_begins_before_the_end_of_a_durable_file(
+    refuses: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[tuple[int, int]] = []
+
+    def advise(fd: int, offset: int, n_bytes: int, advice: int) -> None:
+        begun.append((offset, n_bytes))
+        if refuses:
+            raise OSError(errno.EINVAL, "")
+
+    monkeypatch.setattr(os, "posix_fadvise", advise)
+    mebi = 1 << 20
+    for durable in (True, False):
+        with storage.AtomicFile(tmp_path / "a", durable=durable) as file:
+            for _ in range(40):
+                file.write(bytes(mebi))
+        assert begun == [(0, 16 * mebi), (16 * mebi, 16 * mebi)], "and a scratch file adds none"
+    assert (tmp_path / "a").stat().st_size == 40 * mebi
+
+
 def test_large_files_are_sought_and_told(tmp_path: Path) -> None:
     with storage.AtomicFile(tmp_path / "a") as file:
         file.write(b"0123456789")
