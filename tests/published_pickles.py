@@ -175,7 +175,7 @@ def tricks(canary: Path) -> dict[str, bytes]:
         "GHSA-vvpj-8cmc-gx39: a name that is resolved": b"cpkgutil\nresolve_name\n(Vos:mkdir\ntR"
         + text + b"\x85R.",
         "fickling GHSA-5j3x-jp52-966f: a module as an attribute": b"\x80\x04"
-        + short_text("pathlib") + short_text("os.mkdir") + through_memo,
+        + short_text("shutil") + short_text("os.mkdir") + through_memo,
         "fickling GHSA-h4rm-mm56-xf63: builtins": b"cbuiltins\n__import__\nVos\n\x85Rp0\n0"
         b"cbuiltins\ngetattr\ng0\nVmkdir\n\x86Rp1\n0g1\n" + text + b"\x85R.",
         "fickling GHSA-mxhj-88fx-4pcv: OBJ and POP": b"\x80\x04(cos\nmkdir\n" + text + b"o0N.",

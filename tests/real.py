@@ -17,6 +17,10 @@ has_tflite = any(map(importlib.util.find_spec, ("ai_edge_litert", "tensorflow"))
 needs_tflite = pytest.mark.skipif(
     not has_tflite, reason="neither ai-edge-litert nor TensorFlow is installed"
 )
+needs_embedder = pytest.mark.skipif(
+    importlib.util.find_spec("face_recognition_models") is None,
+    reason="pip install face-recognition-models, for the weights of the default embedder",
+)
 needs_mtcnn = pytest.mark.skipif(
     importlib.util.find_spec("mtcnn") is None, reason="pip install mtcnn, for its weights"
 )

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from faceprep.core.arrays import Floats, Pixels
 
@@ -38,6 +39,7 @@ def onnx_model(
 ) -> bytes:
     """An ONNX file; with `own_scale` it subtracts and multiplies itself; it takes bytes
     where it is `whole`; `last` is done to the vectors."""
+    pytest.importorskip("onnx", reason="pip install onnx onnxruntime")
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 

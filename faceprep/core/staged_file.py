@@ -29,12 +29,10 @@ def write_all(fd: int, data: Buffer) -> None:
 class _RawFile(io.RawIOBase):
     """A descriptor behind a buffer. Its errors are OutputErrors that name the final file."""
 
-    def __init__(self, path: str, final: str, durable: bool) -> None:
-        self._final, self._durable = final, durable
+    def __init__(self, fd: int, final: str, durable: bool) -> None:
+        self._fd, self._final, self._durable = fd, final, durable
         self._dropped = False
         self._n_waiting = 0
-        with guard("create", final):
-            self._fd = os.open(path, _CREATE, 0o666)
 
     def writable(self) -> bool:
         return True
@@ -90,15 +88,22 @@ class StagedFile(io.BufferedWriter):
 
     def __init__(self, path: str, final: str, durable: bool) -> None:
         self.path, self._final, self._durable = path, final, durable
-        super().__init__(cast(io.RawIOBase, _RawFile(path, final, durable)), _BUFFER)
+        with guard("create", final):
+            fd = os.open(path, _CREATE, 0o666)
+        super().__init__(cast(io.RawIOBase, _RawFile(fd, final, durable)), _BUFFER)
 
     def close(self) -> None:
-        if not self.closed:
+        if self.closed:
+            return
+        try:
             self.flush()
             if self._durable:
                 with guard("write", self._final):
                     os.fsync(self.fileno())
-            super().close()
+        except BaseException:
+            self.discard()  # or its finalizer would try to write again
+            raise
+        super().close()
 
     def discard(self) -> None:
         cast(_RawFile, self.raw).drop()

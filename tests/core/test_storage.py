@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from faceprep.core import journal, os_errors, output_tree, scratch, storage
 from faceprep.core.errors import FaceprepError, OutputError, SourceError
 from tests.fakes import BROKEN, FULL, before_changes, failing, tree
+from tests.real import ROOT
 
 # Reading
 
@@ -142,6 +145,29 @@ def test_atomic_file_with_a_fault_at_any_change(error: int, tmp_path: Path) -> N
         ):
             storage.write_file(path, bytes(3 << 20))
         assert tree(tmp_path) == {"a": b"old"}
+
+
+_FAULTS = """
+import gc
+from faceprep.core.errors import OutputError
+from faceprep.core.staged_file import StagedFile
+for path in ("/none/a", "/dev/full"):
+    try:
+        with StagedFile(path, path, durable=False) as file:
+            file.write(b"a")
+    except OutputError as error:
+        print(error.problem)
+    gc.collect()
+"""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_file_that_fails_is_not_written_again_by_its_finalizer() -> None:
+    """Python shows what a finalizer raises: always from 3.13 on, before that in this mode."""
+    words = [sys.executable, "-X", "dev", "-c", _FAULTS]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    expected = ["cannot create: No such file or directory", "cannot write: No space left on device"]
+    assert (done.stdout.splitlines(), done.stderr) == (expected, "")
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="no such call on this system")

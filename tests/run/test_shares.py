@@ -27,7 +27,7 @@ from faceprep.jobs.finish import Finish
 from faceprep.synthetic import encode_face
 from tests.command import faceprep
 from tests.fakes import PAUSE, JoinedLines, Lines, SlowRec2Folder, results, tree, wait_for
-from tests.real import ROOT
+from tests.real import ROOT, needs_embedder
 
 SERIAL = SerialRunner()
 _PROGRAM = """
@@ -227,7 +227,7 @@ def test_what_is_no_share(text: str, tmp_path: Path) -> None:
         "convert set out.tar",
         "folder2rec set out",
         "score set out.parquet",
-        "dedupe set out",
+        pytest.param("dedupe set out", marks=needs_embedder),
         "manifest set out.npz --seed 1",
     ],
 )
