@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from typing import Any
@@ -84,7 +85,7 @@ def own_first(job: type) -> list[tuple[Field[Any], str]]:
     for place, each in enumerate(filter(is_dataclass, job.__mro__)):
         heading = vars(each).get("heading", "")
         first.setdefault(heading or each, place)
-        for name in vars(each).get("__annotations__", ()):
+        for name in inspect.get_annotations(each):
             headings[name], places[name] = heading, first[heading or each]
     ordered = sorted(fields(job), key=lambda field: places[field.name])
     return [(field, headings[field.name]) for field in ordered]
