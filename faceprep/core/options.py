@@ -101,9 +101,14 @@ def typed_name(name: str) -> str:
 
 
 def check_ranges(job: Any) -> None:
-    """Raise OptionError for a number of `job`, a dataclass of options, that is out of range."""
+    """Raise OptionError for a number of `job`, a dataclass of options, that is out of range, and
+    for a value that is not one of the choices.
+    """
     for each in fields(job):
-        number, values = getattr(job, each.name), each.metadata.get("values")
-        if isinstance(number, int | float) and values and not values.hold(number):
-            name = typed_name(each.name)
-            raise OptionError(name, expected=values.range(), found=f"{number:g}")
+        name, value = typed_name(each.name), getattr(job, each.name)
+        values, choices = each.metadata.get("values"), each.metadata.get("choices")
+        if isinstance(value, int | float) and values and not values.hold(value):
+            raise OptionError(name, expected=values.range(), found=f"{value:g}")
+        if choices and value not in (None, *choices):
+            expected = (" or " if len(choices) == 2 else ", ").join(choices)
+            raise OptionError(name, expected=expected, found=repr(value))

@@ -61,7 +61,6 @@ class Align(WritesCrops, ListOptions, Job):
 
     def __post_init__(self) -> None:
         load_template(self.template)
-        self.check_format()
         check_ranges(self)
 
     @property

@@ -16,7 +16,7 @@ import numpy as np
 
 from faceprep.core import items, storage
 from faceprep.core.arrays import Pixels
-from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.errors import SourceError
 from faceprep.core.faces import Faces
 from faceprep.core.io.image_bytes import read_image_bytes
 from faceprep.core.job import Job
@@ -46,7 +46,6 @@ _BATCH = 8
 _BATCH_PIXELS = 24_000_000
 _PART = ".parquet"
 _MULTI, _NONE = "_multi", "_none"
-_SELECTS = ("only", "largest", "score", "center", "all")
 
 
 class Photo(NamedTuple):
@@ -81,7 +80,7 @@ class ExtractPhotos(WritesCrops, FaceOptions, Job):
         "Choose the faces to write to DST if a photo has several: none, and all to DST_multi "
         "(only), the largest, the one with the highest score, the one nearest to the centre, or "
         "all.",
-        choices=_SELECTS,
+        choices=("only", "largest", "score", "center", "all"),
     )
     fallback: str | None = option(
         None,
@@ -91,12 +90,6 @@ class ExtractPhotos(WritesCrops, FaceOptions, Job):
     )
     format: str = format_option()
     quality: int = quality_option()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_format()
-        if self.select not in _SELECTS:
-            raise OptionError("--select", expected=", ".join(_SELECTS), found=repr(self.select))
 
     def may_write_to_store(self, output: Path) -> bool:
         return True

@@ -92,7 +92,6 @@ class MergeIdentities(PlanningOptions):
         super().__post_init__()
         if self.far is not None and self.threshold is not None:
             raise OptionError("--far and --threshold both set the threshold", remedy="Choose one.")
-        MergeRule(self.linkage)
         self.second()
 
     def plan(self, request: Request, scratch: Path) -> Work:

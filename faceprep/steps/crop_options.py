@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from faceprep.core.arrays import Pixels
-from faceprep.core.errors import OptionError
 from faceprep.core.options import Values, option
 from faceprep.vision import codec
-
-_FORMATS = ("png", "jpg")
 
 
 def format_option() -> Any:
     """Declare the field `format`."""
-    return option("png", "Write crops in this format.", choices=_FORMATS)
+    return option("png", "Write crops in this format.", choices=("png", "jpg"))
 
 
 def quality_option() -> Any:
@@ -27,11 +24,6 @@ class WritesCrops:
 
     format: str
     quality: int
-
-    def check_format(self) -> None:
-        """Raise OptionError for an unknown format."""
-        if self.format not in _FORMATS:
-            raise OptionError("--format", expected=" or ".join(_FORMATS), found=repr(self.format))
 
     @property
     def suffix(self) -> str:

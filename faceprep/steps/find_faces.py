@@ -19,7 +19,6 @@ import numpy.typing as npt
 
 from faceprep.core.arrays import Bools, Pixels, Rows
 from faceprep.core.cpu import my_cores
-from faceprep.core.errors import OptionError
 from faceprep.core.faces import Faces, no_faces
 from faceprep.core.io.image_bytes import UNDECODABLE
 from faceprep.core.options import Values, check_ranges, option
@@ -52,7 +51,6 @@ log = logging.getLogger("faceprep")
 DEGENERATE = "degenerate_landmarks"
 _BORDERED = "found only with a border: the face fills the image"
 _DOUBLED = "found only at twice the detection size: the face is small"
-_TURNS = ("auto", "0", "all")
 _LOWEST = 0.5
 """Score below which a detector's answers are not even counted as low."""
 
@@ -92,7 +90,7 @@ class FaceOptions(UsesDevice):
         "auto",
         "Detect faces in the image turned by 90, 180 and 270 degrees as well: if the first result "
         "is in doubt (auto), never (0), or always (all).",
-        choices=_TURNS,
+        choices=("auto", "0", "all"),
     )
     min_score: float = option(
         0.8, "Keep faces with at least this detection score.", values=Values(least=0, most=1)
@@ -108,23 +106,20 @@ class FaceOptions(UsesDevice):
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        self.spec()
         load_template(self.template)
-        if self.turns not in _TURNS:
-            raise OptionError("turns", expected=", ".join(_TURNS), found=repr(self.turns))
 
     def spec(self, detector: str | None = None) -> DetectorSpec:
-        """Return the settings of `detector`, by default of --detector. Raises OptionError."""
-        spec = DetectorSpec(
+        """Return the settings of `detector`, by default of --detector."""
+        return DetectorSpec(
             detector or self.detector,
             device=self.device,
             det_size=self.det_size,
-            min_score=self.min_score,
+            min_score=min(self.min_score, _LOWEST),
             small_faces=self.small_faces,
-            min_face=self.min_face,
             require_gpu=self.require_gpu,
+            sure_score=self.min_score,
+            min_face=self.min_face,
         )
-        return replace(spec, min_score=min(self.min_score, _LOWEST), sure_score=self.min_score)
 
     def announce(self, *others: str) -> None:
         """Open the detectors in the driver, so that their names, device and faults are reported

@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 from faceprep.core import storage
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.io.image_bytes import UNREADABLE
-from faceprep.core.options import option
+from faceprep.core.options import check_ranges, option
 from faceprep.core.paths import full_path
 from faceprep.core.shards import cut_evenly
 from faceprep.core.text import list_words
@@ -86,8 +86,7 @@ class PlacingOptions:
     )
 
     def __post_init__(self) -> None:
-        if self.mode not in PLACING_MODES:
-            raise OptionError("--mode", expected=", ".join(PLACING_MODES), found=repr(self.mode))
+        check_ranges(self)
 
     def writes_file(self, output: Path) -> bool:
         return is_container_name(output)

@@ -101,10 +101,6 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
 
     plan_only: bool = option(False, "Write the plan only; edit it, then use apply.")
 
-    def __post_init__(self) -> None:
-        EmbedOptions.__post_init__(self)
-        PlacingOptions.__post_init__(self)
-
     # What a job says of itself
 
     command: ClassVar[str]

@@ -105,6 +105,11 @@ def test_the_insightface_layout(tmp_path: Path) -> None:
     assert lines[-1] == "1\t10/1.jpg\t10"
 
 
+def test_an_unknown_layout_is_refused() -> None:
+    with pytest.raises(OptionError, match="^invalid --layout: expected insightface or flat"):
+        Folder2Rec(layout="plain")
+
+
 def test_the_flat_layout(tmp_path: Path) -> None:
     write_folder(tmp_path / "folders", 6, 5)
     pack(tmp_path / "folders", tmp_path / "set", layout="flat", seed=1)

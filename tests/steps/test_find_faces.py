@@ -245,3 +245,20 @@ def test_a_turned_face_has_the_crop_of_the_upright_one(template: str, turn: int)
     there = turn_faces_back(faces, (turned.shape[0], turned.shape[1]), turn)
     ((_, pixels, transform),), _ = open_cropper(template).crop(turned, there, turn=turn)
     assert np.abs(pixels.astype(int) - upright).max() <= 4 and turn_of(transform) == turn
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("det_size", 31, "--det-size: expected 32 or more, found 31"),
+        ("min_face", -1, "--min-face: expected 0 or more, found -1"),
+        ("min_score", 1.5, "--min-score: expected 0 to 1, found 1.5"),
+        ("min_score", -0.1, "--min-score: expected 0 to 1, found -0.1"),
+        ("turns", "90", "--turns: expected auto, 0, all, found '90'"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused(
+    option: str, value: object, expected: str
+) -> None:
+    with pytest.raises(OptionError, match=f"^invalid {expected}"):
+        FaceOptions(**{option: value})  # type: ignore[arg-type]

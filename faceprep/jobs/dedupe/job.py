@@ -116,7 +116,6 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
     plan_only: bool = option(False, "Write the plan only; place no images.")
 
     def __post_init__(self) -> None:
-        PlacingOptions.__post_init__(self)
         EmbedOptions.__post_init__(self)
         if self.exact_only and self.embedder not in (_NO_EMBEDDER, type(self).embedder):
             raise OptionError(

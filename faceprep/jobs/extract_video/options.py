@@ -99,17 +99,6 @@ class VideoOptions(WritesCrops, FaceOptions):
         self._check_tracks(self.choice())
         self.segment()
         self.track_embedding()
-        self.check_format()
-        for name, expected, is_so in (
-            ("select", ", ".join(SELECTIONS), self.select in SELECTIONS),
-            ("face-fill", " or ".join(FILLS), self.face_fill in FILLS),
-        ):
-            if not is_so:
-                raise OptionError(
-                    f"--{name}",
-                    expected=expected,
-                    found=repr(getattr(self, name.replace("-", "_"))),
-                )
 
     def _check_tracks(self, choice: FrameChoice) -> None:
         """Refuse options that contradict each other. Raises OptionError."""

@@ -66,14 +66,6 @@ class DetectorSpec:
     sure_score: float = 0.0
     min_face: int = 0
 
-    def __post_init__(self) -> None:
-        if self.min_face < 0:
-            raise OptionError("--min-face", expected="0 pixels or more", found=str(self.min_face))
-        if self.det_size < 32:
-            raise OptionError("--det-size", expected="32 pixels or more", found=str(self.det_size))
-        if self.min_score is not None and not 0 <= self.min_score <= 1:
-            raise OptionError("--min-score", expected="0 to 1", found=str(self.min_score))
-
     def runtime(self) -> Runtime:
         """Return the device and the number of threads."""
         return Runtime(self.device, self.threads, self.require_gpu)

@@ -13,7 +13,7 @@ from faceprep.core.hush import hush_libraries
 from faceprep.core.suggest import did_you_mean
 from faceprep.models.embedders.file_embedder import FileEmbedder
 from faceprep.models.files.kinds import find_file_kind, open_file
-from faceprep.models.files.preparation import COLORS, InputOptions
+from faceprep.models.files.preparation import InputOptions
 from faceprep.models.onnx_session import Runtime
 
 
@@ -36,10 +36,6 @@ class EmbedderSpec:
     color: str = ""
     crops: str = ""
     output: str = ""
-
-    def __post_init__(self) -> None:
-        if self.color not in ("", *COLORS):
-            raise OptionError("--color", expected=" or ".join(COLORS), found=repr(self.color))
 
     @property
     def input_options(self) -> InputOptions:
