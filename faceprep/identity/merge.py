@@ -111,8 +111,6 @@ class Merges(NamedTuple):
 
     decisions: list[Decision]
     n_identities: int
-    n_people: int
-    """The number of identities after the accepted decisions are applied."""
     n_conflicts: int
     """The number of identities held back because their matches do not match each other."""
     recall: float = 1.0
@@ -163,7 +161,7 @@ def plan_merges(
     undecided = sorted([*crowded, *plan.list_undecided(bridges)], key=rank)
     n = len(vectors.names)
     recall = 1.0 if approximate_search.recall is None else approximate_search.recall
-    return Merges([*accepted, *undecided], n, n - len(accepted), len(bridges), recall, len(crowded))
+    return Merges([*accepted, *undecided], n, len(bridges), recall, len(crowded))
 
 
 def _warn_of_too_many_matches(pairs: Pairs, bounds: Bounds, n: int) -> None:

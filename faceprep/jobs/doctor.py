@@ -246,14 +246,11 @@ def _lacks(needed: Mapping[str, Sequence[str]]) -> list[Lack]:
             continue
         problems = tuple(filter(None, map(installed.problem_of, needed[extra])))
         if problems:
-            found.append(
-                Lack(extra, problems, _with(extra, registry.COMMANDS), _models_without(extra))
+            commands = tuple(
+                name for name, entry in registry.COMMANDS.items() if entry.extra == extra
             )
+            found.append(Lack(extra, problems, commands, _models_without(extra)))
     return found
-
-
-def _with(extra: str, table: Mapping[str, registry.Entry]) -> tuple[str, ...]:
-    return tuple(name for name, entry in table.items() if entry.extra == extra)
 
 
 def _models_without(extra: str) -> tuple[str, ...]:

@@ -294,7 +294,6 @@ class Manifest(NamingOptions, Job):
         with_images = self._holds_images(output)
         return Layout(
             source=full_path(source),
-            folder=full_path(output.parent),
             prefix=cutter.prefix,
             suffix=output.suffix.lower(),
             with_images=with_images,

@@ -293,9 +293,9 @@ def describe_csv(path: str | os.PathLike[str]) -> Contents:
     """Count the rows and classes and name the columns, up to the first damage."""
     fields = tuple(read_csv_columns(path)[0])
     rows = (row.identity if row.label is None else row.label for row in read_csv(path))
-    return count("csv", ((label, fields) for label in rows))
+    return count((label, fields) for label in rows)
 
 
 def describe_lst(path: str | os.PathLike[str]) -> Contents:
     """Count the lines and labels, up to the first damage."""
-    return count("lst", ((row.label, ("label", "path")) for row in read_lst(path)))
+    return count((row.label, ("label", "path")) for row in read_lst(path))

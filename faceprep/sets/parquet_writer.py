@@ -53,7 +53,6 @@ class ParquetWriter:
     ) -> None:
         for name in classes:
             _check_text(name)
-        self._vectors = vectors
         self._schema = _make_schema(classes, vectors)
         self._writer = pq.ParquetWriter(
             file,

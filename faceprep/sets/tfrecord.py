@@ -311,7 +311,7 @@ def describe(path: str | os.PathLike[str]) -> Contents:
     """Count the records and labels and name the features of the first record, up to the first
     damage.
     """
-    return count("tfrecord", _decoded(path, _glance))
+    return count(_decoded(path, _glance))
 
 
 def _glance(data: bytes) -> tuple[object, tuple[str, ...]]:

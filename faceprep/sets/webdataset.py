@@ -20,7 +20,6 @@ from urllib.parse import unquote
 
 from faceprep.core import os_errors, storage
 from faceprep.core.errors import SourceError
-from faceprep.core.io.contents import Contents, count
 from faceprep.core.text import parse_whole
 from faceprep.core.types import Buffer
 
@@ -191,13 +190,3 @@ def _pax_path(records: bytes) -> str:
             return value.decode("utf-8", "surrogateescape")
         records = records[length:]
     return ""
-
-
-def describe(path: str | os.PathLike[str]) -> Contents:
-    """Count the samples and classes and name the extensions of the first sample, up to the first
-    damage.
-    """
-    return count(
-        "webdataset",
-        ((sample.files.get("cls"), tuple(sample.files)) for sample in read_samples(path)),
-    )

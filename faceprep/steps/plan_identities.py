@@ -13,7 +13,6 @@ reason. failures.csv names them as well, and the undo plan restores them.
 from __future__ import annotations
 
 import json
-import logging
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -80,7 +79,6 @@ from faceprep.steps.stated_template import refuse_other_template
 from faceprep.tables.embeddings import files_of, load_embeddings
 from faceprep.tables.plan import LIKENESS, PLAN, UNDO, digest_of, read_plan, write_plan
 
-log = logging.getLogger("faceprep")
 Judgement = tuple[list[Decision], dict[str, Any]]
 _SHARD = 256
 _EMBED, _SECOND, _DRAFT = "embed", "second", "draft"

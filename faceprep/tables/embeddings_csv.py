@@ -158,7 +158,7 @@ def describe(path: str | os.PathLike[str]) -> Contents:
     """
     layout = find_layout(path)
     fields = tuple(_header(path)[: layout.first]) if layout else ()
-    return count("csv", ((row.identity, fields) for row in read_rows(path)))
+    return count((row.identity, fields) for row in read_rows(path))
 
 
 def read_rows(path: str | os.PathLike[str]) -> Iterator[CsvRow]:

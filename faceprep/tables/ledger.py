@@ -93,11 +93,6 @@ class Page:
             raise self._damaged("counts") from error
 
     @property
-    def keys(self) -> Sequence[str]:
-        """Return the key of every input."""
-        return self._inputs[0]
-
-    @property
     def is_plain(self) -> bool:
         """Return whether all outcomes are ok without a note; their line is not parsed."""
         return self._lines[2].endswith(b", {}]")

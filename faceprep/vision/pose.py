@@ -16,8 +16,6 @@ adult face this is about 33 mm down and 28 mm forward, at an eye distance of 63 
 _MIN_DEPTH = 0.25
 """Depth of the nose that is assumed when a face looks down. A smaller depth takes noise for a turn.
 """
-YAW_RANGE = 60.0
-"""Degrees. Beyond it an eye is hidden, detectors guess it, and the estimate saturates."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +41,10 @@ def estimate_pose(landmarks: npt.ArrayLike) -> Pose:
     shows its eye distance times cos(y). The nose appears beside the middle of the eyes by its depth
     times sin(y). The depth follows from the length of the nose and its height below the eyes.
 
-    The estimate is meant for -60° … 60°; beyond, it only says "profile". Errors in that range: up
-    to 2° for a nod of 20°, 20° for a nod of 30° down, 4° for a nose of 0.8 or 1.2 times the depth,
-    3° for a camera at 60 cm. Landmarks are off by a pixel or two, which is 5° where the eyes are 35
-    pixels apart.
+    The estimate is meant for -60° … 60°; beyond, an eye is hidden, detectors guess it, and the
+    estimate saturates. Errors in that range: up to 2° for a nod of 20°, 20° for a nod of 30° down,
+    4° for a nose of 0.8 or 1.2 times the depth, 3° for a camera at 60 cm. Landmarks are off by a
+    pixel or two, which is 5° where the eyes are 35 pixels apart.
 
     >>> pose = estimate_pose([ARCFACE_112 * 2, ARCFACE_112[:, ::-1] * [-1, 1]])
     >>> abs(pose.roll.round()), pose.lean.round(1), pose.yaw.round()

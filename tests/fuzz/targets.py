@@ -23,7 +23,7 @@ from faceprep.vision.load_image import load_image
 from tests.fuzz.seeds import make_seeds
 
 _CONTAINERS = ("rec", "tar", "tfrecord", "parquet", "bin", "npz", "csv", "lst", "txt")
-_LISTS = ("npz", "parquet", "csv", "lst", "txt", "tfrecord", "tar")
+_LISTS = ("npz", "parquet", "csv", "lst", "txt")
 _VECTORS = ("npz", "parquet", "csv", "tfrecord", "tar")
 _LONGEST = 4_000
 

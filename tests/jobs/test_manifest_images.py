@@ -20,7 +20,6 @@ from faceprep.run.serial import SerialRunner
 from faceprep.sets import tfrecord, webdataset
 from faceprep.sets.containers import index_set
 from faceprep.sets.manifests import partition
-from faceprep.sets.manifests.reader import load_names
 from faceprep.sets.manifests.vectors import read_vectors
 from faceprep.sets.pairs_bin.container import write_pairs
 from tests.manifests import JPEG, embeddings_of, failures, files, make, run
@@ -56,9 +55,6 @@ def test_images_and_vectors_are_read_back(
     assert read.keys() == found.keys()
     for name, vector in vectors.items():
         np.testing.assert_array_equal(read[key_in(suffix, name)], vector, strict=True)
-    names = load_names(out / f"t{suffix}")
-    assert [each.name for each in names] == list(read)
-    assert all(each.identity == each.name[0] for each in names)
     shown = Inspect().look(out / f"t{suffix}")
     assert (shown.images, shown.identities, shown.damaged) == (12, 4, 0)
 

@@ -111,13 +111,3 @@ def test_any_bytes_are_read_or_refused(path: Path, data: bytes) -> None:
         list(webdataset.read_samples(path))
     except SourceError as error:
         assert "a.tar" in str(error)
-
-
-def test_describe_counts_up_to_the_damage(path: Path) -> None:
-    path.write_bytes(WHOLE[: -len(END)])
-    contents = webdataset.describe(path)
-    assert (contents.n_images, contents.n_classes, contents.fields) == (1, 1, ("jpg", "cls"))
-    assert "cut off at offset 4096" in contents.damage
-    path.write_bytes(WHOLE)
-    assert webdataset.describe(path).damage == ""
-    assert webdataset.describe(path).n_images == 2

@@ -39,7 +39,6 @@ def test_what_is_committed_is_read(tmp_path: Path, committed: list[Outcome]) -> 
     report = sink.commit(committed)
     page = Page("0", places.page("0").read_bytes())
     assert list(page.outcomes()) == committed
-    assert list(page.keys) == [outcome.key for outcome in committed]
     assert page.counts == report
     assert page.counts.by_status == Counter(map(count_name, committed))
     assert dict(zip(page.outputs, page.sizes, strict=True)) == {

@@ -16,18 +16,17 @@ class Contents:
     the first damage; only the entries before it are counted.
     """
 
-    kind: str
     n_images: int
     n_classes: int | None
     fields: tuple[str, ...] = ()
     damage: str = ""
 
 
-def count(kind: str, entries: Iterable[tuple[object, tuple[str, ...]]]) -> Contents:
+def count(entries: Iterable[tuple[object, tuple[str, ...]]]) -> Contents:
     """Count entries, each given as (class, names of its fields), up to the first damage.
 
-    >>> count("list", [(3, ("path",)), (1, ("path",)), (3, ("path",))])
-    Contents(kind='list', n_images=3, n_classes=2, fields=('path',), damage='')
+    >>> count([(3, ("path",)), (1, ("path",)), (3, ("path",))])
+    Contents(n_images=3, n_classes=2, fields=('path',), damage='')
     """
     n, damage = 0, ""
     classes: set[object] = set()
@@ -39,4 +38,4 @@ def count(kind: str, entries: Iterable[tuple[object, tuple[str, ...]]]) -> Conte
             fields = fields or names
     except SourceError as error:
         damage = str(error)
-    return Contents(kind, n, len(classes), fields, damage)
+    return Contents(n, len(classes), fields, damage)

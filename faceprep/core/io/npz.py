@@ -67,7 +67,7 @@ def write_npz(file: BinaryIO, members: Iterable[Member]) -> None:
                     target.write(chunk)
 
 
-def member_of(key: str, array: npt.NDArray[Any], compress: bool = True) -> Member:
+def member_of(key: str, array: npt.NDArray[Any]) -> Member:
     """Wrap an array as a member.
 
     >>> file = io.BytesIO()
@@ -76,7 +76,7 @@ def member_of(key: str, array: npt.NDArray[Any], compress: bool = True) -> Membe
     >>> np.load(file)["image_classes"].tolist()
     [0, 1, 2]
     """
-    return Member(key, array.dtype, array.shape, [np.ascontiguousarray(array).tobytes()], compress)
+    return Member(key, array.dtype, array.shape, [np.ascontiguousarray(array).tobytes()])
 
 
 def member_of_files(
@@ -317,4 +317,4 @@ def describe(path: str | os.PathLike[str]) -> Contents:
         shapes = {key: file.header(key)[0] for key in (NAMES, CLASSES, EMBEDDINGS) if key in keys}
         _check_lengths(path, shapes)
         classes = np.unique(file.load(CLASSES)).size
-    return Contents("npz", shapes[CLASSES][0], classes, tuple(keys))
+    return Contents(shapes[CLASSES][0], classes, tuple(keys))

@@ -179,10 +179,10 @@ def describe(path: str | os.PathLike[str]) -> Contents:
         n, columns = file.metadata.num_rows, tuple(file.schema_arrow.names)
     label = next((name for name in (*_CLASSES, _IDENTITY) if name in columns), None)
     if label is None:
-        return Contents("parquet", n, None, columns)
+        return Contents(n, None, columns)
     classes: set[Any] = set()
     for table in _groups(path, [label]):
         classes.update(table.column(0).unique().to_pylist())
     if label == _IDENTITY:
         classes -= {"", None}
-    return Contents("parquet", n, len(classes), columns)
+    return Contents(n, len(classes), columns)

@@ -166,11 +166,7 @@ def plan_drops(
     An image that stays for one accepted drop is not dropped by another. It may be in an undecided
     one, because copies of a mislabelled image share its wrong label.
     """
-    found = (
-        _find_copies(look, load)
-        if load
-        else find_duplicates(look.table.images, _never, Radius(0, 0))
-    )
+    found = _find_copies(look, load)
     reasons = _Reasons(look, named, found)
     told = [
         reasons.dropped(image)

@@ -28,11 +28,11 @@ class Reasons:
     counts: Counter[Kind] = field(default_factory=Counter)
     examples: dict[Kind, list[tuple[str, str]]] = field(default_factory=dict)
 
-    def add(self, key: str, status: str, reason: str, n: int = 1) -> None:
-        """Count `n` outcomes, of which `key` is one."""
-        self.add_kind(status, kind_of_reason(reason, key), (key, reason), n)
+    def add(self, key: str, status: str, reason: str) -> None:
+        """Count one outcome."""
+        self.add_kind(status, kind_of_reason(reason, key), (key, reason), 1)
 
-    def add_kind(self, status: str, reason: str, example: tuple[str, str], n: int = 1) -> None:
+    def add_kind(self, status: str, reason: str, example: tuple[str, str], n: int) -> None:
         """Count `n` outcomes whose kind of reason is known already."""
         kind = (status, reason)
         if kind not in self.counts and len(self.counts) >= _MOST_KINDS:

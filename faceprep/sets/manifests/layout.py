@@ -78,15 +78,14 @@ class FilePlan:
 class Layout:
     """Facts that all parts of a run share.
 
-    `source` and `folder` are absolute paths of the images and of the output files. Names in the
-    manifest are `prefix` + path; `width` is the length of the longest in characters. Embeddings
-    have `dim` numbers of `dtype`. Folders in `twins` hold names that differ only in the suffix.
-    `checks` are the shards that check each split, if any do. With `drops_classes`, a class without
-    a sound image is left out, and the others are numbered without it.
+    `source` is the absolute path of the images. Names in the manifest are `prefix` + path; `width`
+    is the length of the longest in characters. Embeddings have `dim` numbers of `dtype`. Folders in
+    `twins` hold names that differ only in the suffix. `checks` are the shards that check each
+    split, if any do. With `drops_classes`, a class without a sound image is left out, and the
+    others are numbered without it.
     """
 
     source: str
-    folder: str
     prefix: str
     suffix: str
     with_images: bool

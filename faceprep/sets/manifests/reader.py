@@ -1,8 +1,8 @@
-"""Manifests of any kind as the names of images and of their identities, in bounded memory."""
+"""Lists of any kind as the names of images and of their identities, in bounded memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,19 +12,15 @@ import pyarrow as pa
 from faceprep.core.errors import SourceError
 from faceprep.core.io import npz, parquet
 from faceprep.core.io.npz import CLASSES, NAMES, NpzFile
-from faceprep.core.text import as_name, as_text, parse_whole
-from faceprep.sets import lists, tfrecord, webdataset
-from faceprep.sets.distinct_keys import strip_suffix
+from faceprep.core.text import as_name, as_text
+from faceprep.sets import lists
 from faceprep.sets.image_paths import NO_IDENTITY
 from faceprep.sets.lists import ListedImage
 from faceprep.sets.manifests.class_names import ClassNames, ClassSurvey
-from faceprep.sets.parquet_columns import IMAGE, KEY, LABEL
+from faceprep.sets.parquet_columns import IMAGE
 
-_IMAGE = "image_raw"
 IDENTITIES, _IDENTITY = "identities", "identity"
 _ROWS = 1 << 14
-_OF_IMAGES = {KEY: NAMES, LABEL: CLASSES, _IDENTITY: _IDENTITY}
-"""The columns of a .parquet with images that are those of a list."""
 
 
 class NamedImage(NamedTuple):
@@ -105,7 +101,7 @@ def _read_parquet(path: Path) -> Iterator[ListedImage]:
     n = 0
     with parquet.open_parquet(path) as file:
         there = file.schema_arrow.names
-        columns = find_columns(file.schema_arrow) or _OF_IMAGES
+        columns = find_columns(file.schema_arrow)
         single = {name: own for name, own in columns.items() if there.count(name) == 1}
         if NAMES not in single.values():
             raise SourceError(
@@ -163,41 +159,10 @@ def _bad_row(path: Path, number: int, expected: str, found: object) -> SourceErr
     return SourceError("bad row", path=path, where=where, expected=expected, found=repr(found)[:80])
 
 
-def _read_tfrecord(path: Path) -> Iterator[ListedImage]:
-    for number, example in enumerate(tfrecord.read_examples(path)):
-        features: dict[str, list[Any]] = dict(example)
-        name, label = _first(features, NAMES, bytes), _first(features, CLASSES, int)
-        if name is None or label is None:
-            found = ", ".join(sorted(features))
-            raise _bad_row(path, number, f"the features {NAMES} and {CLASSES}", found)
-        text = as_text(name) or ""
-        if _IMAGE in features:
-            text = strip_suffix(text)
-        yield ListedImage(text, label, as_text(_first(features, _IDENTITY, bytes)) or "")
-
-
-def _first(features: Mapping[str, list[Any]], name: str, kind: type) -> Any:
-    """Return the first value of a feature; None where it is missing or of another kind."""
-    values = features.get(name, [])
-    return values[0] if values and isinstance(values[0], kind) else None
-
-
-def _read_tar(path: Path) -> Iterator[ListedImage]:
-    for number, sample in enumerate(webdataset.read_samples(path)):
-        content = sample.files.get("cls", b"")
-        label = parse_whole(content)
-        if label is None:
-            raise _bad_row(path, number, "a class number in .cls", content)
-        key = webdataset.path_of(sample.key)
-        yield ListedImage(key, label, key.rpartition("/")[0])
-
-
 _READERS: dict[str, Callable[[Path], Iterator[ListedImage]]] = {
     ".npz": _read_npz,
     ".parquet": _read_parquet,
     ".csv": lambda path: lists.read_csv(path),
     ".lst": lambda path: lists.read_lst(path),
     ".txt": lambda path: lists.read_txt(path),
-    ".tfrecord": _read_tfrecord,
-    ".tar": _read_tar,
 }

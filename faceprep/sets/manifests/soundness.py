@@ -10,7 +10,6 @@ it, unless their numbers were given.
 from __future__ import annotations
 
 import json
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -37,7 +36,6 @@ from faceprep.sets.split import Selection
 
 CHECK = "check"
 """The stage of shards that open images; the id of each begins with it."""
-log = logging.getLogger("faceprep")
 
 _AT_ONCE = 1 << 13
 _BAD = ".bad"

@@ -15,9 +15,8 @@ import numpy as np
 from faceprep.core import storage
 from faceprep.core.errors import OptionError
 from faceprep.core.io import npz, parquet
-from faceprep.core.io.contents import Contents
 from faceprep.core.types import Outcome, Sink
-from faceprep.sets import lists, tfrecord, webdataset
+from faceprep.sets import lists, tfrecord
 from faceprep.sets.manifests import image_writers
 from faceprep.sets.manifests.layout import PART, Layout, Part
 
@@ -31,14 +30,14 @@ class Format:
 
     `write` writes a part of a list and yields one Outcome per image, `write_images` one that holds
     the images themselves; None where there is no such manifest. `join` and `join_images` make a
-    file from all parts, `describe` summarises a file. `embeddings` says what may hold vectors.
+    file from all parts; those of lists and of images are joined alike without `join_images`.
+    `embeddings` says what may hold vectors.
     Names that `forbidden` matches cannot be written. `part_is_file`: a single part is already the
     file.
     """
 
     write: _Write | None
     join: _Join
-    describe: Callable[[Path], Contents]
     write_images: _Write | None = None
     join_images: _Join | None = None
     embeddings: bool = False
@@ -170,31 +169,18 @@ def _paths(sink: Sink, layout: Layout, name: str, suffix: str) -> list[Path]:
 
 
 FORMATS: dict[str, Format] = {
-    ".npz": Format(_write_npz, _join_npz, npz.describe, embeddings=True, part_is_file=False),
+    ".npz": Format(_write_npz, _join_npz, embeddings=True, part_is_file=False),
     ".tfrecord": Format(
-        _write_tfrecord,
-        _join_bytes,
-        tfrecord.describe,
-        image_writers.write_tfrecord,
-        _join_bytes,
-        embeddings=True,
+        _write_tfrecord, _join_bytes, image_writers.write_tfrecord, embeddings=True
     ),
     ".parquet": Format(
         _write_parquet,
         _join_parquet,
-        parquet.describe,
         image_writers.write_parquet,
         image_writers.join_parquet,
         embeddings=True,
     ),
-    ".csv": Format(_write_csv, _join_bytes, lists.describe_csv),
-    ".lst": Format(_write_lst, _join_bytes, lists.describe_lst, forbidden=lists.NOT_IN_LST),
-    ".tar": Format(
-        None,
-        _join_bytes,
-        webdataset.describe,
-        image_writers.write_tar,
-        _join_bytes,
-        embeddings=True,
-    ),
+    ".csv": Format(_write_csv, _join_bytes),
+    ".lst": Format(_write_lst, _join_bytes, forbidden=lists.NOT_IN_LST),
+    ".tar": Format(None, _join_bytes, image_writers.write_tar, embeddings=True),
 }

@@ -8,6 +8,7 @@ import io
 import pickle
 import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ def manifest(names: list[str], dim: int = 0) -> bytes:
     ]
     if dim:
         embeddings = np.arange(len(names) * dim, dtype=np.float32).reshape(len(names), dim)
-        members.append(npz.member_of("embeddings", embeddings, compress=False))
+        members.append(replace(npz.member_of("embeddings", embeddings), compress=False))
     npz.write_npz(file, members)
     return file.getvalue()
 
