@@ -43,13 +43,7 @@ import pyarrow.parquet as pq
 
 from faceprep.core.errors import SourceError
 from faceprep.core.io import parquet
-from faceprep.core.io.arrow_rows import (
-    ROWS_A_BATCH,
-    RowsWriter,
-    flags_array,
-    numbers_array,
-    strings_array,
-)
+from faceprep.core.io.arrow_rows import ROWS_A_BATCH, RowsWriter, column_of
 
 FACES_TABLE = "faces.parquet"
 _BOX = ("x1", "y1", "x2", "y2")
@@ -140,23 +134,16 @@ def table_of(rows: Sequence[FaceRow]) -> pa.Table:
     landmarks = np.array([row.landmarks for row in rows], np.float32).reshape(n * 10)
     transforms = np.array([row.transform for row in rows], np.float64).reshape(n * 6)
     columns: dict[str, Any] = {
-        "image_height": numbers_array(sizes[:, 0], pa.int32()),
-        "image_width": numbers_array(sizes[:, 1], pa.int32()),
-        "landmarks": pa.FixedSizeListArray.from_arrays(numbers_array(landmarks, pa.float32()), 10),
-        "transform": pa.FixedSizeListArray.from_arrays(numbers_array(transforms, pa.float64()), 6),
+        "image_height": column_of(sizes[:, 0], pa.int32()),
+        "image_width": column_of(sizes[:, 1], pa.int32()),
+        "landmarks": pa.FixedSizeListArray.from_arrays(column_of(landmarks, pa.float32()), 10),
+        "transform": pa.FixedSizeListArray.from_arrays(column_of(transforms, pa.float64()), 6),
     }
-    columns |= {
-        name: numbers_array(boxes[:, place], pa.float32()) for place, name in enumerate(_BOX)
-    }
+    columns |= {name: column_of(boxes[:, place], pa.float32()) for place, name in enumerate(_BOX)}
     for field in SCHEMA:
         if field.name not in columns:
             values = [getattr(row, field.name) for row in rows]
-            if field.type == pa.string():
-                columns[field.name] = strings_array(values)
-            elif field.type == pa.bool_():
-                columns[field.name] = flags_array(values)
-            else:
-                columns[field.name] = numbers_array(values, field.type)
+            columns[field.name] = column_of(values, field.type)
     return pa.table([columns[name] for name in SCHEMA.names], SCHEMA)
 
 
@@ -206,7 +193,7 @@ def rename_outputs(table: pa.Table, names: Mapping[str, str]) -> pa.Table:
     ]
     for name, values in (("key", keys), ("output", new)):
         kept = kept.set_column(
-            SCHEMA.get_field_index(name), SCHEMA.field(name), strings_array(values)
+            SCHEMA.get_field_index(name), SCHEMA.field(name), column_of(values, pa.string())
         )
     return kept
 

@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import pyarrow as pa
 
 from faceprep.core.io import parquet
-from faceprep.core.io.arrow_rows import RowsWriter, flags_array, numbers_array, strings_array
+from faceprep.core.io.arrow_rows import RowsWriter
 
 FRAMES_TABLE = "frames.parquet"
 SCHEMA = pa.schema(
@@ -56,29 +56,11 @@ class FrameRow(NamedTuple):
     has_box: bool | None = None
 
 
-def table_of(rows: Sequence[FrameRow]) -> pa.Table:
-    """Return a table of SCHEMA with one row per frame.
-
-    >>> table_of([FrameRow("a.mp4", 3, 0.1, "no_face", "no face found", 0)])["frame"].to_pylist()
-    [3]
-    """
-    columns: list[pa.Array] = []
-    for place, field in enumerate(SCHEMA):
-        values: list[Any] = [row[place] for row in rows]
-        if field.type == pa.string():
-            columns.append(strings_array(values))
-        elif field.type == pa.bool_():
-            columns.append(flags_array(values))
-        else:
-            columns.append(numbers_array(values, field.type))
-    return pa.Table.from_arrays(columns, schema=SCHEMA)
-
-
 class FramesWriter(RowsWriter[FrameRow]):
     """A writer of frames to one Parquet file of SCHEMA."""
 
     def __init__(self, file: BinaryIO) -> None:
-        super().__init__(file, SCHEMA, table_of)
+        super().__init__(file, SCHEMA)
 
 
 def join_frames(parts: Iterable[str | os.PathLike[str]], file: BinaryIO) -> None:

@@ -21,11 +21,12 @@ from faceprep.core import storage
 from faceprep.core.arrays import Doubles, Ints
 from faceprep.core.errors import SourceError
 from faceprep.core.io import parquet
-from faceprep.core.io.arrow_rows import numbers_array, strings_array
+from faceprep.core.io.arrow_rows import column_of
 from faceprep.core.io.csv import CsvReader, csv_bytes, csv_line
 
 SUFFIXES = (".csv", ".parquet")
 COLUMNS = ("probe", "rank", "identity", "similarity", "image", "margin")
+_TYPES = (pa.string(), pa.int32(), pa.string(), pa.float64(), pa.string(), pa.float64())
 
 
 class Match(NamedTuple):
@@ -68,14 +69,8 @@ def write_matches(file: BinaryIO, suffix: str, matches: Matches) -> None:
 
 def _table(matches: Matches) -> pa.Table:
     margins = [row.margin for row in matches.rows()]
-    columns = [
-        strings_array(matches.probes),
-        numbers_array(matches.ranks, pa.int32()),
-        strings_array(matches.identities),
-        numbers_array(matches.similarities, pa.float64()),
-        strings_array(matches.images),
-        numbers_array(margins, pa.float64()),
-    ]
+    pairs = zip((*matches[:-1], margins), _TYPES, strict=True)
+    columns = [column_of(values, kind) for values, kind in pairs]
     return pa.Table.from_arrays(columns, names=list(COLUMNS))
 
 

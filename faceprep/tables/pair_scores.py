@@ -10,14 +10,14 @@ similarity  double
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from faceprep.core import storage
-from faceprep.core.io.arrow_rows import RowsWriter, flags_array, numbers_array, strings_array
+from faceprep.core.io.arrow_rows import RowsWriter
 from faceprep.core.io.csv import csv_bytes, csv_line
 
 SUFFIXES = (".csv", ".parquet")
@@ -46,7 +46,7 @@ def write_scores(path: Path, rows: Iterable[ScoreRow]) -> None:
     """Write the table as a whole; the suffix chooses the format. Raises OutputError."""
     with storage.AtomicFile(path) as file:
         if path.suffix.lower() == ".parquet":
-            with RowsWriter(file, _SCHEMA, _table) as writer:
+            with RowsWriter[ScoreRow](file, _SCHEMA) as writer:
                 for row in rows:
                     writer.add(row)
             return
@@ -54,10 +54,3 @@ def write_scores(path: Path, rows: Iterable[ScoreRow]) -> None:
         for row in rows:
             line = csv_line([*row[:4], int(row.same), row.similarity])
             file.write(line.encode("utf-8", "surrogateescape"))
-
-
-def _table(rows: Sequence[ScoreRow]) -> pa.Table:
-    columns: list[Any] = list(zip(*rows, strict=True))
-    arrays = [strings_array(column) for column in columns[:4]]
-    arrays += [flags_array(columns[4]), numbers_array(columns[5], pa.float64())]
-    return pa.Table.from_arrays(arrays, schema=_SCHEMA)

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceprep.core.errors import SourceError
+from faceprep.core.io.arrow_rows import table_of
 from faceprep.tables.frames import (
     SCHEMA,
     FrameRow,
@@ -20,7 +21,6 @@ from faceprep.tables.frames import (
     join_frames,
     read_frame_tables,
     read_frames,
-    table_of,
 )
 
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
@@ -48,7 +48,7 @@ def as_file(rows: list[FrameRow]) -> bytes:
 
 @given(rows=st.lists(ROW, max_size=20))
 def test_rows_come_back(tmp_path_factory: pytest.TempPathFactory, rows: list[FrameRow]) -> None:
-    table = table_of(rows)
+    table = table_of(rows, SCHEMA)
     table.validate(full=True)
     assert table.schema == SCHEMA
     path = tmp_path_factory.getbasetemp() / "frames.parquet"

@@ -7,10 +7,10 @@ import takes longer than a hundred frames.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, BinaryIO, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -19,20 +19,33 @@ ROWS_A_BATCH = 8 * 1024
 _DTYPES = {pa.int32(): "<i4", pa.int64(): "<i8", pa.float32(): "<f4", pa.float64(): "<f8"}
 
 
-def numbers_array(
-    values: Sequence[float | None] | npt.NDArray[Any], type_: pa.DataType
-) -> pa.Array:
-    """Return an array of int32, int64, float32 or float64; None becomes null."""
+def table_of(rows: Sequence[Any], schema: pa.Schema) -> pa.Table:
+    """Return a table with a row for each tuple of `rows`, whose values are in the schema's order.
+
+    >>> schema = pa.schema([("path", pa.string()), ("label", pa.int32())])
+    >>> table_of([("a.png", 1), ("b.png", None)], schema)["label"].to_pylist()
+    [1, None]
+    """
+    columns = [
+        column_of([row[place] for row in rows], field.type) for place, field in enumerate(schema)
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def column_of(values: Any, kind: pa.DataType) -> pa.Array:
+    """Return an array of strings, booleans, int32, int64, float32 or float64; None becomes null."""
+    if kind == pa.string():
+        return _strings(values)
+    if kind == pa.bool_():
+        return _flags(values)
     if isinstance(values, np.ndarray):
-        return pa.Array.from_buffers(
-            type_, len(values), [None, pa.py_buffer(values.astype(_DTYPES[type_]))]
-        )
-    data = np.array([0 if value is None else value for value in values], _DTYPES[type_])
-    return pa.Array.from_buffers(type_, len(values), [_validity(values), pa.py_buffer(data)])
+        data = pa.py_buffer(values.astype(_DTYPES[kind]))
+        return pa.Array.from_buffers(kind, len(values), [None, data])
+    numbers = np.array([0 if value is None else value for value in values], _DTYPES[kind])
+    return pa.Array.from_buffers(kind, len(values), [_validity(values), pa.py_buffer(numbers)])
 
 
-def strings_array(values: Sequence[str | None]) -> pa.Array:
-    """Return an array of strings; None becomes null."""
+def _strings(values: Sequence[str | None]) -> pa.Array:
     texts = [(value or "").encode() for value in values]
     edges = np.zeros(len(texts) + 1, "<i4")
     np.cumsum([len(text) for text in texts], out=edges[1:])
@@ -40,8 +53,7 @@ def strings_array(values: Sequence[str | None]) -> pa.Array:
     return pa.Array.from_buffers(pa.string(), len(texts), buffers)
 
 
-def flags_array(values: Sequence[bool | None]) -> pa.Array:
-    """Return an array of booleans; None becomes null."""
+def _flags(values: Sequence[bool | None]) -> pa.Array:
     bits = np.packbits(np.array(values, np.bool_), bitorder="little")
     return pa.Array.from_buffers(pa.bool_(), len(values), [_validity(values), pa.py_buffer(bits)])
 
@@ -58,16 +70,21 @@ class RowsWriter(Generic[Row]):
     """A writer of rows to one Parquet file, in bounded memory.
 
     It is a context manager; the file is complete at its end. The bytes depend on the rows and their
-    order only, not on the pieces in which they arrive. `table_of` makes a table of `schema`.
+    order only, not on the pieces in which they arrive. `make_table` makes a table of `schema` from
+    rows that are not tuples of its values.
     """
 
     rows_a_group: ClassVar[int] = 64 * 1024
     rows_a_batch: ClassVar[int] = ROWS_A_BATCH
 
     def __init__(
-        self, file: BinaryIO, schema: pa.Schema, table_of: Callable[[Sequence[Row]], pa.Table]
+        self,
+        file: BinaryIO,
+        schema: pa.Schema,
+        make_table: Callable[[Sequence[Row]], pa.Table] | None = None,
     ) -> None:
-        self._schema, self._table_of = schema, table_of
+        self._schema = schema
+        self._make_table = make_table or partial(table_of, schema=schema)
         self._writer = pq.ParquetWriter(file, schema)
         self._rows: list[Row] = []
         self._tables: list[pa.Table] = []
@@ -90,7 +107,7 @@ class RowsWriter(Generic[Row]):
     def _pack(self) -> None:
         if self._rows:
             rows, self._rows = self._rows, []
-            self.add_table(self._table_of(rows))
+            self.add_table(self._make_table(rows))
 
     def _write(self, table: pa.Table) -> None:
         self._writer.write_table(table.combine_chunks(), row_group_size=self.rows_a_group)
