@@ -33,32 +33,20 @@ _FLAGS = {"true": True, "false": False}
 class ModelSpec:
     """A model and the settings that its spec states; what it does not state is None or empty.
 
-    `mean` and `std` are one number, or three in the order R, G, B. `size` is (height, width) in
-    pixels. `crops` is the template that the model's crops are made with, and `output` the name of
-    the output to use. `read` and `name` are for scorers, `flip` for embedders.
+    `read` and `name` are for scorers, `flip` for embedders.
     """
 
     model: str
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    size: tuple[int, int] | None = None
-    color: str = ""
-    crops: str = ""
-    output: str = ""
+    input_options: InputOptions = InputOptions()
     flip: bool | None = None
     read: str = ""
     name: str = ""
-
-    @property
-    def input_options(self) -> InputOptions:
-        """Return the settings that describe the input and the output of a model's file."""
-        return InputOptions(self.mean, self.std, self.size, self.color, self.crops, self.output)
 
 
 def parse_spec(text: str, allowed: Sequence[str]) -> ModelSpec:
     """Parse a model spec with the `allowed` settings. Raises OptionError.
 
-    >>> parse_spec("model-r100,0:mean=1/2/3,size=112x96", EMBEDDER_SETTINGS).mean
+    >>> parse_spec("model-r100,0:mean=1/2/3,size=112x96", EMBEDDER_SETTINGS).input_options.mean
     (1.0, 2.0, 3.0)
     >>> parse_spec("insightface:buffalo_l", EMBEDDER_SETTINGS).model
     'insightface:buffalo_l'
@@ -74,7 +62,8 @@ def parse_spec(text: str, allowed: Sequence[str]) -> ModelSpec:
             raise OptionError(f"model spec {text!r}", expected=f"{key}= once", found="it twice")
         settings[key] = value
     parsed: dict[str, Any] = {key: _parse_value(key, each) for key, each in settings.items()}
-    return ModelSpec(model, **parsed)
+    given = {key: parsed.pop(key) for key in InputOptions._fields if key in parsed}
+    return ModelSpec(model, InputOptions(**given), **parsed)
 
 
 def _parse_value(key: str, value: str) -> object:

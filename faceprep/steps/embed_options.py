@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -117,13 +117,13 @@ class EmbedOptions(EmbedSettings, _OneEmbedder):
         check_ranges(self)
         if self.spec().name != self.no_embedder:
             find_kind(self.spec().name)
-        for template in filter(None, (self.source_template, self._given().crops)):
+        for template in filter(None, (self.source_template, self._given().input_options.crops)):
             load_template(template)
 
     @property
     def source_template(self) -> str:
         """Return the name of the template that the crops were made with."""
-        return self.crops or self._given().crops or DEFAULT_CROPS
+        return self.crops or self._given().input_options.crops or DEFAULT_CROPS
 
     @property
     def is_flipped(self) -> bool:
@@ -134,23 +134,19 @@ class EmbedOptions(EmbedSettings, _OneEmbedder):
     def _given(self) -> ModelSpec:
         """Return the model spec, with the options that are its long form. Raises OptionError."""
         given = parse_spec(self.embedder, EMBEDDER_SETTINGS)
-        for name, option_value, setting in (
-            ("mean", self.mean, given.mean),
-            ("std", self.std, given.std),
-            ("size", self.size, given.size),
-            ("color", self.color, given.color),
-        ):
-            if option_value and setting:
+        long_form = {
+            "mean": _parse(parse_numbers, "--mean", self.mean),
+            "std": _parse(parse_numbers, "--std", self.std),
+            "size": _parse(parse_size, "--size", self.size),
+            "color": self.color,
+        }
+        added: dict[str, Any] = {name: value for name, value in long_form.items() if value}
+        for name in added:
+            if getattr(given.input_options, name):
                 raise OptionError(
                     f"--{name}", expected="one value", found=f"{name}= in --embedder as well"
                 )
-        return replace(
-            given,
-            mean=given.mean or _parse(parse_numbers, "--mean", self.mean),
-            std=given.std or _parse(parse_numbers, "--std", self.std),
-            size=given.size or _parse(parse_size, "--size", self.size),
-            color=given.color or self.color or "",
-        )
+        return replace(given, input_options=given.input_options._replace(**added))
 
     def spec(self) -> EmbedderSpec:
         """Return the chosen embedder, on this process's share of the cores. Raises OptionError."""
@@ -160,7 +156,7 @@ class EmbedOptions(EmbedSettings, _OneEmbedder):
             device=self.device,
             require_gpu=self.require_gpu,
             threads=my_cores(),
-            **given.input_options._asdict(),
+            input_options=given.input_options,
         )
 
     def open(self) -> Embedder:

@@ -18,6 +18,7 @@ from faceprep.core.errors import FaceprepError, OptionError
 from faceprep.core.registry import EMBEDDERS
 from faceprep.models.detectors import insightface as insightface_pack
 from faceprep.models.embedders.embedder import EmbedderSpec, find_kind, open_embedder
+from faceprep.models.files.preparation import InputOptions
 from faceprep.vision.templates import load_template
 from tests.contracts.installed import skip_where_packages_are_missing
 from tests.models.mxnet_files import save_embedder
@@ -120,11 +121,15 @@ def test_the_fingerprint_is_stable_and_telling(name: str, embedder: Embedder) ->
     assert embedder.template in embedder.model.fingerprint
     if find_kind(name)[1]:
         for given in ({"mean": (1.0,)}, {"std": (2.0,)}, {"color": "bgr"}):
-            other = open_embedder.__wrapped__(EmbedderSpec(name, "cpu", threads=1, **given))  # type: ignore[arg-type]
+            other = open_embedder.__wrapped__(
+                EmbedderSpec(name, "cpu", threads=1, input_options=InputOptions(**given))
+            )  # type: ignore[arg-type]
             assert other.model.fingerprint != embedder.model.fingerprint, "other vectors"
     else:
         with pytest.raises(OptionError, match="its own normalisation"):
-            open_embedder.__wrapped__(EmbedderSpec(name, "cpu", mean=(1.0,)))
+            open_embedder.__wrapped__(
+                EmbedderSpec(name, "cpu", input_options=InputOptions(mean=(1.0,)))
+            )
 
 
 def test_files_that_are_none_are_one_line(name: str, tmp_path: Path) -> None:

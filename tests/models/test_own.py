@@ -11,6 +11,7 @@ import pytest
 from faceprep.core.errors import OptionError
 from faceprep.models.detectors.detector import DetectorSpec, open_detector
 from faceprep.models.embedders.embedder import EmbedderSpec, open_embedder
+from faceprep.models.files.preparation import InputOptions
 from faceprep.models.onnx_session import Runtime
 from faceprep.models.own import open_detector_class
 from faceprep.models.scorers.scorer import ScorerSpec, open_scorer
@@ -113,7 +114,9 @@ def test_an_embedder_has_its_own_thresholds_and_preprocessing() -> None:
     assert embedder.model.threshold == 0.9
     assert embedder.embed(np.full((2, 112, 112, 3), 7, np.uint8)).tolist() == [[7, 7, 7]] * 2
     with pytest.raises(OptionError, match="prepares its crops itself"):
-        open_embedder(EmbedderSpec("python:my_models:Mean", "cpu", mean=(127.5,)))
+        open_embedder(
+            EmbedderSpec("python:my_models:Mean", "cpu", input_options=InputOptions(mean=(127.5,)))
+        )
 
 
 def test_a_scorer_names_its_column_and_takes_no_settings_of_files() -> None:

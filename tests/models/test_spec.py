@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceprep.core.errors import OptionError
+from faceprep.models.files.preparation import InputOptions
 from faceprep.models.spec import EMBEDDER_SETTINGS, SCORER_SETTINGS, ModelSpec, parse_spec
 
 NAMES = (
@@ -24,14 +25,15 @@ sides = st.integers(1, 9999)
 
 def write(spec: ModelSpec) -> str:
     """Write a spec as a user would."""
+    stated = spec.input_options
     words = [
         f"{name}={'/'.join(f'{number:g}' for number in numbers)}"
-        for name, numbers in (("mean", spec.mean), ("std", spec.std))
+        for name, numbers in (("mean", stated.mean), ("std", stated.std))
         if numbers
     ]
-    if spec.size:
-        words.append(f"size={spec.size[0]}x{spec.size[1]}")
-    texts = (("color", spec.color), ("crops", spec.crops), ("output", spec.output))
+    if stated.size:
+        words.append(f"size={stated.size[0]}x{stated.size[1]}")
+    texts = (("color", stated.color), ("crops", stated.crops), ("output", stated.output))
     words += [f"{name}={text}" for name, text in texts if text]
     if spec.flip is not None:
         words.append(f"flip={str(spec.flip).lower()}")
@@ -42,12 +44,15 @@ def write(spec: ModelSpec) -> str:
     st.builds(
         ModelSpec,
         st.sampled_from(NAMES),
-        mean=st.none() | triples,
-        std=st.none() | triples,
-        size=st.none() | st.tuples(sides, sides),
-        color=st.sampled_from(["", "rgb", "bgr"]),
-        crops=st.sampled_from(["", "arcface-112", "box1.5-256"]),
-        output=st.sampled_from(["", "fc1", "StatefulPartitionedCall:0"]),
+        st.builds(
+            InputOptions,
+            mean=st.none() | triples,
+            std=st.none() | triples,
+            size=st.none() | st.tuples(sides, sides),
+            color=st.sampled_from(["", "rgb", "bgr"]),
+            crops=st.sampled_from(["", "arcface-112", "box1.5-256"]),
+            output=st.sampled_from(["", "fc1", "StatefulPartitionedCall:0"]),
+        ),
         flip=st.none() | st.booleans(),
     )
 )
@@ -56,12 +61,12 @@ def test_a_spec_is_read_as_it_was_written(spec: ModelSpec) -> None:
 
 
 def test_one_side_makes_a_square() -> None:
-    assert parse_spec("a.onnx:size=128", EMBEDDER_SETTINGS).size == (128, 128)
+    assert parse_spec("a.onnx:size=128", EMBEDDER_SETTINGS).input_options.size == (128, 128)
 
 
 def test_scorers_have_a_name_and_a_rule() -> None:
     spec = parse_spec("spoof.onnx:crops=box1.5-256,read=softmax/1,name=spoof", SCORER_SETTINGS)
-    assert (spec.model, spec.crops, spec.read, spec.name) == (
+    assert (spec.model, spec.input_options.crops, spec.read, spec.name) == (
         "spoof.onnx",
         "box1.5-256",
         "softmax/1",

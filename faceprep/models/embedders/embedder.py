@@ -21,26 +21,14 @@ from faceprep.models.onnx_session import Runtime
 class EmbedderSpec:
     """The choice of an embedder and of the device it runs on (see `Runtime`).
 
-    `mean`, `std` (one number, or three in the order red, green, blue), `size` (height, width),
-    `color` (rgb or bgr), `crops` (a template) and `output` (a name) are for model files, and take
-    precedence over what the files state.
+    `input_options` are for model files, and take precedence over what the files state.
     """
 
     name: str = "dlib-resnet"
     device: str = "auto"
     require_gpu: bool = False
     threads: int = 0
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    size: tuple[int, int] | None = None
-    color: str = ""
-    crops: str = ""
-    output: str = ""
-
-    @property
-    def input_options(self) -> InputOptions:
-        """Return the options that describe the input and the output of a model's file."""
-        return InputOptions(self.mean, self.std, self.size, self.color, self.crops, self.output)
+    input_options: InputOptions = InputOptions()
 
 
 @functools.cache

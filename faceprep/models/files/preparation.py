@@ -29,9 +29,9 @@ _FITTED = ("arcface-", "dlib-")
 class InputOptions(NamedTuple):
     """Options of the caller that describe the input and the output of a model's file.
 
-    `mean` and `std` are one number, or three in the order R, G, B. `size` is (height, width).
-    `crops` is the template of the crops that the model takes; a box template of another size is
-    the same one, scaled. `output` is the name of the output to use.
+    `mean` and `std` are one number, or three in the order R, G, B. `size` is (height, width) in
+    pixels, and `color` rgb or bgr. `crops` is the template of the crops that the model takes; a box
+    template of another size is the same one, scaled. `output` is the name of the output to use.
     """
 
     mean: tuple[float, ...] | None = None

@@ -54,7 +54,7 @@ class ScorerSpec:
     @property
     def crops(self) -> str:
         """Return the template of the crops that the model takes; empty for any crops."""
-        return parse_spec(self.spec, SCORER_SETTINGS).crops
+        return parse_spec(self.spec, SCORER_SETTINGS).input_options.crops
 
 
 class FileScorer:

@@ -14,6 +14,7 @@ import pytest
 
 from faceprep.core.errors import FaceprepError, MissingExtra, SourceError
 from faceprep.models.embedders.embedder import EmbedderSpec, open_embedder
+from faceprep.models.files.preparation import InputOptions
 from tests.tiny_models import DIM, expected, keras_model, random_crops
 
 pytestmark = [
@@ -63,7 +64,12 @@ def test_the_vectors_of_the_model(models: dict[str, Path], kind: str) -> None:
     )
     assert np.array_equal(embedder.embed(CROPS[3:]), found[3:])
     other = open_embedder(
-        EmbedderSpec(str(models[kind]), device="cpu", threads=1, std=(1.0,), color="bgr")
+        EmbedderSpec(
+            str(models[kind]),
+            device="cpu",
+            threads=1,
+            input_options=InputOptions(std=(1.0,), color="bgr"),
+        )
     )
     assert np.abs(other.embed(CROPS) - expected(CROPS[..., ::-1], 127.5, 1, True)).max() < 1e-3
     assert other.model.fingerprint != embedder.model.fingerprint
@@ -138,12 +144,18 @@ def test_what_is_not_installed_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     with pytest.raises(MissingExtra, match=r"pip install 'faceprep\[tensorflow\]'"):
-        open_embedder(EmbedderSpec(str(models["keras"]), device="cpu", size=(1, 1)))
+        open_embedder(
+            EmbedderSpec(
+                str(models["keras"]), device="cpu", input_options=InputOptions(size=(1, 1))
+            )
+        )
 
 
 def test_mean_of_three_channels(models: dict[str, Path]) -> None:
     mean: Any = (120.0, 110.0, 100.0)
-    found = open_embedder(EmbedderSpec(str(models["keras"]), device="cpu", mean=mean)).embed(CROPS)
+    found = open_embedder(
+        EmbedderSpec(str(models["keras"]), device="cpu", input_options=InputOptions(mean=mean))
+    ).embed(CROPS)
     assert np.abs(found - expected(CROPS, mean, 128, True)).max() < 1e-5
 
 

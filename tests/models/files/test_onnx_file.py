@@ -16,13 +16,16 @@ from faceprep.core.errors import FaceprepError, OptionError, SourceError
 from faceprep.models.detectors import insightface as insightface_pack
 from faceprep.models.embedders.embedder import EmbedderSpec, find_kind, open_embedder
 from faceprep.models.embedders.insightface import find_embedder, read_manifest
+from faceprep.models.files.preparation import InputOptions
 from tests.tiny_models import DIM, expected, onnx_model, random_crops, save_onnx
 
 CROPS = random_crops(5)
 
 
 def embedded(path: Path, crops: Any = CROPS, **options: Any) -> Any:
-    return open_embedder(EmbedderSpec(str(path), device="cpu", **options)).embed(crops)
+    return open_embedder(
+        EmbedderSpec(str(path), device="cpu", input_options=InputOptions(**options))
+    ).embed(crops)
 
 
 def close(found: Any, wanted: Any) -> bool:
@@ -89,9 +92,9 @@ def test_normalisation_is_part_of_the_fingerprint(tmp_path: Path) -> None:
         {"color": "bgr"},
         {"size": (224, 224)},
     ]
-    specs = [EmbedderSpec(str(path), device="cpu", **each) for each in given] + [
-        EmbedderSpec(str(other), device="cpu")
-    ]
+    specs = [
+        EmbedderSpec(str(path), device="cpu", input_options=InputOptions(**each)) for each in given
+    ] + [EmbedderSpec(str(other), device="cpu")]
     prints = [open_embedder(spec).model.fingerprint for spec in specs]
     assert len(set(prints)) == len(prints)
     assert open_embedder(specs[4]).template == "arcface-224"
@@ -171,7 +174,7 @@ def test_names_of_embedders(tmp_path: Path) -> None:
 
 def test_dlib_takes_no_normalisation() -> None:
     with pytest.raises(OptionError, match="dlib-resnet has its own normalisation"):
-        open_embedder(EmbedderSpec(mean=(1.0,)))
+        open_embedder(EmbedderSpec(input_options=InputOptions(mean=(1.0,))))
 
 
 def test_packs_of_insightface(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.models.embedders.embedder import EmbedderSpec, open_embedder
+from faceprep.models.files.preparation import InputOptions
 from tests.tiny_models import random_crops, save_heads
 
 SIDE = 112
@@ -44,7 +45,9 @@ def held_batch(path: Path, n: int, total: int = 32) -> Path:
 
 
 def opened(path: Path, **options: Any) -> Any:
-    return open_embedder(EmbedderSpec(str(path), device="cpu", threads=1, **options))
+    return open_embedder(
+        EmbedderSpec(str(path), device="cpu", threads=1, input_options=InputOptions(**options))
+    )
 
 
 @pytest.mark.parametrize("names", [("prob", "embedding"), ("fc1", "prob"), ("embedding",), ("x",)])

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from faceprep.core.errors import SourceError
 from faceprep.models.embedders.embedder import EmbedderSpec, open_embedder
+from faceprep.models.files.preparation import InputOptions
 from faceprep.models.files.scaling import Graph, Node, Scaling, read_scaling
 from tests.real import DATA, needs_data, needs_tflite
 from tests.tiny_models import CELL, SIDE, expected, random_crops
@@ -48,7 +49,9 @@ def graph_of(path: Path, *steps: tuple[str, Any], first: str = "") -> Path:
 
 
 def vectors(path: Path, **options: Any) -> Any:
-    return open_embedder(EmbedderSpec(str(path), device="cpu", **options)).embed(CROPS)
+    return open_embedder(
+        EmbedderSpec(str(path), device="cpu", input_options=InputOptions(**options))
+    ).embed(CROPS)
 
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)

@@ -10,6 +10,7 @@ import pytest
 
 from faceprep.core.errors import FaceprepError, MissingExtra
 from faceprep.models.embedders.embedder import EmbedderSpec, open_embedder
+from faceprep.models.files.preparation import InputOptions
 from tests.real import DATA, needs_data, needs_tflite
 from tests.tiny_models import random_crops
 
@@ -32,7 +33,11 @@ def test_what_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     for module in ("ai_edge_litert", "ai_edge_litert.interpreter", "tensorflow"):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtra, match=r"pip install 'faceprep\[tflite\]'"):
-        open_embedder(EmbedderSpec(str(tmp_path / "net.tflite"), device="cpu", size=(9, 9)))
+        open_embedder(
+            EmbedderSpec(
+                str(tmp_path / "net.tflite"), device="cpu", input_options=InputOptions(size=(9, 9))
+            )
+        )
 
 
 def test_a_gpu_is_refused(tmp_path: Path) -> None:
