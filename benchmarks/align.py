@@ -24,7 +24,7 @@ from faceprep.core.landmarks import ARCFACE_112, check_landmarks, estimate_simil
 from faceprep.steps.find_faces import open_cropper
 from faceprep.synthetic import draw_face
 from faceprep.vision.align import crop
-from faceprep.vision.quality import MEASURES, measure_crops
+from faceprep.vision.quality import MEASURES, measure_crop
 
 Photo = tuple[Pixels, Floats]
 
@@ -134,7 +134,7 @@ def main() -> None:
         len(crops),
         {
             "cv2 Laplacian variance alone": lambda: laplacians(crops),
-            "measure_crops": lambda: discard(crops),
+            "measure_crops": lambda: measure_all(crops),
         },
         arguments.repeats,
     )
@@ -145,8 +145,9 @@ def laplacians(crops: Pixels) -> None:
         cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.CV_64F).var()
 
 
-def discard(crops: Pixels) -> None:
-    measure_crops(crops)
+def measure_all(crops: Pixels) -> None:
+    for image in crops:
+        measure_crop(image)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from faceprep.core.embeddings import Embeddings, Model
+from faceprep.identity.similarity import Pairs, Search, all_pairs, factors_of_images, ordered
+from faceprep.identity.vectors import Vectors
 
 DIM = 64
 MODEL = Model("people", threshold=0.4, merge_from=0.5, undecided_from=0.3)
@@ -56,3 +58,13 @@ def town(n_people: int, n_folders: int, seed: int, within: float = 0.7) -> Embed
                 person(1000 * seed + who), n, int(random.integers(1 << 30)), within
             )
     return folders(rows)
+
+
+def find_pairs(vectors: Vectors, least: float, search: Search = all_pairs) -> Pairs:
+    """Find all pairs of images with a likeness of `least` or more."""
+    found = []
+    for i, j in search(factors_of_images(vectors), least):
+        likeness = vectors.likeness(i, j)
+        enough = likeness >= least
+        found.append((i[enough], j[enough], likeness[enough]))
+    return ordered(found)

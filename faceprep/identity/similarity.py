@@ -186,31 +186,6 @@ def all_pairs(
     return sieve(factors, None, least, block, progress)
 
 
-def find_pairs(
-    vectors: Vectors, least: float, between_identities: bool = False, search: Search = all_pairs
-) -> Pairs:
-    """Find all pairs of images with a likeness of `least` or more.
-
-    With `between_identities`, only pairs of different identities are returned.
-
-    >>> from faceprep.core.embeddings import Embeddings, Model
-    >>> from faceprep.identity.vectors import prepare
-    >>> rows = np.array([[1, 0], [0, 1], [3, 4]], "f4")
-    >>> vectors = prepare(Embeddings(["1", "2", "3"], ["a", "b", "c"], rows, Model()))
-    >>> find_pairs(vectors, 0.5).likeness
-    array([0.6, 0.8])
-    """
-    found = []
-    for i, j in search(factors_of_images(vectors), least):
-        if between_identities:
-            apart = vectors.group_of(i) != vectors.group_of(j)
-            i, j = i[apart], j[apart]
-        likeness = vectors.likeness(i, j)
-        enough = likeness >= least
-        found.append((i[enough], j[enough], likeness[enough]))
-    return ordered(found)
-
-
 def ordered(found: list[tuple[Ints, Ints, Doubles]]) -> Pairs:
     """Join blocks of pairs and sort them by left, then right."""
     if not found:

@@ -12,10 +12,8 @@ judge noisy or strongly compressed sets by them.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -244,12 +242,3 @@ def measure_crop(crop: Pixels) -> dict[str, float]:
     grey = Grey(np.asarray(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)))
     measured = {measure.__name__: measure(grey) for measure in (*_SHARPNESS, *_LIGHT)}
     return measured | {laplacian_count_256.__name__: laplacian_count_256(crop)}
-
-
-def measure_crops(crops: Iterable[Pixels]) -> dict[str, Doubles]:
-    """Compute all measures of n RGB crops (height, width, 3), which may differ in size.
-
-    Returns (n,) float64 for each name in `MEASURES`.
-    """
-    rows: list[dict[str, Any]] = [measure_crop(crop) for crop in crops]
-    return {name: np.array([row[name] for row in rows], np.float64) for name in MEASURES}

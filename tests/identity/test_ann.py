@@ -13,9 +13,8 @@ from faceprep.core.errors import MissingExtra
 from faceprep.identity import ann
 from faceprep.identity.ann import ApproximateSearch
 from faceprep.identity.merge import plan_merges
-from faceprep.identity.similarity import find_pairs
 from faceprep.identity.vectors import prepare
-from tests.people import town
+from tests.people import find_pairs, town
 
 
 @pytest.fixture

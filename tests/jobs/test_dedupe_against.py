@@ -12,13 +12,14 @@ import pytest
 from faceprep import Request, run_job
 from faceprep.core.arrays import Pixels, Thumbnails
 from faceprep.core.errors import OptionError
-from faceprep.core.types import ACCEPTED, PairSet
+from faceprep.core.types import ACCEPTED
 from faceprep.jobs.convert import Convert
-from faceprep.sets.pairs_bin.container import load_pairs, write_pairs
+from faceprep.sets.pairs_bin.container import load_pairs
 from faceprep.sets.recordio.framing import frame_image
 from faceprep.synthetic import draw_face
 from faceprep.vision.codec import decode, encode
 from faceprep.vision.perceptual_hash import compute_gradients, summarize_image
+from tests.bins import write_bin
 from tests.deduping import crops, plan_of, run, write
 from tests.failures import read_failures
 from tests.real import DATA, needs_data
@@ -50,8 +51,8 @@ def failures(output: Path) -> str:
 
 def test_verification_sets_and_recs_as_test_sets(crops: Path, tmp_path: Path) -> None:
     jpegs = {identity: encode(draw_face(ord(identity), 0)[0], ".jpg", 90) for identity in "ab"}
-    with (tmp_path / "set.bin").open("wb") as file:
-        write_pairs(file, PairSet([encode(draw_face(70, 1)[0], ".jpg"), jpegs["a"]], [False]))
+    images = [encode(draw_face(70, 1)[0], ".jpg"), jpegs["a"]]
+    write_bin(tmp_path / "set.bin", images, [False])
     same = (crops / "b" / "0_q80.jpg").read_bytes()
     (tmp_path / "set.rec").write_bytes(
         frame_image([0.0], jpegs["a"], 7) + frame_image([1.0], same, 8)

@@ -24,17 +24,17 @@ from faceprep.core.errors import (
     ResumeError,
     SourceError,
 )
-from faceprep.core.types import PairSet, Request
+from faceprep.core.types import Request
 from faceprep.jobs.embed import sources as crop_sources
 from faceprep.jobs.embed.job import Embed
 from faceprep.jobs.extract_photos import ExtractPhotos
 from faceprep.jobs.manifest import Manifest
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
-from faceprep.sets.pairs_bin import container as pairs_bin
 from faceprep.sets.recordio.framing import frame_image
 from faceprep.tables.embeddings import Place, load_embeddings, load_place
 from faceprep.vision.codec import encode
+from tests.bins import write_bin
 from tests.embedding import CROPS, NAMES, WANTED, are_wanted, by_name, crops, net, run
 from tests.failures import read_failures
 from tests.fakes import results
@@ -94,9 +94,8 @@ def test_a_verification_set(tmp_path: Path, net: str, monkeypatch: pytest.Monkey
     monkeypatch.setattr(crop_sources, "_SHARD", 4)
     images = [encode(crop, ".png") for crop in CROPS[:10]]
     images[3] = b"no image"
-    with (tmp_path / "lfw.bin").open("wb") as file:
-        pairs_bin.write_pairs(file, PairSet(images, [True, False, True, False, True]))
-    summary = run(tmp_path / "lfw.bin", tmp_path / "out.npz", net)
+    source = write_bin(tmp_path / "lfw.bin", images, [True, False, True, False, True])
+    summary = run(source, tmp_path / "out.npz", net)
     assert summary.by_status == {"ok": 9, "undecodable": 1}
     found = load_embeddings(tmp_path / "out.npz")
     assert are_wanted(

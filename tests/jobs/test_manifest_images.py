@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from faceprep.core.errors import OptionError
-from faceprep.core.types import PairSet, Request
+from faceprep.core.types import Request
 from faceprep.jobs.convert import Convert
 from faceprep.jobs.inspect.job import Inspect
 from faceprep.jobs.manifest import Manifest
@@ -21,7 +21,7 @@ from faceprep.sets import tfrecord, webdataset
 from faceprep.sets.containers import index_set
 from faceprep.sets.manifests import partition
 from faceprep.sets.manifests.vectors import read_vectors
-from faceprep.sets.pairs_bin.container import write_pairs
+from tests.bins import write_bin
 from tests.manifests import JPEG, embeddings_of, failures, files, make, run
 from tests.set_reading import read_rows
 
@@ -191,8 +191,7 @@ def test_a_list_of_what_are_no_files_is_refused(
 
 
 def test_a_verification_set_by_a_rule(tmp_path: Path, out: Path) -> None:
-    with (tmp_path / "pairs.bin").open("wb") as file:
-        write_pairs(file, PairSet([JPEG] * 12, [True] * 6))
+    write_bin(tmp_path / "pairs.bin", [JPEG] * 12, [True] * 6)
     options: Any = {"label_rule": r"re:^(\d+)_", "with_images": True, "val_fraction": 0.2}
     run(tmp_path / "pairs.bin", out / "t.parquet", **options)
     with pytest.raises(OptionError, match="are not files"):

@@ -114,24 +114,6 @@ def leave_out(key: str, failed: Sequence[Outcome]) -> Outcome:
     return Outcome(key, failed[0].status, f"{reasons}; the pair is left out")
 
 
-def write_pairs(file: BinaryIO, pairs: PairSet) -> None:
-    """Write the set so that `pickle.load(file, encoding="bytes")` gives (list of bytes, list of
-    bool).
-
-    >>> import io, pickle
-    >>> file = io.BytesIO()
-    >>> write_pairs(file, PairSet([b"one", b"two"], [True]))
-    >>> pickle.loads(file.getvalue(), encoding="bytes")
-    ([b'one', b'two'], [True])
-    """
-    file.write(_HEAD)
-    for image in pairs.images:
-        _write_image(file, image)
-    file.write(_BETWEEN)
-    file.write(b"".join(_SAME if same else _DIFFERENT for same in pairs.same))
-    file.write(_END)
-
-
 class PairPart:
     """The pairs of one shard, in the form that `join_parts` needs."""
 
@@ -151,7 +133,10 @@ def count_parts(sink: Sink, shard_ids: Iterable[str]) -> int:
 
 
 def join_parts(file: BinaryIO, sink: Sink, shard_ids: Sequence[str]) -> None:
-    """Write the pairs of these shards in this order, as `write_pairs` would."""
+    """Write the pairs of these shards in this order.
+
+    `pickle.load(file, encoding="bytes")` then gives (list of bytes, list of bool).
+    """
     file.write(_HEAD)
     _copy_parts(file, (sink.part_path(shard_id, _IMAGES) for shard_id in shard_ids))
     file.write(_BETWEEN)
