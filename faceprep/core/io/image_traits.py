@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from faceprep.core.io.heif_header import read_heif
-from faceprep.core.io.image_header import find_tiff_values, read_tiff_tags
+from faceprep.core.io.image_header import PNM_HEAD, find_tiff_values, read_tiff_tags
 from faceprep.core.types import Buffer
 
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_ORIENTATION, _TIFF_PLANES = 258, 262, 274, 284
@@ -83,9 +83,8 @@ def set_tiles_upright(data: Buffer) -> tuple[Buffer, int]:
 
 def read_largest(data: Buffer) -> int:
     """Read the largest value that a sound .pgm or .ppm announces; 0 if it cannot be read."""
-    lines = bytes(data[:1024]).split(b"\n", 64)
-    words = [word for line in lines for word in line.partition(b"#")[0].split()]
-    return int(words[3][:9]) if len(words) > 3 and words[3].isdigit() else 0
+    head = PNM_HEAD.match(bytes(data[:1024]))
+    return int(head[3] or 0) if head else 0
 
 
 def _has_second_gif_frame(data: Buffer) -> bool:
