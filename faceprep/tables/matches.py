@@ -64,7 +64,7 @@ def write_matches(file: BinaryIO, suffix: str, matches: Matches) -> None:
         parquet.write_tables(file, [_table(matches)])
         return
     for row in matches.rows():
-        file.write(csv_line(["" if cell is None else cell for cell in row]).encode())
+        file.write(csv_line(row).encode())
 
 
 def _table(matches: Matches) -> pa.Table:

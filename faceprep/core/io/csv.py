@@ -29,12 +29,12 @@ def csv_bytes(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
 
 
 def csv_line(row: Sequence[object]) -> str:
-    """Return one row, including its line end.
+    """Return one row, including its line end; None is an empty field.
 
-    >>> csv_line(["a", "b,c", 1])
-    'a,"b,c",1\\n'
+    >>> csv_line(["a", "b,c", 1, None])
+    'a,"b,c",1,\\n'
     """
-    line = ",".join(quoted(str(field)) for field in row)
+    line = ",".join("" if field is None else quoted(str(field)) for field in row)
     if not line:
         line = '""' * len(row)  # an empty line would have no field at all
     return line + "\n"

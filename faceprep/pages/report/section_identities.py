@@ -44,7 +44,7 @@ def identity_section(table: IdentityTable) -> Section:
         f"mean over all pairs of images. All are in the file that ends in {TABLE}."
     )
     title = "Similarity of identities"
-    files = {TABLE: csv_bytes(_HEADER, map(_cells, rows))}
+    files = {TABLE: csv_bytes(_HEADER, rows)}
     return Section("identity_similarity", title, numbers, parts, text, files, is_detail=True)
 
 
@@ -52,7 +52,3 @@ def _rows_at(rows: Sequence[IdentityRow], order: Ints, values: Doubles) -> list[
     """Return the first rows in this order that have a value."""
     known = order[np.isfinite(values[order])][:_N_SHOWN]
     return [rows[place] for place in known.tolist()]
-
-
-def _cells(row: IdentityRow) -> list[object]:
-    return ["" if cell is None else cell for cell in row]
