@@ -19,7 +19,7 @@ from pathlib import Path
 from faceprep.core import storage
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import FaceprepError, OptionError, SourceError
-from faceprep.core.io.columns import DictionaryEncoder
+from faceprep.core.io.columns import encode_strings
 from faceprep.core.paths import full_path
 from faceprep.core.shards import cut_evenly
 from faceprep.core.types import Outcome, Shard, Sink
@@ -199,10 +199,9 @@ def separate_unnamed(embeddings: Embeddings) -> Embeddings:
     identities = embeddings.identities
     if not any(name in NOBODY for name in set(identities)):
         return embeddings
-    numbers = DictionaryEncoder()
     pairs = zip(embeddings.keys, identities, strict=True)
-    numbers.add(key if name in NOBODY else name for key, name in pairs)
-    return replace(embeddings, identities=numbers.column())
+    names = (key if name in NOBODY else name for key, name in pairs)
+    return replace(embeddings, identities=encode_strings(names))
 
 
 def open_quietly(options: EmbedOptions) -> None:

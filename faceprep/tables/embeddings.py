@@ -28,7 +28,12 @@ from faceprep.core.arrays import Floats
 from faceprep.core.embeddings import Embeddings, Model, load_model
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.io import npz, parquet
-from faceprep.core.io.columns import DictionaryColumn, DictionaryEncoder, pack_strings
+from faceprep.core.io.columns import (
+    DictionaryColumn,
+    DictionaryEncoder,
+    encode_strings,
+    pack_strings,
+)
 from faceprep.core.io.npz import CLASSES, EMBEDDINGS, NAMES, Member, NpzFile
 from faceprep.core.large_arrays import allocate
 from faceprep.core.names import identity_of, sort_names
@@ -259,7 +264,7 @@ def _identities_npz(
     path: str | os.PathLike[str], file: NpzFile, keys: Sequence[str]
 ) -> DictionaryColumn:
     if CLASSES not in file.keys:
-        return _numbered(map(identity_of, keys))
+        return encode_strings(map(identity_of, keys))
     classes = file.load(CLASSES)
     if classes.ndim != 1 or classes.dtype.kind not in "iu":
         found = f"{classes.dtype} of shape {classes.shape}"
@@ -270,7 +275,7 @@ def _identities_npz(
             found=found,
         )
     if _IDENTITIES not in file.keys:
-        return _numbered(map(str, classes))
+        return encode_strings(map(str, classes))
     names = npz.decode_names(path, file.load(_IDENTITIES), _IDENTITIES)
     if classes.size and not 0 <= int(classes.min()) <= int(classes.max()) < len(names):
         found = f"{int(classes.min())} to {int(classes.max())}"
@@ -278,12 +283,6 @@ def _identities_npz(
             f"{CLASSES} out of range", path=path, expected=f"0 to {len(names) - 1}", found=found
         )
     return DictionaryColumn(names, classes)
-
-
-def _numbered(identities: Iterable[str]) -> DictionaryColumn:
-    numbers = DictionaryEncoder()
-    numbers.add(identities)
-    return numbers.column()
 
 
 def _keys_of(names: Sequence[str], place: Place) -> list[str]:

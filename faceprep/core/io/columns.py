@@ -190,6 +190,17 @@ def pack_strings(texts: Iterable[str]) -> StringColumn:
         return open_strings(folder / _PACKED)
 
 
+def encode_strings(texts: Iterable[str]) -> DictionaryColumn:
+    """Return strings as a dictionary-encoded column.
+
+    >>> encode_strings(["b", "a", "b"]).names
+    ['b', 'a']
+    """
+    encoder = DictionaryEncoder()
+    encoder.add(texts)
+    return encoder.column()
+
+
 def find_missing(texts: Iterable[str], others: Sequence[str]) -> Iterator[str]:
     """Yield the strings that are not among `others`.
 

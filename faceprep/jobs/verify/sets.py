@@ -14,7 +14,7 @@ import numpy.typing as npt
 from faceprep.core.arrays import Floats, Ints
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import SourceError
-from faceprep.core.io.columns import DictionaryColumn, DictionaryEncoder, pack_strings
+from faceprep.core.io.columns import DictionaryColumn, encode_strings, pack_strings
 from faceprep.core.names import sort_names
 from faceprep.core.random_order import shuffled
 from faceprep.core.scratch import scratch_folder
@@ -110,9 +110,7 @@ def judge_embeddings(path: Path, name: str, draw: Draw) -> Judged:
 
 def _judge_sound(embeddings: Embeddings, path: Path, name: str, draw: Draw) -> Judged:
     """Search in embeddings without faulty rows. Raises SourceError."""
-    numbers = DictionaryEncoder()
-    numbers.add(embeddings.identities)
-    column = numbers.column()
+    column = encode_strings(embeddings.identities)
     names = [each for each in sort_names(column.names) if each not in NOBODY]
     if not names:
         raise SourceError("no identities in it", path=path)
