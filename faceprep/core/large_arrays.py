@@ -1,4 +1,4 @@
-"""Arrays that may be larger than memory: beyond a limit they lie in an unnamed temporary file.
+"""Arrays that may be larger than memory: beyond a limit they lie in a temporary file.
 
 The system writes the pages of such a file back when memory is short, which it cannot do with
 ordinary memory.
@@ -7,15 +7,20 @@ ordinary memory.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from faceprep.core import storage
 from faceprep.core.scratch import map_temporary
 
 IN_MEMORY = 1 << 28
 """Bytes up to which an array is ordinary memory."""
+_JOINED_IN_MEMORY = 1 << 30
+"""Bytes of files up to which they are joined in memory."""
 
 
 def allocate(
@@ -39,3 +44,18 @@ def copy_array(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     copy = allocate(array.shape, array.dtype)
     copy[...] = array
     return copy
+
+
+def join_files(
+    paths: Sequence[Path], joined: Path, dtype: npt.DTypeLike = np.uint8
+) -> npt.NDArray[Any]:
+    """Return the numbers of these files one after the other, to be read only.
+
+    If they are many, they are copied to the file `joined` and mapped from it.
+    """
+    if sum(storage.size_of(path) or 0 for path in paths) <= _JOINED_IN_MEMORY:
+        return np.frombuffer(b"".join(storage.read_bytes(path) for path in paths), dtype)
+    with storage.AtomicFile(joined, durable=False) as file:
+        for path in paths:
+            storage.append_file(path, file)
+    return np.memmap(joined, dtype, "r")

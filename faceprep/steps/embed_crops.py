@@ -22,6 +22,7 @@ from faceprep.core.cpu import my_cores
 from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.io.columns import DictionaryEncoder, pack_strings
 from faceprep.core.io.image_bytes import read_image_bytes
+from faceprep.core.large_arrays import join_files
 from faceprep.core.names import identity_of
 from faceprep.core.prefetch import map_ahead
 from faceprep.core.text import count_noun
@@ -36,8 +37,6 @@ from faceprep.vision.load_image import load_image_bytes
 log = logging.getLogger("faceprep")
 ROWS, KEYS = ".f32", ".keys"
 _BATCH = 64
-_IN_MEMORY = 1 << 30
-"""Vectors of more bytes than this are mapped from one file."""
 
 
 # A shard
@@ -204,15 +203,7 @@ def load_parts(
     if n_fitted:
         n = count_noun(n_fitted, "image is", "images are")
         log.warning("%s not of the shape of %s: letterboxed with black", n, page["crops"])
-    vectors = _join_rows([sink.part_path(id, ROWS) for id in ids], sink.scratch / f"{name}.f32")
+    parts = [sink.part_path(id, ROWS) for id in ids]
+    vectors = join_files(parts, sink.scratch / f"{name}{ROWS}", np.float32)
     rows = vectors.reshape(len(packed), page["dim"])
     return Embeddings(packed, identities.column(), rows, model)
-
-
-def _join_rows(paths: Sequence[Path], joined: Path) -> Floats:
-    if sum(storage.size_of(path) or 0 for path in paths) <= _IN_MEMORY:
-        return np.frombuffer(b"".join(storage.read_bytes(path) for path in paths), np.float32)
-    with storage.AtomicFile(joined, durable=False) as file:
-        for path in paths:
-            storage.append_file(path, file)
-    return np.memmap(joined, np.float32, "r")

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from faceprep.core import large_arrays
 from faceprep.core.embeddings import Model
 from faceprep.core.errors import OptionError
 from faceprep.core.types import Outcome
 from faceprep.run.ledger import ShardSink
 from faceprep.run.places import Places
 from faceprep.sets.image_set import Sample
-from faceprep.steps import embed_crops as embedding
 from faceprep.steps.embed_crops import FittedCrop, embed_loads, load_file, load_parts, sample_loads
 from faceprep.steps.embed_options import EmbedOptions
 from faceprep.synthetic import encode_face
@@ -246,7 +246,7 @@ def test_large_sets_are_mapped(
     for id, names in (("0", ["0.png", "1.png"]), ("1", ["2.png", "3.png", "4.png"])):
         _, sink = shard(options, tmp_path, names, tmp_path / "out", id)
     plain = load_parts(sink, ["0", "1"], Model())
-    monkeypatch.setattr(embedding, "_IN_MEMORY", 1)
+    monkeypatch.setattr(large_arrays, "_JOINED_IN_MEMORY", 1)
     mapped = load_parts(sink, ["0", "1"], Model())
     assert isinstance(mapped.vectors.base, np.memmap) and np.array_equal(
         mapped.vectors, plain.vectors

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from faceprep.core import storage
 from faceprep.core.arrays import Thumbnails
+from faceprep.core.large_arrays import join_files
 from faceprep.core.types import Sink
 from faceprep.vision.part_summary import LARGE
 from faceprep.vision.perceptual_hash import SIDE
@@ -44,8 +45,6 @@ left, top, right and bottom; used pixels in steps; thousandths of the pixels tha
 sum of the steps to which encoding rounded it."""
 _ROWS, _NAMES = ".rows", ".names"
 _THUMBS, _LARGES = (".thumbs", SIDE), (".larges", LARGE)
-_IN_MEMORY = 1 << 30
-"""Thumbnails of more bytes than this are mapped from one file."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +106,4 @@ def _rows(sink: Sink, id: str) -> npt.NDArray[np.void]:
 
 def _thumbnails(sink: Sink, ids: Sequence[str], part: str, side: int) -> Thumbnails:
     paths = [sink.part_path(id, part) for id in ids]
-    if sum(storage.size_of(path) or 0 for path in paths) <= _IN_MEMORY:
-        data = np.frombuffer(b"".join(storage.read_bytes(path) for path in paths), np.uint8)
-        return data.reshape(-1, side, side)
-    joined = sink.scratch / f"thumbnails{part}"
-    with storage.AtomicFile(joined, durable=False) as file:
-        for path in paths:
-            storage.append_file(path, file)
-    return np.memmap(joined, np.uint8, "r").reshape(-1, side, side)
+    return join_files(paths, sink.scratch / f"thumbnails{part}").reshape(-1, side, side)

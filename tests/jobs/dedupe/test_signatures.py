@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from faceprep.jobs.dedupe import signatures
+from faceprep.core import large_arrays
 from faceprep.jobs.dedupe.signatures import ROW, Signatures, load, load_damaged, save
 from faceprep.run.ledger import ShardSink
 from faceprep.run.places import Places
@@ -25,7 +25,7 @@ def made(n: int, first: int, damaged: dict[int, tuple[str, str]]) -> Signatures:
 def test_what_was_left_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: int
 ) -> None:
-    monkeypatch.setattr(signatures, "_IN_MEMORY", in_memory)
+    monkeypatch.setattr(large_arrays, "_JOINED_IN_MEMORY", in_memory)
     places = Places(tmp_path)
     places.scratch.mkdir(parents=True)
     parts = {"a": made(3, 0, {7: ("undecodable", "why")}), "b": made(0, 5, {})}
