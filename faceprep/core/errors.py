@@ -186,28 +186,26 @@ use fewer --workers.
     return None
 
 
-def missing(error: ImportError, problem: str, remedy: str) -> FaceprepError:
-    """Return the error of a package that cannot be imported: missing, or too large for memory."""
-    return as_out_of_memory(error) or MissingExtra(problem, remedy=remedy)
-
-
 @contextmanager
-def loading(package: str, remedy: str) -> Iterator[None]:
+def loading(problem: str, remedy: str) -> Iterator[None]:
     """Raise MissingExtra where an import fails inside the block, OutOfMemory where that is why.
 
-    Ctrl-C stays KeyboardInterrupt, although compiled modules turn it into an ImportError.
+    `problem` has {0} in the place of the ImportError. Ctrl-C stays KeyboardInterrupt, although
+    compiled modules turn it into an ImportError.
 
-    >>> with loading("OpenCV", "apt-get install libgl1"):  # doctest: +ELLIPSIS
+    >>> with loading("video needs OpenCV ({0})", "apt-get install libgl1"):  # doctest: +ELLIPSIS
     ...     raise ImportError("libGL.so.1 is not there")
     Traceback (most recent call last):
-    faceprep.core.errors.MissingExtra: OpenCV cannot be loaded (libGL.so.1 is not there). ...
+    faceprep.core.errors.MissingExtra: video needs OpenCV (libGL.so.1 is not there). ...
     """
     try:
         yield
     except ImportError as error:
         if isinstance(error.__cause__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
-        raise missing(error, f"{package} cannot be loaded ({error})", remedy) from error
+        raise as_out_of_memory(error) or MissingExtra(
+            problem.format(error), remedy=remedy
+        ) from error
 
 
 class Interrupted(FaceprepError):

@@ -14,7 +14,10 @@ _SILENT, _WARNINGS = 0, 3
 @functools.cache
 def opencv() -> Any:
     """Import cv2 with one thread, as work is spread over processes. Raises MissingExtra."""
-    with loading("OpenCV", "On a bare Debian or Ubuntu: apt-get install libgl1 libglib2.0-0"):
+    with loading(
+        "OpenCV cannot be loaded ({0})",
+        "On a bare Debian or Ubuntu: apt-get install libgl1 libglib2.0-0",
+    ):
         import cv2
     cv2.setNumThreads(1)
     _log_level(cv2)(_SILENT)

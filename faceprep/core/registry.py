@@ -9,7 +9,7 @@ import importlib
 from dataclasses import dataclass, replace
 from typing import Any
 
-from faceprep.core.errors import OptionError, missing
+from faceprep.core.errors import OptionError, loading
 from faceprep.core.suggest import did_you_mean
 
 
@@ -381,5 +381,6 @@ def load(table: dict[str, Entry], name: str) -> Any:
     except ImportError as error:
         if not entry.extra or (error.name or "").startswith("faceprep"):
             raise
-        problem = f"{name} needs the package {error.name}"
-        raise missing(error, problem, f"pip install 'faceprep[{entry.extra}]'") from error
+        problem = f"{name} needs the package {{0.name}}"
+        with loading(problem, f"pip install 'faceprep[{entry.extra}]'"):
+            raise

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
-from faceprep.core.errors import missing
+from faceprep.core.errors import loading
 from faceprep.core.store_errors import (
     EXTRAS,
     StoreError,
@@ -315,13 +315,12 @@ def open_store(scheme: str, process: int) -> Any:
     extra = EXTRAS.get(scheme, "s3")
     if extra == "gcs":  # else gcsfs spends a minute asking for the kind of bucket
         os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+    problem = f"{scheme}:// needs a package that is not installed ({{0}})"
     try:
-        import fsspec
+        with loading(problem, f"pip install 'faceprep[{extra}]'"):
+            import fsspec
 
-        store = fsspec.filesystem(scheme, use_listings_cache=False, **options_of(scheme))
-    except ImportError as error:
-        problem = f"{scheme}:// needs a package that is not installed ({error})"
-        raise missing(error, problem, f"pip install 'faceprep[{extra}]'") from error
+            store = fsspec.filesystem(scheme, use_listings_cache=False, **options_of(scheme))
     except ValueError as error:
         raise no_credentials(error, scheme) from error
     take_retries(store)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from faceprep.core.arrays import Floats, Ints
-from faceprep.core.errors import MissingExtra
+from faceprep.core.errors import loading
 from faceprep.core.random_order import shuffled
 from faceprep.core.slow_step import Progress
 from faceprep.identity.similarity import BLOCK, Factors, all_pairs, sieve
@@ -118,9 +118,5 @@ def fill_index(factors: Factors, seed: int, share_probed: float) -> Any:
 
 
 def _import_faiss() -> Any:
-    try:
+    with loading("approximate search needs FAISS ({0})", "pip install 'faceprep[embed]'"):
         return importlib.import_module("faiss")
-    except ImportError as error:
-        raise MissingExtra(
-            f"approximate search needs FAISS ({error})", remedy="pip install 'faceprep[embed]'"
-        ) from error

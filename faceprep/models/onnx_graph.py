@@ -32,7 +32,7 @@ class Graph:
     """
 
     def __init__(self, name: str, is_for_cpu: bool = False, extra: str = "embed") -> None:
-        with loading("onnx", f"pip install 'faceprep[{extra}]'"):
+        with loading("onnx cannot be loaded ({0})", f"pip install 'faceprep[{extra}]'"):
             import onnx
         self._onnx, self.scope, self.is_for_cpu = onnx, "", is_for_cpu
         self._model = onnx.ModelProto(ir_version=IR_VERSION)

@@ -180,7 +180,7 @@ class Runtime:
 def onnxruntime() -> Any:
     """Import the module onnxruntime, without its telemetry. Raises MissingExtra."""
     os.environ[_NO_TELEMETRY] = "1"  # read when the module is loaded
-    with loading("ONNX Runtime", "pip install 'faceprep[detect]'"):
+    with loading("ONNX Runtime cannot be loaded ({0})", "pip install 'faceprep[detect]'"):
         import onnxruntime as ort
     ort.set_default_logger_severity(_ONLY_FATAL)
     return ort

@@ -17,7 +17,7 @@ import numpy as np
 
 from faceprep.core import storage
 from faceprep.core.arrays import Floats
-from faceprep.core.errors import MissingExtra, SourceError
+from faceprep.core.errors import MissingExtra, SourceError, loading
 from faceprep.core.os_errors import refuse_foreign_name
 from faceprep.core.urls import is_remote
 
@@ -102,13 +102,9 @@ def mtcnn_layers(packed: bytes) -> Layers:
 
     Raises MissingExtra.
     """
-    try:
+    with loading("mtcnn's weights need the package {0.name}", _REMEDY):
         import joblib
         import lz4.frame
-    except ImportError as error:
-        raise MissingExtra(
-            f"mtcnn's weights need the package {error.name}", remedy=_REMEDY
-        ) from error
     layers: Any = joblib.load(io.BytesIO(lz4.frame.decompress(packed)))
     return [np.asarray(layer, np.float32) for layer in layers]
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TextIO, cast
 
 from faceprep import __version__
-from faceprep.core.errors import FaceprepError, SourceError, missing
+from faceprep.core.errors import FaceprepError, SourceError, loading
 from faceprep.core.paths import exists
 from faceprep.core.types import ITEM_TIMEOUT_S, CarryOut, Shard, ShardReport, ShardWork
 from faceprep.run.processes import ProcessRunner
@@ -69,11 +69,8 @@ class RayRunner:
     silence: float = _SILENCE_S
 
     def __post_init__(self) -> None:
-        try:
+        with loading("--runner ray needs the package {0.name}", "pip install 'faceprep[ray]'"):
             import ray.exceptions
-        except ImportError as error:
-            problem = f"--runner ray needs the package {error.name}"
-            raise missing(error, problem, "pip install 'faceprep[ray]'") from error
         if not ray.is_initialized():
             check_address(self.address)
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from faceprep.core import storage
 from faceprep.core.arrays import Pixels
-from faceprep.core.errors import MissingExtra
 from faceprep.synthetic.images import draw_face
+from faceprep.video.decoder import pyav
 from faceprep.video.siw_boxes import face_lines
 
 _N_BITS = 12
@@ -126,7 +126,7 @@ def encode_video(
     suffix: str, frames: Iterator[Pixels], times: Sequence[Fraction], style: VideoStyle = PLAIN
 ) -> bytes:
     """Encode upright RGB `frames`, all of one size with even sides; .mp4 .mov .mkv .webm .avi."""
-    av = _pyav()
+    av = pyav()
     file = io.BytesIO()
     file.name = f"video{suffix}"  # PyAV chooses the container by this name
     with av.open(file, "w") as container:
@@ -143,16 +143,6 @@ def encode_video(
     if style.rotation:
         return _turned(data, _QUARTER_TURNS[style.rotation])
     return data
-
-
-def _pyav() -> Any:
-    try:
-        import av
-    except ImportError as error:
-        raise MissingExtra(
-            "video needs the package av", remedy="pip install 'faceprep[video]'"
-        ) from error
-    return av
 
 
 def _add_stream(container: Any, suffix: str, size: tuple[int, ...], style: VideoStyle) -> Any:

@@ -52,5 +52,5 @@ def test_whatever_is_in_a_name_it_is_one_line() -> None:
 
 
 def test_ctrl_c_in_an_import_stays_one() -> None:
-    with pytest.raises(KeyboardInterrupt), loading("ONNX Runtime", "pip install it"):
+    with pytest.raises(KeyboardInterrupt), loading("no ONNX Runtime ({0})", "pip install it"):
         raise ImportError("initialization failed") from KeyboardInterrupt()

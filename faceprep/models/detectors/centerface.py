@@ -65,7 +65,7 @@ def decode(
 
 def free_sizes(model: bytes) -> bytes:
     """Return the ONNX file with a free number of images, height and width."""
-    with loading("onnx", "pip install 'faceprep[detect]'"):
+    with loading("onnx cannot be loaded ({0})", "pip install 'faceprep[detect]'"):
         import onnx
     freed = onnx.load_from_string(model)
     weights_of_graph = {weight.name for weight in freed.graph.initializer}

@@ -127,7 +127,7 @@ def download_pack(model: str) -> None:
     if kind != "insightface" or not pack or _folder_of(pack).is_dir():
         return
     onnxruntime()  # switches its telemetry off, before the library loads it
-    with loading("insightface", _REMEDY):
+    with loading("insightface cannot be loaded ({0})", _REMEDY):
         from insightface.utils import storage as library
     folder, beside = _folder_of(pack), _home() / f".faceprep-{os.getpid()}"
     log.info("downloading the insightface pack %s to %s", pack, folder)
@@ -157,7 +157,7 @@ def _folder_of(pack: str) -> Path:
 
 
 def _library_class() -> type:
-    with loading("insightface", _REMEDY):
+    with loading("insightface cannot be loaded ({0})", _REMEDY):
         from insightface.model_zoo.scrfd import SCRFD
     kind: type = SCRFD
     return kind

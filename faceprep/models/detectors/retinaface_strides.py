@@ -28,7 +28,7 @@ def keep_strides(model: bytes, strides: Sequence[int]) -> bytes:
 
     Each output joins the answers of all strides. Nodes and weights of the others are dropped.
     """
-    with loading("onnx", "pip install 'faceprep[detect]'"):
+    with loading("onnx cannot be loaded ({0})", "pip install 'faceprep[detect]'"):
         import onnx
     loaded = onnx.load_from_string(model)
     graph = loaded.graph

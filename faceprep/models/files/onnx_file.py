@@ -152,7 +152,7 @@ class _File(NamedTuple):
 
 def _parse(data: bytes) -> _File:
     """Parse the file. Raises SourceError, MissingExtra."""
-    with loading("onnx", _REMEDY):
+    with loading("onnx cannot be loaded ({0})", _REMEDY):
         import onnx
         from google.protobuf.message import DecodeError
     try:

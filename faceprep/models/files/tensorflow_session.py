@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from faceprep.core.errors import MissingExtra, SourceError, as_out_of_memory, naming
+from faceprep.core.errors import SourceError, as_out_of_memory, loading, naming
 from faceprep.models.onnx_session import Runtime
 
 BATCH = 32
@@ -50,12 +50,8 @@ def open_tensorflow(runtime: Runtime) -> tuple[Any, str, str]:
     Raises MissingExtra, or FaceprepError if a required GPU cannot be used.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # every worker would print a greeting
-    try:
+    with loading("this model needs TensorFlow ({0})", "pip install 'faceprep[tensorflow]'"):
         import tensorflow as tf
-    except ImportError as error:
-        raise MissingExtra(
-            f"this model needs TensorFlow ({error})", remedy="pip install 'faceprep[tensorflow]'"
-        ) from error
     tf.get_logger().setLevel("ERROR")
     with suppress(RuntimeError):  # raised if TensorFlow has already started
         tf.config.threading.set_intra_op_parallelism_threads(runtime.threads)

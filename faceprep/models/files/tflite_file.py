@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.arrays import Floats
-from faceprep.core.errors import MissingExtra
+from faceprep.core.errors import loading
 from faceprep.models.files.open_model import OpenModel, Output
 from faceprep.models.files.preparation import KERAS_STD
 from faceprep.models.files.scaling import Graph, Node, Reading, read_scaling
@@ -67,17 +67,14 @@ def open_tflite(runtime: Runtime, source: str) -> OpenModel:
 
 def find_interpreter() -> Any:
     """Return the interpreter's class of ai-edge-litert, or of TensorFlow. Raises MissingExtra."""
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
+    problem = "a .tflite needs ai-edge-litert or TensorFlow ({0})"
+    with loading(problem, "pip install 'faceprep[tflite]'"):
         try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError:
             import tensorflow as tf
-        except ImportError as error:
-            raise MissingExtra(
-                f"a .tflite needs ai-edge-litert or TensorFlow ({error})",
-                remedy="pip install 'faceprep[tflite]'",
-            ) from error
-        return tf.lite.Interpreter
+
+            return tf.lite.Interpreter
     return Interpreter
 
 

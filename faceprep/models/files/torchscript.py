@@ -10,7 +10,7 @@ from warnings import catch_warnings, simplefilter
 import numpy.typing as npt
 
 from faceprep.core.arrays import Floats
-from faceprep.core.errors import MissingExtra, SourceError, as_out_of_memory
+from faceprep.core.errors import SourceError, as_out_of_memory, loading
 from faceprep.models.files.open_model import OpenModel, Output
 from faceprep.models.onnx_session import Runtime
 from faceprep.models.weights import find_model, fingerprint_files
@@ -26,7 +26,8 @@ def open_torchscript(runtime: Runtime, source: str) -> OpenModel:
     MissingExtra, FaceprepError.
     """
     path = find_model(source, "a TorchScript .pt")
-    torch = _import_torch()
+    with loading("TorchScript needs PyTorch ({0})", "pip install torch"):
+        import torch
     device, provider = _choose_device(torch, runtime)
     module = _load_module(torch, path, device)
     batch = _BATCH if device == "cpu" else _BATCH_ON_GPU
@@ -52,16 +53,6 @@ def open_torchscript(runtime: Runtime, source: str) -> OpenModel:
         batch=batch,
         provider=provider,
     )
-
-
-def _import_torch() -> Any:
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingExtra(
-            f"TorchScript needs PyTorch ({error})", remedy="pip install torch"
-        ) from error
-    return torch
 
 
 def _load_module(torch: Any, path: Path, device: str) -> Any:

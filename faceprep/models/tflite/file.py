@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core.errors import MissingExtra, SourceError
+from faceprep.core.errors import SourceError, loading
 
 _DTYPES = {0: "<f4", 1: "<f2", 2: "<i4", 4: "<i8", 6: "?"}
 """Types of numbers by their codes in the file; the others are quantised or are no numbers."""
@@ -52,13 +52,9 @@ class TfliteGraph(NamedTuple):
 
 def read_tflite(data: bytes) -> TfliteGraph:
     """Read a file. Raises MissingExtra, SourceError, and ValueError for other bytes."""
-    try:
+    problem = "converting a .tflite needs ai-edge-litert ({0})"
+    with loading(problem, "pip install 'faceprep[tflite]'"):
         from ai_edge_litert import schema_py_generated as schema
-    except ImportError as error:
-        raise MissingExtra(
-            f"converting a .tflite needs ai-edge-litert ({error})",
-            remedy="pip install 'faceprep[tflite]'",
-        ) from error
     if data[4:8] != b"TFL3":
         raise ValueError("it does not begin as a TFLite file does")
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(data, 0))

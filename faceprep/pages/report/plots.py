@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from faceprep.core.errors import MissingExtra
+from faceprep.core.errors import loading
 from faceprep.pages.report.sections import Curves, Histogram
 
 _SIZE = (4.6, 2.7)
@@ -51,14 +51,10 @@ _COMMENT, _BREAK = re.compile(rb"<!--.*?-->", re.DOTALL), re.compile(rb"\s*\n\s*
 
 def draw(picture: Histogram | Curves) -> bytes:
     """Draw a picture as SVG. Raises MissingExtra without matplotlib."""
-    try:
+    with loading("pictures need the package {0.name}", "pip install 'faceprep[report]'"):
         import matplotlib
         from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra(
-            f"pictures need the package {error.name}", remedy="pip install 'faceprep[report]'"
-        ) from error
     file = io.BytesIO()
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=_SIZE, layout="constrained")

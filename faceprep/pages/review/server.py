@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from faceprep.core import os_errors, storage
-from faceprep.core.errors import FaceprepError, MissingExtra
+from faceprep.core.errors import FaceprepError, loading
 from faceprep.pages.review.app import MAX_BODY, ReviewApp
 from faceprep.pages.review.gallery import Gallery
 from faceprep.pages.review.page_files import page_files
@@ -70,12 +70,8 @@ def serve(
 
 
 def _waitress() -> Callable[..., Any]:
-    try:
+    with loading("the page needs waitress ({0})", "pip install 'faceprep[review]'"):
         from waitress.server import create_server
-    except ImportError as error:
-        raise MissingExtra(
-            f"the page needs waitress ({error})", remedy="pip install 'faceprep[review]'"
-        ) from error
     return create_server  # type: ignore[no-any-return]
 
 

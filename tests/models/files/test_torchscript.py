@@ -115,6 +115,17 @@ def test_without_it_the_pip_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         open_embedder_at(Runtime(), str(tmp_path / "net.pt"), InputOptions())
 
 
+def test_too_little_memory_to_load_it_is_not_a_missing_package(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "net.pt").write_bytes(b"module")
+    (tmp_path / "torch.py").write_text('raise ImportError("libtorch.so: failed to map segment")')
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(FaceprepError, match="memory ran out .*ulimit -v"):
+        open_embedder_at(Runtime(), str(tmp_path / "net.pt"), InputOptions())
+
+
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
 def test_a_real_module(tmp_path: Path) -> None:
     from faceprep.models.embedders.embedder import open_embedder
