@@ -28,13 +28,8 @@ from faceprep.identity.vectors import Vectors, prepare
 from faceprep.sets.containers import faults_after, index_set, open_set
 from faceprep.steps.embed_crops import Load, embed_loads, load_parts, sample_loads
 from faceprep.steps.embed_options import EmbedOptions
-from faceprep.tables.embeddings import (
-    count_embeddings,
-    files_of,
-    is_embeddings,
-    load_embeddings,
-    load_origin,
-)
+from faceprep.tables.embeddings import count_embeddings, is_embeddings, load_embeddings, load_origin
+from faceprep.tables.embeddings_parquet import files_of
 
 log = logging.getLogger("faceprep")
 EMBED = "embed"

@@ -76,7 +76,8 @@ from faceprep.steps.place_images import (
     write_decided,
 )
 from faceprep.steps.stated_template import refuse_other_template
-from faceprep.tables.embeddings import files_of, load_embeddings
+from faceprep.tables.embeddings import load_embeddings
+from faceprep.tables.embeddings_parquet import files_of
 from faceprep.tables.plan import LIKENESS, PLAN, UNDO, digest_of, read_plan, write_plan
 
 Judgement = tuple[list[Decision], dict[str, Any]]

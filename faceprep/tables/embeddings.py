@@ -41,9 +41,7 @@ from faceprep.core.paths import is_file
 from faceprep.core.text import count_noun
 from faceprep.tables import embeddings_csv, embeddings_parquet
 from faceprep.tables.embedded_rows import EmbeddedRows
-from faceprep.tables.embeddings_parquet import files_of
 
-__all__ = ["files_of"]
 _Path = str | os.PathLike[str]
 SUFFIXES = (".npz", ".parquet", ".csv")
 _IDENTITIES, _MODEL, _ROOT, _PREFIX = "identities", "model", "root", "prefix"

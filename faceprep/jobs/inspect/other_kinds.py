@@ -20,7 +20,8 @@ from faceprep.sets import kinds, lists, tfrecord
 from faceprep.sets.containers import index_set
 from faceprep.steps.embedded_sets import check_embeddings
 from faceprep.tables import embeddings_csv
-from faceprep.tables.embeddings import files_of, load_embeddings
+from faceprep.tables.embeddings import load_embeddings
+from faceprep.tables.embeddings_parquet import files_of
 from faceprep.tables.frames import read_frame_tables
 from faceprep.tables.matches import read_matches
 from faceprep.tables.plan import read_plan

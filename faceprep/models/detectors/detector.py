@@ -14,7 +14,7 @@ from faceprep.core import registry
 from faceprep.core.arrays import Pixels
 from faceprep.core.boxes import areas, intersections
 from faceprep.core.errors import OptionError
-from faceprep.core.faces import Detector, Faces, no_faces
+from faceprep.core.faces import Detector, Faces, concatenate_faces, no_faces
 from faceprep.core.hush import hush_libraries
 from faceprep.core.opencv import opencv
 from faceprep.core.suggest import did_you_mean
@@ -304,10 +304,8 @@ def join_passes(*passes: Faces) -> Faces:
 
     Duplicates are dropped, and so are boxes that lie mostly inside a face of a higher score.
     """
-    boxes = np.concatenate([faces.boxes for faces in passes])
-    landmarks = np.concatenate([faces.landmarks for faces in passes])
-    scores = np.concatenate([faces.scores for faces in passes])
-    faces = Faces(boxes, landmarks, scores).take(non_max_suppression(boxes, scores, _OVERLAP))
+    faces = concatenate_faces(passes)
+    faces = faces.take(non_max_suppression(faces.boxes, faces.scores, _OVERLAP))
     shared = intersections(faces.boxes[:, None], faces.boxes[None])
     is_inside = shared > _INSIDE * areas(faces.boxes)[:, None]
     return faces.take(~np.tril(is_inside, -1).any(axis=1))
