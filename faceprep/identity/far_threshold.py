@@ -22,7 +22,7 @@ from faceprep.core.random_order import shuffled
 from faceprep.core.slow_step import Progress
 from faceprep.core.types import ACCEPTED
 from faceprep.identity.linkage import MEAN
-from faceprep.identity.merge import LikelyPairs, MergeRule, plan_merges
+from faceprep.identity.merge import LikelyPairs, plan_merges
 from faceprep.identity.similarity import Pairs
 from faceprep.identity.vectors import Vectors, prepare
 
@@ -133,7 +133,7 @@ def _find_people(embeddings: Embeddings, linkage: str) -> Ints:
     people = np.arange(len(names))
     if len(names) > 1:
         numbers = {name: number for number, name in enumerate(names)}
-        for decision in plan_merges(embeddings, MergeRule(linkage)).decisions:
+        for decision in plan_merges(embeddings, linkage).decisions:
             if decision.verdict == ACCEPTED:
                 people[numbers[decision.subject]] = numbers[decision.into]
     return people

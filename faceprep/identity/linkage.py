@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from faceprep.core.arrays import Doubles
+from faceprep.core.embeddings import Model
 from faceprep.identity.identity_sums import Groups
 from faceprep.identity.similarity import Pairs
 
@@ -28,6 +29,14 @@ class Bounds(NamedTuple):
 
     merge_from: float
     undecided_from: float
+
+    @classmethod
+    def of(cls, model: Model, merge_from: float | None = None) -> Bounds:
+        """Return the thresholds of a model, or `merge_from` and one that is as far below it."""
+        bounds = cls(model.merge_from, min(model.undecided_from, model.merge_from))
+        if merge_from is None:
+            return bounds
+        return cls(merge_from, merge_from - (bounds.merge_from - bounds.undecided_from))
 
     @property
     def match_from(self) -> float:

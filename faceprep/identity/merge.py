@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from faceprep.core.arrays import Doubles
-from faceprep.core.embeddings import Embeddings, Model
-from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.embeddings import Embeddings
+from faceprep.core.errors import SourceError
 from faceprep.core.slow_step import Progress
 from faceprep.core.types import ACCEPTED, MERGE, UNDECIDED, Decision
 from faceprep.identity.ann import ApproximateSearch
@@ -36,7 +36,6 @@ from faceprep.identity.guards import CROWD, measure_crowding
 from faceprep.identity.identity_sums import gather_groups
 from faceprep.identity.linkage import (
     CENTROID,
-    LINKAGES,
     MEAN,
     SINGLE,
     Bounds,
@@ -62,45 +61,6 @@ _MOST_MATCHES = 50
 """The number of merging pairs per identity above which the threshold is considered too low."""
 
 
-@dataclass(frozen=True, slots=True)
-class MergeRule:
-    """A linkage and two thresholds on the likeness of two identities.
-
-    Identities are merged at `merge_from` or above and ignored below `undecided_from`. A threshold
-    of None is the embedder's own, and `undecided_from` is at most `merge_from`.
-
-    >>> MergeRule(linkage="average")  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    faceprep.core.errors.OptionError: invalid --linkage: expected mean, ... found 'average'
-    """
-
-    linkage: str = MEAN
-    merge_from: float | None = None
-    undecided_from: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.linkage not in LINKAGES:
-            expected = f"{', '.join(LINKAGES[:-1])} or {LINKAGES[-1]}"
-            raise OptionError("--linkage", expected=expected, found=repr(self.linkage))
-        if self.merge_from is None or self.undecided_from is None:
-            return
-        if self.merge_from < self.undecided_from:
-            raise OptionError(
-                "invalid thresholds",
-                expected=f"undecided_from of at most merge_from ({self.merge_from})",
-                found=str(self.undecided_from),
-            )
-
-    def bounds(self, model: Model) -> Bounds:
-        """Return the two thresholds for embeddings of `model`."""
-        merge_from, undecided_from = self.merge_from, self.undecided_from
-        if merge_from is None:
-            merge_from = model.merge_from
-        if undecided_from is None:
-            undecided_from = min(model.undecided_from, merge_from)
-        return Bounds(merge_from, undecided_from)
-
-
 class Merges(NamedTuple):
     """Decisions on identities, with counts.
 
@@ -121,11 +81,12 @@ class Merges(NamedTuple):
 
 def plan_merges(
     embeddings: Embeddings,
-    rule: MergeRule | None = None,
+    linkage: str = MEAN,
+    bounds: Bounds | None = None,
     progress: Progress | None = None,
     approximate: bool = False,
 ) -> Merges:
-    """Plan which identities to merge.
+    """Plan which identities to merge, by the thresholds of the model unless `bounds` are given.
 
     Raises SourceError for vectors that are not finite or zero, and MissingExtra if `approximate` is
     set without FAISS.
@@ -135,9 +96,8 @@ def plan_merges(
     >>> plan_merges(Embeddings(keys, identities, rows, Model())).decisions[0][:4]
     ('merge', 'c', 'b', 1.0)
     """
-    rule = rule or MergeRule()
-    bounds = rule.bounds(embeddings.model)
-    likely = LikelyPairs(embeddings, rule.linkage)
+    bounds = bounds or Bounds.of(embeddings.model)
+    likely = LikelyPairs(embeddings, linkage)
     vectors, groups = likely.vectors, likely.groups
     approximate_search = ApproximateSearch(progress=progress)
     if approximate:
@@ -145,11 +105,11 @@ def plan_merges(
     else:
         pairs = likely.find(bounds.undecided_from, progress)
     _warn_of_too_many_matches(pairs, bounds, len(groups))
-    start = build_clusters(groups, rule.linkage, bounds.undecided_from, pairs)
+    start = build_clusters(groups, linkage, bounds.undecided_from, pairs)
     clusters, joins, bridges = join_all(start, bounds)
     roots = np.array([clusters.root(identity) for identity in range(len(groups))], np.int64)
     crowding = measure_crowding(pairs, roots)
-    plan = _Plan(vectors, clusters, rule.linkage, bounds, crowding)
+    plan = _Plan(vectors, clusters, linkage, bounds, crowding)
     merges = sorted(plan.list_merges(joins), key=lambda decision: decision.subject)
     accepted = [decision for decision in merges if decision.verdict == ACCEPTED]
     crowded = [decision for decision in merges if decision.verdict != ACCEPTED]
@@ -189,8 +149,8 @@ class LikelyPairs:
         self.groups = gather_groups(self.vectors)
         if linkage == MEAN:
             model = embeddings.model
-            bounds = Bounds(model.merge_from, model.undecided_from)
-            self.groups = gather_cores(self.vectors, self.groups, bounds, model.outlier_angle)
+            angle = model.outlier_angle
+            self.groups = gather_cores(self.vectors, self.groups, Bounds.of(model), angle)
 
     def find(
         self, least: float, progress: Progress | None = None, search: Search | None = None

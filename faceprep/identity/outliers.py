@@ -89,7 +89,7 @@ def plan_cleaning(
         )
     vectors = prepare(embeddings)
     groups = gather_groups(vectors)
-    bounds = Bounds(embeddings.model.merge_from, embeddings.model.undecided_from)
+    bounds = Bounds.of(embeddings.model)
     outliers = list(_find_outliers(vectors, groups, bounds, limit, progress))
     cores = _take_out(vectors, groups, outliers)
     images = _Plan(vectors, cores, bounds, limit, set(vectors.names)).judge_all(outliers)

@@ -29,7 +29,7 @@ from faceprep.core.types import (
 )
 from faceprep.identity.evidence import NameOther
 from faceprep.identity.exclusion import measure_sameness, plan_exclusion
-from faceprep.identity.merge import MergeRule
+from faceprep.identity.linkage import Bounds
 from faceprep.identity.vectors import DECIMALS
 from faceprep.steps.embed_options import EMBED_OPTIONS
 from faceprep.steps.embedded_sets import (
@@ -147,14 +147,10 @@ class ExcludePeople(PlanningOptions):
 
     def _judge_both(self, embeddings: Embeddings, others: Embeddings, name: NameOther) -> Judgement:
         model = embeddings.model
-        rule, origin = MergeRule(), model.origin
+        bounds, origin = Bounds.of(model, self.threshold), "--threshold"
         if self.threshold is None:
             refuse_unknown_model(model, "--threshold")
-        else:
-            undecided_from = self.threshold - (model.merge_from - model.undecided_from)
-            rule, origin = MergeRule("mean", self.threshold, undecided_from), "--threshold"
-        bounds = rule.bounds(model)
-        if self.threshold is None:
+            origin = model.origin
             for which, each in (("SRC", embeddings), ("OTHER", others)):
                 _refuse_sameness(which, each, bounds.merge_from)
         progress = log_progress("comparing with the other set")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from faceprep.core.embeddings import Embeddings, Model
+from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import MissingExtra, OptionError
 from faceprep.core.options import Values, option
 from faceprep.core.slow_step import log_progress
@@ -18,8 +18,8 @@ from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, UNDECIDED, Decision, Request, Sink, Work
 from faceprep.identity.far_threshold import threshold_at
 from faceprep.identity.guards import refuse_one_cluster, refuse_one_person
-from faceprep.identity.linkage import CENTROID, LINKAGES
-from faceprep.identity.merge import MergeRule, plan_merges, second_opinion
+from faceprep.identity.linkage import CENTROID, LINKAGES, Bounds
+from faceprep.identity.merge import plan_merges, second_opinion
 from faceprep.identity.vectors import DECIMALS
 from faceprep.steps.embed_options import EmbedOptions
 from faceprep.steps.judged_source import About
@@ -108,18 +108,16 @@ class MergeIdentities(PlanningOptions):
     def check_likeness(self, embeddings: Embeddings, likeness: Mapping[str, Any]) -> None:
         """Refuse a model or a threshold at which most identities are one person."""
         if self.far is None:
-            rule, _ = self._rule(embeddings)
-            refuse_one_person(likeness, rule.bounds(embeddings.model).merge_from)
+            refuse_one_person(likeness, self._bounds(embeddings)[0].merge_from)
 
     def overrides_check(self) -> bool:
         """Return whether --crops or --threshold is given."""
         return super().overrides_check() or self.threshold is not None
 
     def judge(self, embeddings: Embeddings, about: About, sink: Sink) -> Judgement:
-        rule, figures = self._rule(embeddings)
+        bounds, figures = self._bounds(embeddings)
         progress = log_progress("comparing identities")
-        merges = plan_merges(embeddings, rule, progress, approximate=self.approximate)
-        bounds = rule.bounds(embeddings.model)
+        merges = plan_merges(embeddings, self.linkage, bounds, progress, self.approximate)
         refuse_one_cluster(merges.decisions, merges.n_identities, bounds.merge_from)
         found = {
             "identities": merges.n_identities,
@@ -170,18 +168,18 @@ class MergeIdentities(PlanningOptions):
             )
         return sentence + separable(found)
 
-    def _rule(self, embeddings: Embeddings) -> tuple[MergeRule, dict[str, Any]]:
-        """Return the merge rule, and the origin of its threshold for the summary."""
+    def _bounds(self, embeddings: Embeddings) -> tuple[Bounds, dict[str, Any]]:
+        """Return the thresholds, and the origin of the first for the summary."""
         model = embeddings.model
         if self.far is not None:
-            return self._rule_at(self.far, embeddings)
+            return self._bounds_at(self.far, embeddings)
         if self.threshold is None:
             refuse_unknown_model(model, "--threshold or --far")
-            return MergeRule(self.linkage), {"threshold_origin": model.origin}
-        return self._rule_from(self.threshold, model), {"threshold_origin": "--threshold"}
+        origin = model.origin if self.threshold is None else "--threshold"
+        return Bounds.of(model, self.threshold), {"threshold_origin": origin}
 
-    def _rule_at(self, far: float, embeddings: Embeddings) -> tuple[MergeRule, dict[str, Any]]:
-        """Return the rule at a rate of false accepts, with the rates that it really gives."""
+    def _bounds_at(self, far: float, embeddings: Embeddings) -> tuple[Bounds, dict[str, Any]]:
+        """Return the thresholds at a rate of false accepts, with the rates that they give."""
         progress = log_progress("comparing identities")
         found = threshold_at(embeddings, far, self.linkage, progress=progress)
         origin = (
@@ -189,13 +187,8 @@ class MergeIdentities(PlanningOptions):
             f"{found.low:.2g} if all are one, from {found.n_pairs:,} pairs of identities"
         )
         rates = {"low": found.low, "high": found.high, "pairs": found.n_pairs}
-        rule = self._rule_from(found.threshold, embeddings.model)
-        return rule, {"threshold_origin": origin, "far": rates}
-
-    def _rule_from(self, threshold: float, model: Model) -> MergeRule:
-        """Return the rule for a threshold, with an undecided band as wide as the model's."""
-        band = model.merge_from - model.undecided_from
-        return MergeRule(self.linkage, threshold, threshold - band)
+        bounds = Bounds.of(embeddings.model, found.threshold)
+        return bounds, {"threshold_origin": origin, "far": rates}
 
     def used_on_embeddings(self, request: Request) -> Collection[str]:
         """Return the options that the second opinion shares."""

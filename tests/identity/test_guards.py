@@ -9,7 +9,7 @@ from faceprep.core.errors import OptionError
 from faceprep.core.types import ACCEPTED, UNDECIDED
 from faceprep.identity.distributions import measure
 from faceprep.identity.guards import refuse_one_cluster, refuse_one_person
-from faceprep.identity.merge import MergeRule, plan_merges
+from faceprep.identity.merge import plan_merges
 from faceprep.synthetic.town import TownRule, draw_town
 from tests.people import MODEL, folders, person, photos, town
 
@@ -48,7 +48,7 @@ def test_one_chain_through_most_identities_is_refused() -> None:
     angle = np.arccos(0.6)
     steps = [[np.cos(i * angle), np.sin(i * angle), 0] for i in range(4)]
     circle = folders({f"p{i:02d}": np.array(steps[i % 4])[None] for i in range(12)})
-    decisions = plan_merges(circle, MergeRule("single")).decisions
+    decisions = plan_merges(circle, "single").decisions
     with pytest.raises(OptionError, match="12 of 12 identities joined"):
         refuse_one_cluster(decisions, 12, 0.5)
     refuse_one_cluster(decisions[:3], 12, 0.5)

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faceprep.core.embeddings import EUCLIDEAN, Embeddings, Model
-from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.errors import SourceError
 from faceprep.core.types import ACCEPTED, UNDECIDED
 from faceprep.identity import similarity
-from faceprep.identity.linkage import LINKAGES
-from faceprep.identity.merge import MergeRule, Merges, plan_merges, second_opinion
+from faceprep.identity.linkage import LINKAGES, Bounds
+from faceprep.identity.merge import Merges, plan_merges, second_opinion
 from tests.people import MODEL, folders, person, photos, shuffled, town
 
 seeds = st.integers(0, 1 << 20)
@@ -47,16 +47,16 @@ def noisy(seed: int) -> Embeddings:
 @given(seeds, st.sampled_from(LINKAGES))
 @settings(deadline=None, max_examples=25)
 def test_the_order_of_the_input_does_not_change_a_plan(seed: int, linkage: str) -> None:
-    embeddings, rule = noisy(seed), MergeRule(linkage)
-    assert plan_merges(shuffled(embeddings, seed), rule) == plan_merges(embeddings, rule)
+    embeddings = noisy(seed)
+    assert plan_merges(shuffled(embeddings, seed), linkage) == plan_merges(embeddings, linkage)
 
 
 @given(seeds, st.sampled_from(LINKAGES))
 @settings(deadline=None, max_examples=25)
 def test_a_merged_set_is_left_as_it_is(seed: int, linkage: str) -> None:
     embeddings = noisy(seed)
-    merged = apply_plan(embeddings, plan_merges(embeddings, MergeRule(linkage)))
-    assert accepted(plan_merges(merged, MergeRule(linkage))) == {}
+    merged = apply_plan(embeddings, plan_merges(embeddings, linkage))
+    assert accepted(plan_merges(merged, linkage)) == {}
 
 
 @given(seeds, st.sampled_from(LINKAGES))
@@ -68,8 +68,7 @@ def test_names_of_identities_do_not_change_the_partition(seed: int, linkage: str
     new_names = [other[name] for name in embeddings.identities]
     renamed = Embeddings(embeddings.keys, new_names, embeddings.vectors, embeddings.model)
     one, two = (
-        partition(apply_plan(each, plan_merges(each, MergeRule(linkage))))
-        for each in (embeddings, renamed)
+        partition(apply_plan(each, plan_merges(each, linkage))) for each in (embeddings, renamed)
     )
     assert one == two
 
@@ -79,10 +78,10 @@ def test_the_size_of_a_block_does_not_change_a_plan(
     linkage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embeddings = town(40, 3, seed=5, within=0.55)
-    whole = plan_merges(embeddings, MergeRule(linkage))
+    whole = plan_merges(embeddings, linkage)
     for block in (1, 7, 64):
         monkeypatch.setattr(similarity, "BLOCK", block)
-        assert plan_merges(embeddings, MergeRule(linkage)) == whole
+        assert plan_merges(embeddings, linkage) == whole
     assert whole.decisions
 
 
@@ -129,7 +128,7 @@ def test_a_bridge_of_one_image_merges_nobody(linkage: str) -> None:
     """Place one image half way between two people who do not match each other."""
     a, b = person(1), person(2)
     rows = {"a": photos(a, 4, 1, 0.9), "b": photos(b, 4, 2, 0.9), "x": (a + b)[None] / 2}
-    merges = plan_merges(folders(rows), MergeRule(linkage))
+    merges = plan_merges(folders(rows), linkage)
     assert accepted(merges) == {}
     found = {(d.subject, d.into, d.verdict) for d in merges.decisions}
     assert found == {("x", "a", UNDECIDED), ("x", "b", UNDECIDED)}
@@ -142,7 +141,7 @@ def test_a_folder_with_photos_of_two_people_merges_nobody() -> None:
     a, b = person(1), person(2)
     mixed = np.concatenate([photos(a, 4, 3, 0.98), photos(b, 4, 4, 0.98)])
     rows = {"a": photos(a, 4, 1, 0.98), "b": photos(b, 4, 2, 0.98), "x": mixed}
-    merges = plan_merges(folders(rows), MergeRule(merge_from=0.45))
+    merges = plan_merges(folders(rows), bounds=Bounds(0.45, 0.3))
     assert accepted(merges) == {}
     assert {d.into for d in merges.decisions} == {"x"} and merges.n_conflicts == 1
 
@@ -169,7 +168,7 @@ def test_a_chain_of_look_alikes_merges_nobody() -> None:
     steps = np.array([[np.cos(i * angle), np.sin(i * angle)] for i in range(4)])
     embeddings = folders({f"p{i}": row[None] for i, row in enumerate(steps)})
     assert accepted(plan_merges(embeddings)) == {}
-    assert len(accepted(plan_merges(embeddings, MergeRule("single")))) == 3
+    assert len(accepted(plan_merges(embeddings, "single"))) == 3
 
 
 def test_one_bad_pair_among_many_folders_does_not_part_them() -> None:
@@ -275,10 +274,10 @@ def test_vectors_of_any_length_are_compared_and_absurd_ones_named() -> None:
         plan_merges(folders(vectors))
 
 
-def test_bad_thresholds() -> None:
-    with pytest.raises(OptionError, match=r"at most merge_from \(0.3\), found 0.5"):
-        MergeRule(merge_from=0.3, undecided_from=0.5)
-    assert MergeRule(merge_from=0.2).bounds(MODEL) == (0.2, 0.2)
+def test_the_undecided_band_moves_with_the_threshold() -> None:
+    assert Bounds.of(MODEL) == (0.5, 0.3)
+    assert Bounds.of(MODEL, 0.75) == (0.75, 0.55)
+    assert Bounds.of(Model(merge_from=0.3, undecided_from=0.5), 0.2) == (0.2, 0.2)
 
 
 def test_a_threshold_that_is_far_too_low_gives_a_warning(caplog: pytest.LogCaptureFixture) -> None:
