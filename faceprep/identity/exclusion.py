@@ -292,10 +292,8 @@ class _Plan:
         return bool(likeness[0] >= self.bounds.undecided_from)
 
     def _judge_whole(self, group: int, found: slice) -> _Drop:
-        person, score = (
-            int(self.identities.right[found][0]),
-            float(self.identities.likeness[found][0]),
-        )
+        person = int(self.identities.right[found][0])
+        score = float(self.identities.likeness[found][0])
         rival = self._find_rival(found)
         verdict, reason = self._compare(score, person, "mean similarity")
         if rival is not None:

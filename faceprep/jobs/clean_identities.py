@@ -84,10 +84,8 @@ class CleanIdentities(PlanningOptions):
         """State how many images are out of place, and by which rule."""
         if "identities" not in found:
             return "nothing to compare: no image has a vector"
-        images, identities = (
-            count_noun(found["images"], "image"),
-            count_noun(found["identities"], "identity", "identities"),
-        )
+        images = count_noun(found["images"], "image")
+        identities = count_noun(found["identities"], "identity", "identities")
         sentence = (
             f"{images} of {identities}: {found['moved']:,} moved, "
             f"{found['dropped'] - found['too_small']:,} dropped,"

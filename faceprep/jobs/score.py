@@ -150,10 +150,8 @@ class Score(ModelOptions, ListOptions, Job):
             values = np.stack([pose.roll, pose.lean, pose.yaw], axis=1).tolist()
             poses.update(zip(rows.column("output").to_pylist(), values, strict=True))
         if not poses:
-            found, expected = (
-                f"none of the {len(wanted):,} images of SRC",
-                "paths below SRC in its column output",
-            )
+            found = f"none of the {len(wanted):,} images of SRC"
+            expected = "paths below SRC in its column output"
             raise SourceError(
                 "is about other images", path=self.faces, expected=expected, found=found
             )

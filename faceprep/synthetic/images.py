@@ -44,10 +44,8 @@ def draw_face(
     >>> pixels.shape, landmarks.shape
     ((112, 112, 3), (5, 2))
     """
-    person, photo = (
-        np.random.default_rng([identity, 0]),
-        np.random.default_rng([identity, image, 1]),
-    )
+    person = np.random.default_rng([identity, 0])
+    photo = np.random.default_rng([identity, image, 1])
     skin, hair, iris, lips, ground = person.integers(40, 216, (5, 3))
     shape = person.uniform(0.9, 1.1, 2)
     points = (

@@ -24,7 +24,8 @@ def draw_faces(pixels: Pixels, faces: Sequence[Sequence[float]], long_side: int)
     height, width = pixels.shape[:2]
     scale = long_side / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    resized = cv2.resize(pixels, size, interpolation=_method(scale))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    resized = cv2.resize(pixels, size, interpolation=method)
     drawn: Pixels = np.ascontiguousarray(resized)
     for face in faces:
         x1, y1, x2, y2, *points = (round(float(value) * scale * (1 << _SHIFT)) for value in face)
@@ -34,11 +35,3 @@ def draw_faces(pixels: Pixels, faces: Sequence[Sequence[float]], long_side: int)
             for colour, radius in ((_EDGE, 3), (_POINT, 2)):
                 cv2.circle(drawn, point, radius << _SHIFT, colour, -1, cv2.LINE_AA, _SHIFT)
     return drawn
-
-
-def _method(scale: float) -> int:
-    """Return OpenCV's way to make a picture smaller, or larger."""
-    cv2 = opencv()
-    smaller: int = cv2.INTER_AREA
-    larger: int = cv2.INTER_LINEAR
-    return smaller if scale < 1 else larger

@@ -180,10 +180,8 @@ def _trace_dir(searches: Searches, strangers: Floats) -> Mapping[str, Sequence[f
 
 def _likeness_blocks(gallery: Floats, probes: Floats) -> Iterator[tuple[slice, Floats]]:
     """Yield (probe rows, their likeness with all of the gallery), block by block."""
-    shorter, n_rows = (
-        (1 - np.einsum("nd,nd->n", gallery, gallery)) / 2,
-        max(1, _BLOCK // len(gallery)),
-    )
+    shorter = (1 - np.einsum("nd,nd->n", gallery, gallery)) / 2
+    n_rows = max(1, _BLOCK // len(gallery))
     for start in range(0, len(probes), n_rows):
         block = probes[start : start + n_rows]
         likeness = block @ gallery.T

@@ -112,10 +112,8 @@ class LookAlikes:
         if self.vectors is None or self.row_of is None or self.row_of[image] < 0:
             return np.full(len(others), -1, np.float32)
         rows = self.row_of[others]
-        one, many = (
-            self.vectors.vectors[self.row_of[[image]]],
-            self.vectors.vectors[np.maximum(rows, 0)],
-        )
+        one = self.vectors.vectors[self.row_of[[image]]]
+        many = self.vectors.vectors[np.maximum(rows, 0)]
         if self.vectors.model.metric == COSINE:
             one, many = _unit(one), _unit(many)
         return np.where(rows < 0, np.float32(-1), 1 - ((one - many) ** 2).sum(axis=1) / 2)

@@ -68,10 +68,8 @@ def _describe_result(tally: Tally, counted: Mapping[str, int], out: Path) -> str
     result = f"{found.n_ok:,} of {count_noun(found.n_inputs, 'input is', 'inputs are')} ok"
     if not counted:
         return result
-    n_images, n_identities = (
-        sum(counted.values()),
-        count_noun(len(counted), "identity", "identities"),
-    )
+    n_images = sum(counted.values())
+    n_identities = count_noun(len(counted), "identity", "identities")
     images = f"{count_noun(n_images, 'image')} of {n_identities}"
     if n_images < found.n_ok and not out.is_dir():  # other files have the rest
         return f"{result}, and {out.name} has {images}"
