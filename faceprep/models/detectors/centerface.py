@@ -44,8 +44,7 @@ class CenterFace:
         scores = heat[rows, columns]
         at_cells = [values[:, rows, columns].T for values in (sizes, offsets, points)]
         boxes, landmarks = decode(cells, *at_cells)
-        kept = non_max_suppression(boxes, scores, _OVERLAP)
-        return Faces(boxes, landmarks, scores).take(kept)
+        return non_max_suppression(Faces(boxes, landmarks, scores), _OVERLAP)
 
 
 def decode(

@@ -304,8 +304,7 @@ def join_passes(*passes: Faces) -> Faces:
 
     Duplicates are dropped, and so are boxes that lie mostly inside a face of a higher score.
     """
-    faces = concatenate_faces(passes)
-    faces = faces.take(non_max_suppression(faces.boxes, faces.scores, _OVERLAP))
+    faces = non_max_suppression(concatenate_faces(passes), _OVERLAP)
     shared = intersections(faces.boxes[:, None], faces.boxes[None])
     is_inside = shared > _INSIDE * areas(faces.boxes)[:, None]
     return faces.take(~np.tril(is_inside, -1).any(axis=1))

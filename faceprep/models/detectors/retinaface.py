@@ -96,10 +96,4 @@ class RetinaFace:
             yield *decode(anchors[rows], shift[rows], point[rows]), score[rows]
 
     def _detect_group(self, images: list[Pixels]) -> list[Faces]:
-        return [suppress(*answers) for answers in self.answer(images)]
-
-
-def suppress(boxes: Floats, landmarks: Floats, scores: Floats) -> Faces:
-    """Keep the best of all answers that overlap, highest score first."""
-    kept = non_max_suppression(boxes, scores, _OVERLAP)
-    return Faces(boxes, landmarks, scores).take(kept)
+        return [non_max_suppression(Faces(*each), _OVERLAP) for each in self.answer(images)]

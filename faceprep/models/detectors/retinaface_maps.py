@@ -82,7 +82,7 @@ class RetinaFaceMaps:
             for maps in self._maps
         ]
         faces = Faces(*(np.concatenate(each) for each in zip(*parts, strict=True)))
-        return faces.take(non_max_suppression(faces.boxes, faces.scores, _OVERLAP))
+        return non_max_suppression(faces, _OVERLAP)
 
 
 def are_maps(network: Network) -> bool:
