@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,5 +74,4 @@ class Bin2Folder(Job):
         with sink.open("pairs.csv") as table:
             table.write(_COLUMNS)
             for shard in work.stages[0].shards:
-                with storage.open_source(sink.part_path(shard.id, _ROWS)) as rows:
-                    shutil.copyfileobj(rows, table)
+                storage.append_file(sink.part_path(shard.id, _ROWS), table)

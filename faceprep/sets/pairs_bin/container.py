@@ -16,7 +16,6 @@ Python 3 reads:
 
 from __future__ import annotations
 
-import shutil
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
@@ -138,21 +137,17 @@ def join_parts(file: BinaryIO, sink: Sink, shard_ids: Sequence[str]) -> None:
     `pickle.load(file, encoding="bytes")` then gives (list of bytes, list of bool).
     """
     file.write(_HEAD)
-    _copy_parts(file, (sink.part_path(shard_id, _IMAGES) for shard_id in shard_ids))
+    for shard_id in shard_ids:
+        storage.append_file(sink.part_path(shard_id, _IMAGES), file)
     file.write(_BETWEEN)
-    _copy_parts(file, (sink.part_path(shard_id, _LABELS) for shard_id in shard_ids))
+    for shard_id in shard_ids:
+        storage.append_file(sink.part_path(shard_id, _LABELS), file)
     file.write(_END)
 
 
 def is_own(path: Path) -> bool:
     """Return whether the file begins like one that faceprep wrote."""
     return storage.read_bytes(path, len(_HEAD)) == _HEAD
-
-
-def _copy_parts(file: BinaryIO, parts: Iterable[Path]) -> None:
-    for path in parts:
-        with storage.open_source(path) as part:
-            shutil.copyfileobj(part, file, 1 << 20)
 
 
 def _write_image(file: BinaryIO, image: Buffer) -> None:
