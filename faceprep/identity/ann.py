@@ -104,10 +104,11 @@ def fill_index(factors: Factors, seed: int, share_probed: float) -> Any:
     A search looks through the `share_probed` of the lists. Raises MissingExtra without FAISS.
     """
     faiss = _import_faiss()
-    n_lists = 2 * math.isqrt(factors.n)
+    n_lists = min(2 * math.isqrt(factors.n), factors.n)
     first = factors.sides(0, 1)[1]
     index = faiss.index_factory(first.shape[1], f"IVF{n_lists},SQ8", faiss.METRIC_INNER_PRODUCT)
     index.cp.seed = seed or 1
+    index.cp.min_points_per_centroid = 1  # with fewer than 39, FAISS prints a warning
     index.nprobe = math.ceil(n_lists * share_probed)
     sample = np.sort(shuffled(factors.n, seed)[: _PER_LIST * n_lists])
     index.train(np.concatenate([factors.sides(row, row + 1)[1] for row in sample.tolist()]))

@@ -216,7 +216,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(
 def crowd(n: int, path: Path) -> Embeddings:
     """People of five images each."""
     random = np.random.default_rng(7)
-    centres = np.repeat(random.standard_normal((n // 5, 32)), 5, axis=0)
+    centres = np.repeat(random.standard_normal((-(-n // 5), 32)), 5, axis=0)[:n]
     vectors = (centres + 0.5 * random.standard_normal((n, 32))).astype(np.float32)
     names = [f"{i // 5:05d}" for i in range(n)]
     embeddings = Embeddings([f"{name}/{i}" for i, name in enumerate(names)], names, vectors, MODEL)
@@ -242,6 +242,18 @@ def test_an_approximate_search_reaches_the_recall_that_it_reports(tmp_path: Path
     assert np.mean([one.identity == other.identity for one, other in pairs]) >= 0.99
     vectors = prepare(embeddings)
     assert len(exact) == len(find_closest(vectors, vectors, 1).probes)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_an_approximate_search_of_a_small_gallery_is_whole_and_quiet(
+    n: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("faiss")
+    path = tmp_path / "set.npz"
+    crowd(n, path)
+    summary = search(path, path, tmp_path / "near.csv", top=1, approximate=True)
+    assert summary.ok == n and summary.details["recall_at_1"] == 1
+    assert "clustering" not in "".join(capfd.readouterr())
 
 
 def test_report_shows_pictures_of_both_sets(source: Path, probes: Path, tmp_path: Path) -> None:
