@@ -129,7 +129,10 @@ class Convert(NamingOptions, Job):
         writer = self._make_writer(request.output, images, scratch)
         _refuse_halves(images, n, writer)
         n_bytes = max(images.count_bytes(n), 1)
-        n_files = self._count_files(n, n_bytes, writer.group)
+        n_written = n * writer.overhead
+        if not writer.refers_to_files:
+            n_written += n_bytes
+        n_files = self._count_files(n, n_written, writer.group)
         order = self._write_order(n, writer.group, scratch)
         spills, choices = None, dict(request.choices)
         if order is not None and not writer.refers_to_files:
@@ -147,9 +150,7 @@ class Convert(NamingOptions, Job):
         if spills:
             first = [replace(each, payload=(output,)) for each in spills.shards(images.path)]
             stages.insert(0, Stage(_SPILL, first))
-            n_bytes *= 2
-        if writer.refers_to_files:
-            n_bytes = 0
+            n_written += n_bytes
         files, n_outputs = None, n
         if self.writes_file(request.output):
             side_files = writer.side_files(n_files)
@@ -163,7 +164,7 @@ class Convert(NamingOptions, Job):
             fingerprint,
             files=files,
             n_files=n_outputs,
-            n_bytes=n_bytes + n * writer.overhead,
+            n_bytes=n_written,
             choices=choices,
         )
 

@@ -201,9 +201,18 @@ def test_unknown_suffixes_are_refused(rec_set: Path, tmp_path: Path) -> None:
 
 
 def test_the_size_of_shards(rec_set: Path, tmp_path: Path) -> None:
-    n_bytes = (rec_set / "train.rec").stat().st_size
-    convert(rec_set / "train.rec", tmp_path / "a.tar", shard_size=n_bytes // 4)
-    assert len(list(tmp_path.glob("a-*-of-*.tar"))) in (4, 5)
+    """A .tar takes much more than its images, and a list much less than its files."""
+    folders = tmp_path / "folders"
+    convert(rec_set, folders)
+    for suffix in ("rec", "tar", "tfrecord", "parquet"):
+        convert(folders, tmp_path / f"a.{suffix}")
+        size = (tmp_path / f"a.{suffix}").stat().st_size
+        convert(folders, tmp_path / suffix / f"a.{suffix}", shard_size=size // 3)
+        shards = [path.stat().st_size for path in (tmp_path / suffix).glob(f"a[-_]*.{suffix}")]
+        assert len(shards) in (3, 4, 5)
+        assert max(shards) < 1.25 * size / 3
+    convert(folders, tmp_path / "a.csv", shard_size=30_000)
+    assert (tmp_path / "a.csv").is_file()
 
 
 def test_an_index_needs_no_lists(rec_set: Path, tmp_path: Path) -> None:
