@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from faceprep.core.errors import OptionError
 from faceprep.core.types import Shard
 
 NUMBERED = "{n:06d}"
@@ -23,6 +24,13 @@ def even_bounds(stop: int, size: int, start: int = 0) -> Iterator[tuple[int, int
     """
     for first in range(start, stop, size):
         yield first, min(first + size, stop)
+
+
+def refuse_empty_files(n_files: int, most: int) -> None:
+    """Raise OptionError if an output of at most `most` files without an empty one has `n_files`."""
+    if n_files > most:
+        expected = f"at most {most}, so that no file is empty"
+        raise OptionError("--shards", expected=expected, found=str(n_files))
 
 
 def cut_evenly(

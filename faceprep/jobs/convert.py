@@ -21,7 +21,7 @@ from faceprep.core.job import Job
 from faceprep.core.options import Values, check_ranges, option
 from faceprep.core.paths import full_path, is_file
 from faceprep.core.random_order import shuffled
-from faceprep.core.shards import cut_at, cut_evenly, even_bounds
+from faceprep.core.shards import cut_at, cut_evenly, even_bounds, refuse_empty_files
 from faceprep.core.text import list_words
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets import class_map
@@ -160,12 +160,7 @@ class Convert(NamingOptions, Job):
             n_outputs = len(files)
         fingerprint = f"{images.kind} {images.index.fingerprint}"
         return Work(
-            stages,
-            fingerprint,
-            files=files,
-            n_files=n_outputs,
-            n_bytes=n_written,
-            choices=choices,
+            stages, fingerprint, files=files, n_files=n_outputs, n_bytes=n_written, choices=choices
         )
 
     def _write_order(self, n: int, group: int, scratch: Path) -> Ints | None:
@@ -220,11 +215,7 @@ class Convert(NamingOptions, Job):
         if self.shard_size:
             return max(1, min(n // group, -(-n_bytes // self.shard_size)))
         n_files = self.shards or 1
-        most = n // group
-        if n_files > most:
-            raise OptionError(
-                "--shards", expected=f"at most {most}, so that no file is empty", found=str(n_files)
-            )
+        refuse_empty_files(n_files, n // group)
         return n_files
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:

@@ -12,6 +12,7 @@ from faceprep.core.embeddings import COSINE, Model
 from faceprep.core.errors import OptionError
 from faceprep.core.job import Job
 from faceprep.core.options import Values, option
+from faceprep.core.shards import refuse_empty_files
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.identity.vectors import scale_to_unit
 from faceprep.jobs.embed import sources as crop_sources
@@ -80,6 +81,7 @@ class Embed(EmbedOptions, NamingOptions, Job):
             source, Wanted(request.limit, self.relative_to, self.faces), scratch
         )
         n = found_there.n
+        refuse_empty_files(self.shards, n)
         files = shard_names(output.name, self.shards)
         if suffix == ".csv":
             files.append(about_path(output.name))
