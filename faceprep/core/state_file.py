@@ -10,6 +10,7 @@ Both conversions hold a lock on FOLDER itself. A kill in the middle leaves one c
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import io
 import os
@@ -64,7 +65,9 @@ def open_state(folder: Path) -> None:
     """Turn the state file of `folder` into a folder, where there is one. Raises OutputError."""
     state, opened = folder / STATE, folder / _OPENED
     if is_folder(opened):
-        if is_present(state):  # the conversion had not begun, or was complete
+        if _holds_packed_alone(opened):
+            _replace_by_packed(state, opened)
+        elif is_present(state):  # the conversion had not begun, or was complete
             storage.remove_tree(opened)
         else:
             storage.move(opened, state)
@@ -89,9 +92,28 @@ def pack_state(folder: Path) -> None:
         if not all(_is_free(lock, held) for lock in _locks(state)):
             return
         _pack(state, state / _PACKED)
-        storage.move(state, opened)
-        storage.move(opened / _PACKED, state)
-        storage.remove_tree(opened)
+        with os_errors.guard("move into place", opened):
+            try:
+                storage.rename(state, opened)
+            except OSError as error:
+                if error.errno != errno.EXDEV:  # a folder in a lower layer of an overlay
+                    raise
+                storage.rename(state / _PACKED, opened / _PACKED)
+        _replace_by_packed(state, opened)
+
+
+def _holds_packed_alone(opened: Path) -> bool:
+    """Return whether a state that could not be renamed as a whole is about to be replaced."""
+    with os_errors.guard("list", opened):
+        return os.listdir(opened) == [_PACKED]
+
+
+def _replace_by_packed(state: Path, opened: Path) -> None:
+    """Put the packed state in `opened` in place of the folder `state`, if that is still there."""
+    if is_folder(state):
+        storage.remove_tree(state)
+    storage.move(opened / _PACKED, state)
+    storage.remove_tree(opened)
 
 
 def is_finished(state: Path) -> bool:

@@ -50,7 +50,10 @@ CheckNames = Callable[[Sequence[str]], None]
 _PAGE = "commit"
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-_IN_THE_WAY = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EBUSY)
+_KEPT_APART = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EBUSY, errno.EXDEV)
+"""Errors of renaming a folder whose files can be renamed: another one is in its place, or it is in
+a lower layer of an overlay (EXDEV).
+"""
 
 
 def new_attempt(shard_id: str) -> str:
@@ -338,7 +341,7 @@ def _put(source: str, root: str, folder: str, tops: Sequence[str]) -> None:
             except FileNotFoundError:
                 return
             except OSError as error:
-                if error.errno not in _IN_THE_WAY:
+                if error.errno not in _KEPT_APART:
                     raise
     with open_folder(root, folder, tops, make=True) as fd, suppress(FileNotFoundError):
         for name in os.listdir(source):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -82,8 +84,23 @@ def test_state_that_somebody_works_in_stays_a_folder(tmp_path: Path) -> None:
     assert state.is_file(), "the last to leave packs it"
 
 
-@pytest.mark.parametrize("change", range(1, 14))
-def test_stopped_before_any_change(tmp_path: Path, change: int) -> None:
+def keep_in_lower_layer(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse to rename `state` while it is a folder, as an overlay does for its lower layers."""
+    real = os.rename
+
+    def rename(source: Any, *args: Any, **kwargs: Any) -> None:
+        if source == state and state.is_dir():
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        real(source, *args, **kwargs)
+
+    monkeypatch.setattr(os, "rename", rename)
+
+
+@pytest.mark.parametrize("in_lower_layer", [False, True])
+@pytest.mark.parametrize("change", range(1, 21))
+def test_stopped_before_any_change(
+    tmp_path: Path, change: int, in_lower_layer: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Packing and opening leave one complete form behind, whichever change does not happen."""
 
     class Stopped(BaseException):
@@ -95,6 +112,8 @@ def test_stopped_before_any_change(tmp_path: Path, change: int) -> None:
 
     state = write_state(tmp_path)
     expected = tree(state)
+    if in_lower_layer:
+        keep_in_lower_layer(state, monkeypatch)
     for step in (pack_state, open_state):
         try:
             with before_changes(act):
@@ -105,6 +124,7 @@ def test_stopped_before_any_change(tmp_path: Path, change: int) -> None:
         assert tree(state) == expected
         assert os.listdir(tmp_path) == [".faceprep"]
         pack_state(tmp_path)
+        assert state.is_file() and os.listdir(tmp_path) == [".faceprep"]
 
 
 @pytest.mark.parametrize("name", ["../evil", "/evil", "a/../../evil"])

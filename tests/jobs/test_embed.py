@@ -245,7 +245,9 @@ def test_refused_outputs_and_options(crops: Path, tmp_path: Path, net: str) -> N
         run(crops, tmp_path / "out.npz", net, shards=2)
     with pytest.raises(OptionError, match="--shards"):
         run(crops, tmp_path / "out.parquet", net, shards=0)
-    with pytest.raises(OptionError, match="--shards: expected at most 12, so that no file is empty"):
+    with pytest.raises(
+        OptionError, match="--shards: expected at most 12, so that no file is empty"
+    ):
         run(crops, tmp_path / "out.parquet", net, shards=13)
     with pytest.raises(OutputError, match="the output would be inside the input"):
         run(crops, crops / "out.npz", net)
