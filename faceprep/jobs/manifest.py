@@ -279,6 +279,10 @@ class Manifest(NamingOptions, Job):
                 count_noun(self.min_images, "image"),
             )
         if self.max_images or self.identities:
+            n_classes = selection.count_labels(listing, labels)
+            if self.identities and self.identities > n_classes:
+                found = count_noun(n_classes, "class", "classes")
+                log.warning("--identities %s: all %s are taken", f"{self.identities:,}", found)
             n = selection.draw(listing, labels, self.seed or 0, self.max_images, self.identities)
             log.info("%s not drawn", count_noun(n, "image is", "images are"))
 

@@ -162,6 +162,11 @@ def keep_known(
     return numbered, [row.name for row in sorted(rows)]
 
 
+def count_labels(listing: Listing, labels: Ints) -> int:
+    """Count the labels of the images that are not refused."""
+    return len(np.unique(labels[listing.accepted()]))
+
+
 def draw(
     listing: Listing, labels: Ints, seed: int, max_images: int | None, n_labels: int | None
 ) -> int:

@@ -128,6 +128,14 @@ def test_images_and_identities_are_drawn(tmp_path: Path) -> None:
             run(source, tmp_path / "bad.csv", **options)
 
 
+def test_more_identities_than_there_are(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = make(tmp_path / "in", "a/1.jpg", "b/1.jpg")
+    run(source, tmp_path / "two.csv", identities=2)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    assert run(source, tmp_path / "all.csv", identities=1000).ok == 2
+    assert "--identities 1,000: all 2 classes are taken" in caplog.text
+
+
 def test_groups_and_identities_stay_on_one_side(tmp_path: Path) -> None:
     """Sessions that several people share, and people with several sessions."""
     sessions = {"ann": "12", "bob": "2", "cid": "3", "dan": "34", "eve": "5", "fay": "6"}
