@@ -13,10 +13,14 @@ from faceprep.core.io.heif_header import read_heif
 from faceprep.core.io.image_end import check_image
 from faceprep.core.io.image_header import ImageHeader
 from faceprep.core.io.image_traits import (
+    RGB_555,
+    RGB_565,
+    RGB_888,
     has_planes_of_sixteen_bits,
     has_sixteen_bits,
     has_white_as_zero,
     is_animation,
+    read_bmp_masks,
     read_largest,
     set_tiles_upright,
 )
@@ -102,6 +106,8 @@ def _decode_sound(data: Buffer, header: ImageHeader, is_deep: bool = False) -> n
         raise Undecodable(f"the {header.suffix[1:].upper()} has damaged pixels: {damage}")
     if header.suffix in (".pgm", ".ppm"):
         return _stretch(pixels, data)
+    if header.suffix == ".bmp":
+        return _fill_bits(pixels, read_bmp_masks(data))
     if header.suffix == ".avif":
         return _turn_avif(pixels, data)
     return pixels if orientation == 1 else _turn(pixels, *_TURNS[orientation])
@@ -139,6 +145,19 @@ def _stretch(pixels: npt.NDArray[Any], data: Buffer) -> npt.NDArray[Any]:
     values = np.rint(np.minimum(np.arange(most + 1) * (most / largest), most))
     stretched: npt.NDArray[Any] = values.astype(pixels.dtype)[pixels]
     return stretched
+
+
+def _fill_bits(pixels: npt.NDArray[Any], masks: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Stretch the channels of a BMP of 5 or 6 bits to 8; OpenCV shifts them, which is darker."""
+    if masks not in ((), RGB_555, RGB_565, RGB_888):
+        raise Undecodable(
+            "a BMP with an unusual order of colours, which is not read: convert it to PNG"
+        )
+    for channel, mask in enumerate(masks):
+        brightest = 256 - (256 >> mask.bit_count())
+        values = np.rint(np.arange(256) * (255 / brightest)).clip(max=255)
+        pixels[..., channel] = values.astype(np.uint8)[pixels[..., channel]]
+    return pixels
 
 
 def _keep_upper_bits(pixels: npt.NDArray[Any]) -> tuple[Pixels, int]:

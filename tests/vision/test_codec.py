@@ -14,6 +14,7 @@ from PIL import Image
 
 from faceprep.core.io.image_end import check_image
 from faceprep.core.io.image_header import read_header
+from faceprep.core.io.image_traits import RGB_555, RGB_565, RGB_888
 from faceprep.vision import codec
 from faceprep.vision.align import crop
 from faceprep.vision.codec import Undecodable, decode, decode_noted, encode
@@ -109,6 +110,47 @@ def test_pgm_with_a_comment_and_colours_of_16_bits() -> None:
     head = b"P6 # a camera\n# of 12 bits\n%d %d\n4095\n" % FACE.shape[1::-1]
     assert (decode(head + deep.byteswap().tobytes()) == FACE).all()
     assert (decode(cv2.imencode(".png", deep[..., ::-1])[1].tobytes()) == FACE).all()
+
+
+def bmp(n_bits: int, compression: int, masks: tuple[int, ...], header: int = 40) -> bytes:
+    """Return FACE as a BMP of 16 or 32 bits, with the colours where the masks are."""
+    height, width = FACE.shape[:2]
+    values = np.zeros((height, width), np.uint32)
+    for channel, mask in enumerate(masks):
+        shift = (mask & -mask).bit_length() - 1
+        levels = np.rint(FACE[..., channel] / 255 * (mask >> shift)).astype(np.uint32)
+        values |= levels << np.uint32(shift)
+    rows = values.astype(f"<u{n_bits // 8}").tobytes()
+    size = (header, width, -height, 1, n_bits, compression, len(rows), 0, 0, 0, 0)
+    head = struct.pack("<IiiHHIIiiII", *size)
+    if compression:
+        head += struct.pack("<3I", *masks)
+    head = head.ljust(header, b"\0")
+    return struct.pack("<2sIII", b"BM", 14 + len(head + rows), 0, 14 + len(head)) + head + rows
+
+
+@pytest.mark.parametrize(
+    ("data", "step"),
+    [
+        (bmp(16, 0, RGB_555), 4.2),
+        (bmp(16, 3, RGB_555), 4.2),
+        (bmp(16, 3, RGB_565), 4.2),
+        (bmp(32, 0, RGB_888), 0),
+        (bmp(32, 3, RGB_888), 0),
+        (bmp(32, 3, (0xFF, 0xFF00, 0xFF0000), header=124), 0),
+    ],
+)
+def test_a_bmp_of_5_or_6_bits_is_as_bright_as_others(data: bytes, step: float) -> None:
+    """The values are multiples of 255 / 31, or 255 / 63 for the green of 6 bits."""
+    wrong = decode(data).astype(int) - FACE
+    assert np.abs(wrong).max() <= step + 0.5
+    assert abs(wrong.mean()) < 0.5
+
+
+@pytest.mark.parametrize("masks", [(0xFF, 0xFF00, 0xFF0000), (0x3FF00000, 0xFFC00, 0x3FF)])
+def test_a_bmp_whose_masks_opencv_ignores_is_named(masks: tuple[int, ...]) -> None:
+    with pytest.raises(Undecodable, match="a BMP with an unusual order of colours"):
+        decode(bmp(32, 3, masks))
 
 
 @pytest.mark.parametrize("largest", [1, 15, 100, 254, 255, 256, 300, 1000, 4095, 40000, 65534])

@@ -13,6 +13,9 @@ _TIFF_TILE_WIDTH = 322
 _WHITE_IS_ZERO, _PLANES_APART = 0, 2
 _WEBP_ANIMATION = 0x02
 _GIF_EXTENSION, _GIF_IMAGE = 0x21, 0x2C
+_BMP_INFO, _BMP_V3, _BMP_BITFIELDS = 40, 56, 3
+RGB_555, RGB_565, RGB_888 = (0x7C00, 0x3E0, 0x1F), (0xF800, 0x7E0, 0x1F), (0xFF0000, 0xFF00, 0xFF)
+"""The masks of red, green and blue in a BMP that OpenCV reads."""
 
 
 def is_animation(suffix: str, data: Buffer) -> bool:
@@ -79,6 +82,21 @@ def set_tiles_upright(data: Buffer) -> tuple[Buffer, int]:
     upright = bytearray(data)
     struct.pack_into(form, upright, at, 1)
     return bytes(upright), orientation
+
+
+def read_bmp_masks(data: Buffer) -> tuple[int, ...]:
+    """Read the masks of red, green and blue in a pixel of a sound BMP of 16 or 32 bits.
+
+    There are none in other BMPs, and none are returned if the header is of a version (BITMAPV3 or
+    later) whose masks OpenCV applies.
+    """
+    start = bytes(data[14:66]).ljust(52, b"\0")
+    header_size, n_bits, compression = struct.unpack_from("<I10xHI", start)
+    if not _BMP_INFO <= header_size < _BMP_V3:
+        return ()
+    if compression == _BMP_BITFIELDS:
+        return struct.unpack_from("<3I", start, _BMP_INFO)
+    return RGB_555 if n_bits == 16 else ()
 
 
 def read_largest(data: Buffer) -> int:
