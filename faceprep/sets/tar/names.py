@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 from faceprep.core.io.image_header import IMAGE_SUFFIXES
 
 LARGEST_CLASS = 4096
 """Bytes that a class may take as text."""
+_WHOLE = re.compile(r"(0|-?[1-9][0-9]*)\.0*")
 LABELS = ("cls", "json")
 """Extensions of files of labels."""
 
@@ -50,10 +52,14 @@ def split_name(name: str) -> tuple[str, str]:
 def class_name(content: bytes) -> str:
     """Return the text of a class, and nothing where it cannot be the name of an identity.
 
-    >>> class_name(b" 7\\n"), class_name(b"../x")
-    ('7', '')
+    A whole number has no point, as in other containers.
+
+    >>> class_name(b" 7\\n"), class_name(b"7.0"), class_name(b"../x")
+    ('7', '7', '')
     """
     text = content.decode("utf-8", "surrogateescape").strip()
+    if whole := _WHOLE.fullmatch(text):
+        return whole[1]
     if {"", ".", ".."} & set(text.split("/")) or any(letter < " " for letter in text):
         return ""
     return text

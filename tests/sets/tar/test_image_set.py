@@ -141,6 +141,15 @@ def test_the_label_of_a_json_is_the_class_of_a_key_without_a_folder(folder: Path
     assert [sample.labels for sample in found[:n]] == [(float(i % 3),) for i in range(n)]
 
 
+def test_a_class_with_a_point_is_a_whole_number(folder: Path) -> None:
+    texts = (b"0.0", b"0", b"12.00", b"-1.", b"0.5", b"00.0", b"v1.0")
+    files = [
+        file for i, text in enumerate(texts) for file in ((f"{i}.cls", text), (f"{i}.jpg", JPEG))
+    ]
+    found = rows(read_bytes(pack(files), folder))
+    assert [row[1] for row in found] == ["0", "0", "12", "-1", "0.5", "00.0", "v1.0"]
+
+
 def test_labels(folder: Path) -> None:
     files = [
         ("a/1.jpg", JPEG),
