@@ -53,6 +53,8 @@ _BORDERED = "found only with a border: the face fills the image"
 _DOUBLED = "found only at twice the detection size: the face is small"
 _LOWEST = 0.5
 """Score below which a detector's answers are not even counted as low."""
+_MANY = 0.01
+"""Minimum score below which hundreds of places in a photo without people are faces."""
 
 
 class Crop(NamedTuple):
@@ -125,6 +127,13 @@ class FaceOptions(UsesDevice):
         """Open the detectors in the driver, so that their names, device and faults are reported
         once. With --download, packs that are missing are downloaded before.
         """
+        if self.min_score < _MANY:
+            log.warning(
+                "--min-score %g takes hundreds of places in an image for faces, which may take "
+                "minutes for each image: %g is low enough for any face",
+                self.min_score,
+                _MANY,
+            )
         for name in (self.detector, *others):
             if self.download:
                 download_pack(name)

@@ -172,6 +172,15 @@ def test_a_worker_s_detector_has_its_share_of_the_cores(
     assert [spec.threads for spec in specs] == [7, 3]
 
 
+@pytest.mark.parametrize("min_score", [0.0, 0.009, 0.01, 0.8])
+def test_a_minimum_score_for_everything_is_warned_of(
+    min_score: float, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FaceOptions, "finder", lambda *_: finder())
+    FaceOptions(min_score=min_score).announce()
+    assert ("takes hundreds of places in an image for faces" in caplog.text) == (min_score < 0.01)
+
+
 @pytest.mark.parametrize(
     "wrong", [{"min_score": 1.5}, {"det_size": 8}, {"template": "face"}, {"turns": "90"}]
 )
