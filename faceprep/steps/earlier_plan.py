@@ -17,6 +17,9 @@ from faceprep.core.types import ACCEPTED, MERGE, REFUSED, UNDECIDED, Decision
 from faceprep.tables.plan import digest_of, read_plan
 from faceprep.tables.verdicts import refuse_open_review
 
+IN_TWO_IDENTITIES = "identities"
+"""The evidence of a label conflict: the two identities that have copies of one image."""
+
 
 @dataclass(frozen=True)
 class VerdictOptions:
@@ -24,8 +27,9 @@ class VerdictOptions:
 
     verdicts: Path | None = option(
         None,
-        "Keep the verdicts of this earlier plan: refused decisions stay refused, and those that a "
-        "person accepted below its threshold stay accepted.",
+        "Keep the verdicts of this earlier plan: refused decisions stay refused, and those that "
+        "only a person can have accepted, below its threshold or of copies in two identities, stay "
+        "accepted.",
         values=Values("PLAN"),
     )
 
@@ -81,8 +85,8 @@ def carry_verdicts(
     """Give the decisions the verdicts of a person in an earlier `plan`, if there is one.
 
     A refused pair stays refused, and no other merges bring the two together: those are undecided.
-    Refused pairs among `identities` that are not judged now are added. A decision that was accepted
-    below the threshold of its plan is accepted. Raises SourceError.
+    Refused pairs among `identities` that are not judged now are added. A decision that only a
+    person can have accepted is accepted. Raises SourceError.
     """
     if plan is None:
         return list(decisions)
@@ -133,7 +137,7 @@ class _Earlier:
     name: str
     threshold: float | None
     refused: dict[tuple[str, frozenset[str]], Decision] = field(default_factory=dict)
-    accepted: set[tuple[str, frozenset[str]]] = field(default_factory=set)
+    accepted: dict[tuple[str, frozenset[str]], Decision] = field(default_factory=dict)
     apart: dict[str, set[str]] = field(default_factory=dict)
     """The identities that each one is not to be merged with."""
 
@@ -144,11 +148,16 @@ class _Earlier:
             if decision.action == MERGE:
                 self.apart.setdefault(decision.subject, set()).add(decision.into)
                 self.apart.setdefault(decision.into, set()).add(decision.subject)
-        elif decision.verdict == ACCEPTED and self._is_below(decision):
-            self.accepted.add(_pair_of(decision))
+        elif decision.verdict == ACCEPTED and self._needs_person(decision):
+            self.accepted[_pair_of(decision)] = decision
 
-    def _is_below(self, decision: Decision) -> bool:
-        """Return whether only a person can have accepted a decision."""
+    def _needs_person(self, decision: Decision) -> bool:
+        """Return whether only a person can have accepted a decision.
+
+        It is below the threshold, or about copies in two identities.
+        """
+        if IN_TWO_IDENTITIES in decision.evidence:
+            return True
         if decision.score is None or self.threshold is None:
             return False
         return decision.score < self.threshold
@@ -157,9 +166,16 @@ class _Earlier:
         """Return a decision with the verdict that it had."""
         if _pair_of(decision) in self.refused:
             return _change(decision, REFUSED, f"refused in {self.name}")
-        if decision.verdict == UNDECIDED and _pair_of(decision) in self.accepted:
+        if decision.verdict == UNDECIDED and self._was_accepted(decision):
             return _change(decision, ACCEPTED, f"accepted in {self.name}")
         return decision
+
+    def _was_accepted(self, decision: Decision) -> bool:
+        """Return whether a person accepted a decision, of copies the same one to drop."""
+        earlier = self.accepted.get(_pair_of(decision))
+        if earlier is None:
+            return False
+        return decision.action == MERGE or decision.subject == earlier.subject
 
     def judge_merges(self, decisions: Iterator[Decision]) -> list[Decision]:
         """Make merges undecided that bring a refused pair together; refuse undecided ones that do.

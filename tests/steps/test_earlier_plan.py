@@ -20,7 +20,7 @@ from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
 from faceprep.steps.earlier_plan import carry_verdicts, keep_reviewed
 from faceprep.tables.plan import read_plan, write_plan
-from tests.color_people import RED, color_embedders, paint
+from tests.color_people import BLUE, RED, color_embedders, paint
 from tests.fakes import tree
 from tests.merging import apply, call_merge, decided, merge, source
 
@@ -232,3 +232,28 @@ def test_refused_copies_stay_refused(tmp_path: Path) -> None:
     (decision,) = read_plan(tmp_path / "out" / "plan.jsonl")[1]
     assert decision.verdict == REFUSED and "refused in p" in decision.reason
     assert len(list((tmp_path / "out").glob("a/*.png"))) == 2
+
+
+@pytest.mark.parametrize(("verdict", "n_left"), [(ACCEPTED, 2), (REFUSED, 3), (UNDECIDED, 3)])
+def test_a_decided_label_conflict_stays_decided(verdict: str, n_left: int, tmp_path: Path) -> None:
+    for name, color in {"a/1.png": RED, "b/1.png": RED, "b/2.png": BLUE}.items():
+        paint(tmp_path / "set" / name, color)
+
+    def dedupe(name: str, plan: Path | None = None) -> tuple[dict[str, int], Decision]:
+        job = Dedupe(embedder="none", exact_only=True, verdicts=plan)
+        summary = run_job(job, Request((tmp_path / "set",), tmp_path / name), SerialRunner())
+        (decision,) = read_plan(tmp_path / name / "plan.jsonl")[1]
+        return dict(summary.details), decision
+
+    assert dedupe("first")[1].verdict == UNDECIDED
+    plan = tmp_path / "first" / "plan.jsonl"
+    edit(plan, UNDECIDED, verdict)
+    details, decision = dedupe("second", plan)
+    assert (
+        decision.verdict == verdict and len(list((tmp_path / "second").glob("*/*.png"))) == n_left
+    )
+    assert details["conflicts"] == (verdict == UNDECIDED)
+    assert details["exact"] == (verdict == ACCEPTED)
+    other = decision._replace(subject="a/1.png", evidence={"kept": "b/1.png"}, verdict=UNDECIDED)
+    (carried,) = carry_verdicts([other], plan, set())
+    assert carried.verdict == (REFUSED if verdict == REFUSED else UNDECIDED)

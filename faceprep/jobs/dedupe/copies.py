@@ -35,6 +35,7 @@ from faceprep.identity.duplicates import (
 from faceprep.jobs.dedupe.look_alikes import LookAlikes
 from faceprep.jobs.dedupe.originals import Copies, Load, find_costs, rank_by_quality
 from faceprep.jobs.dedupe.signatures import ROW, Signatures
+from faceprep.steps.earlier_plan import IN_TWO_IDENTITIES
 from faceprep.vision import perceptual_hash as hashes
 from faceprep.vision.encodings import UNKNOWN, measure_coarseness, steps_of
 from faceprep.vision.load_image import load_image_bytes
@@ -176,10 +177,9 @@ def plan_drops(
         reasons.rival(image)
         for image in np.flatnonzero(found.rivals != np.arange(len(found.kept))).tolist()
     ]
-    judged = [(kind, named.judge(decision)) for kind, decision in told]
     counts = Counter(dict.fromkeys((EXACT, NEAR, AGAINST, CONFLICTS), 0))
-    counts.update(kind for kind, decision in judged if decision.verdict != REFUSED)
-    return [decision for _, decision in judged], dict(counts)
+    counts.update(kind for kind, decision in told if decision.verdict != REFUSED)
+    return [decision for _, decision in told], dict(counts)
 
 
 def limits_of(n: int) -> dict[str, Any]:
@@ -222,28 +222,36 @@ class _Reasons:
         kept = int(self.found.kept[image])
         score, how, evidence = self._compared(image, kept)
         images = self.look.table.images
-        kind = EXACT if images.contents[image] == images.contents[kept] else NEAR
+        kind = self._kind(image, kept)
         if images.identities[kept] == NO_IDENTITY:
             kind, how = AGAINST, f"test image: {how}"
-        return kind, Decision(
+        decision = Decision(
             DROP, self.named.names[image], score=score, reason=how, evidence=evidence
         )
+        return kind, self.named.judge(decision)
 
     def rival(self, image: int) -> tuple[str, Decision]:
-        score, how, evidence = self._compared(image, int(self.found.rivals[image]))
+        """Return (kind, decision); a conflict that a person has decided is a copy as any other."""
+        rival = int(self.found.rivals[image])
+        score, how, evidence = self._compared(image, rival)
         identities = self.look.table.images.identities
-        both = [int(identities[image]), int(identities[self.found.rivals[image]])]
-        evidence |= {"identities": [self.named.identities[each] for each in both]}
+        both = [int(identities[image]), int(identities[rival])]
+        evidence |= {IN_TWO_IDENTITIES: [self.named.identities[each] for each in both]}
         evidence |= {"images": [self._counts.item(each) for each in both]}
-        reason = f"label conflict: {how}"
-        return CONFLICTS, Decision(
+        decision = Decision(
             DROP,
             self.named.names[image],
             score=score,
-            reason=reason,
+            reason=f"label conflict: {how}",
             verdict=UNDECIDED,
             evidence=evidence,
         )
+        judged = self.named.judge(decision)
+        return CONFLICTS if judged.verdict == UNDECIDED else self._kind(image, rival), judged
+
+    def _kind(self, image: int, other: int) -> str:
+        contents = self.look.table.images.contents
+        return EXACT if contents[image] == contents[other] else NEAR
 
     @cached_property
     def _counts(self) -> Ints:
