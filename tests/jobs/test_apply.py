@@ -256,6 +256,24 @@ def test_everything_dropped_from_a_container_and_restored(
     assert (tmp_path / f"back{suffix}").read_bytes() == whole.read_bytes()
 
 
+def test_everything_dropped_from_a_rec_and_restored(face_folder: Path, tmp_path: Path) -> None:
+    """Both files are empty then, which is damage for the commands that need images."""
+    whole = tmp_path / "set.rec"
+    run_job(Convert(allow_loss=True), Request((face_folder,), whole), SerialRunner())
+    drops = [Decision("drop", each.name) for each in find_identities(face_folder)]
+    with (tmp_path / "plan.jsonl").open("wb") as file:
+        write_plan(file, {"command": "test", "source": str(whole)}, drops)
+    assert apply(tmp_path / "plan.jsonl", tmp_path / "out.rec").by_status == {"dropped": 12}
+    for empty in ("out.rec", "out.idx"):
+        assert (tmp_path / empty).read_bytes() == b""
+    apply(tmp_path / "out.undo.jsonl", tmp_path / "back.rec")
+    for name in ("set", "back"):
+        run_job(Convert(), Request((tmp_path / f"{name}.rec",), tmp_path / name), SerialRunner())
+    assert images(tmp_path / "back") == images(tmp_path / "set")
+    with pytest.raises(SourceError, match=r"out.rec: no images in it"):
+        run_job(Convert(), Request((tmp_path / "out.rec",), tmp_path / "none"), SerialRunner())
+
+
 def test_what_cannot_be_read_is_named_and_is_not_lost(source: Path, tmp_path: Path) -> None:
     (source / "3" / "9.jpg").symlink_to("nowhere.jpg")
     plan = save_plan(tmp_path / "plan.jsonl", source, DECISIONS)

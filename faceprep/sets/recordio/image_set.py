@@ -100,6 +100,8 @@ class RecSet(ImageSet):
         warn_of_others(path, [paths.rec for paths in parts], sets_alone=True)
         if len(parts) == 1:
             _hint_at_parts(parts[0].rec)
+            if parts[0].are_empty:
+                parts = []
         starts: list[int] = []
         faults = missing_faults(_missing_between([paths.rec.name for paths in parts]))
         for paths in parts:
@@ -111,7 +113,7 @@ class RecSet(ImageSet):
 
     @property
     def own(self) -> str:
-        extent = Extent(*self.index.facts[_EXTENT])
+        extent = Extent(*self.index.facts.get(_EXTENT, ()))
         losses = list[str]()
         if extent.has_id:
             losses.append("the ids of its records, which differ from their keys")

@@ -59,6 +59,11 @@ class RecPaths:
     def fingerprint(self) -> str:
         return storage.fingerprint_of(self.rec, *([self.idx] if self.idx else []))
 
+    @property
+    def are_empty(self) -> bool:
+        """Whether there are two files without a byte, as of a set that all images left."""
+        return self.idx is not None and not any(map(storage.file_size, (self.rec, self.idx)))
+
 
 def list_recs(folder: Path) -> list[str]:
     """List the .rec files of a folder by name. Raises SourceError."""
