@@ -165,8 +165,14 @@ def refuse_other_version(before: Mapping[str, Any], request: Request) -> None:
         return
     is_shared = request.share is not None or request.joins
     remedy = "Resume with that version, or start again with --overwrite."
+    problem = "this run was begun by another version"
+    if before.get("finished"):
+        problem = (
+            "failed inputs or lost files of this finished run are to be made again, but it was "
+            "begun by another version"
+        )
     raise ResumeError(
-        "this run was begun by another version",
+        problem,
         path=request.output,
         expected=f"faceprep {before.get('faceprep')}",
         found=f"faceprep {__version__}",

@@ -15,6 +15,7 @@ from faceprep.run.preview import preview_job
 from tests.fakes import JoinedLines, Lines, opened, tree
 from tests.run.test_items import Copies, N, fill
 
+_FINISHED = "failed inputs or lost files of this finished run are to be made again, but it was "
 _REFUSED = r"begun by another version: expected faceprep .*, found faceprep 9\.0\. Resume with"
 
 
@@ -24,9 +25,9 @@ def upgrade(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"faceprep.run.{module}.__version__", "9.0")
 
 
-def refuse(job: Lines | Copies, request: Request) -> None:
+def refuse(job: Lines | Copies, request: Request, why: str = "this run was ") -> None:
     before = tree(request.output.parent)
-    with pytest.raises(ResumeError, match=_REFUSED):
+    with pytest.raises(ResumeError, match=why + _REFUSED):
         run_job(job, request, SerialRunner())
     assert tree(request.output.parent) == before
 
@@ -60,7 +61,7 @@ def test_a_lost_output_is_not_made_again(
     run_job(Lines(), request_, SerialRunner())
     (request_.output / "2/5.txt").unlink()
     upgrade(monkeypatch)
-    refuse(Lines(), request_)
+    refuse(Lines(), request_, _FINISHED)
 
 
 def test_an_output_that_was_deleted_begins_anew(
@@ -86,4 +87,4 @@ def test_what_failed_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.Monk
         patch.setattr(storage, "open_regular", open_regular)
         assert run_job(Copies(), request, SerialRunner()).ok == N - 1
     upgrade(monkeypatch)
-    refuse(Copies(), request)
+    refuse(Copies(), request, _FINISHED)
