@@ -177,26 +177,6 @@ def test_what_the_disk_failed_to_give_is_read_when_asked_again(
     assert n_failed > 2
 
 
-def test_the_footer_of_a_file_that_is_opened_again_is_not_read_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    paths = [tmp_path / f"{name}.parquet" for name in "abc"]
-    for path in paths:
-        write(path, [path.name.encode()] * 3)
-    footers = list[str]()
-
-    def note(source: ByteSource, *rest: Any) -> Any:
-        footers.append(source.path)
-        return read_chunks(source, *rest)
-
-    monkeypatch.setattr("faceprep.sets.open_files._MOST_OPEN", 2)
-    monkeypatch.setattr("faceprep.sets.parquet_rows.read_chunks", note)
-    with closing(RowReader([str(path) for path in paths], "image")) as rows:
-        for number in (0, 1, 2, 0, 1, 2):
-            assert rows.read(number, 0, 2).data == paths[number].name.encode()
-    assert len(footers) == 3
-
-
 def test_the_levels_of_a_million_rows_that_are_null(path: Path) -> None:
     n = 1_000_000
     write(path, [None] * (n - 1) + [b"last"])
