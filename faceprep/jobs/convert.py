@@ -81,8 +81,8 @@ class Convert(NamingOptions, Job):
     encoded again, and keep their order. Nothing is lost silently: if DST cannot hold all that SRC
     has, the command stops before it writes anything and names what would be lost. --allow-loss
     converts anyway. NAME_classes.csv beside DST lists the class numbers: those that SRC states, or
-    else those in the order of the identities. A damaged image is left out and named in
-    failures.csv.
+    else those in the order of the identities. An image that is not one, or is cut
+    off, is left out and named in failures.csv; `inspect --deep` finds damage inside of images.
     """
 
     command: ClassVar[str] = "convert"

@@ -34,8 +34,9 @@ class Rec2Folder(Job):
 
     SRC is a .rec file or a folder with train.rec. DST gets IDENTITY/KEY.jpg (or the suffix of the
     actual format). Identities are the labels of the images. Of several labels of an image, the
-    first counts, and the others are lost; convert refuses to lose them. A damaged record is named
-    in DST/failures.csv, and the sound ones around it are kept.
+    first counts, and the others are lost; convert refuses to lose them. A damaged record, or
+    an image that is cut off, is named in DST/failures.csv, and the sound ones around it are kept.
+    `inspect --deep` finds damage inside of images.
     """
 
     command: ClassVar[str] = "rec2folder"
