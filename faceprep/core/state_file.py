@@ -24,7 +24,7 @@ from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 from faceprep.core import os_errors, storage
-from faceprep.core.errors import FaceprepError, SourceError
+from faceprep.core.errors import FaceprepError, OutputError, SourceError
 from faceprep.core.io.json_line import parse_json
 from faceprep.core.output_tree import is_inside
 from faceprep.core.paths import is_folder, is_present
@@ -92,13 +92,13 @@ def pack_state(folder: Path) -> None:
         if not all(_is_free(lock, held) for lock in _locks(state)):
             return
         _pack(state, state / _PACKED)
-        with os_errors.guard("move into place", opened):
-            try:
-                storage.rename(state, opened)
-            except OSError as error:
-                if error.errno != errno.EXDEV:  # a folder in a lower layer of an overlay
-                    raise
-                storage.rename(state / _PACKED, opened / _PACKED)
+        try:
+            storage.move(state, opened)
+        except OutputError as error:
+            cause = error.__cause__
+            if not isinstance(cause, OSError) or cause.errno != errno.EXDEV:
+                raise
+            storage.move(state / _PACKED, opened / _PACKED)  # a lower layer of an overlay
         _replace_by_packed(state, opened)
 
 
