@@ -12,8 +12,10 @@ import pytest
 from faceprep import Request, run_job
 from faceprep.core.arrays import Pixels, Thumbnails
 from faceprep.core.errors import OptionError
-from faceprep.core.types import ACCEPTED
+from faceprep.core.types import ACCEPTED, Outcome
 from faceprep.jobs.convert import Convert
+from faceprep.pages.review.gallery import LEAD, Gallery
+from faceprep.pages.review.thumbnails import make_thumbnail
 from faceprep.sets.pairs_bin.container import load_pairs
 from faceprep.sets.recordio.framing import frame_image
 from faceprep.synthetic import draw_face
@@ -64,6 +66,22 @@ def test_verification_sets_and_recs_as_test_sets(crops: Path, tmp_path: Path) ->
         f"test image: the same bytes as {tmp_path}/set.rec: record 8 at offset"
     )
     assert told["b/0.png"].startswith("test image: a copy of")
+
+
+@pytest.mark.parametrize("name", ["test", "set.bin", "set.rec", "set.tar", "set.csv"])
+def test_the_image_of_a_test_set_can_be_shown(crops: Path, tmp_path: Path, name: str) -> None:
+    """As `review` and `report` show it beside the image that is dropped."""
+    face = encode(draw_face(ord("a"), 0)[0], ".jpg", 70)
+    folder = write(tmp_path / "test", {"0/1.jpg": face, "0/2.jpg": face})
+    if name != folder.name:
+        run_job(Convert(allow_loss=True), Request(folder, tmp_path / name))
+    run(crops, tmp_path / "out", against=(tmp_path / name,))
+    judged, decisions = plan_of(tmp_path / "out")
+    gone = [each for each in decisions if each.reason.startswith("test image")]
+    gallery = Gallery(judged, tmp_path / "scratch")
+    shown = [make_thumbnail(gallery.path_of(each, LEAD, each.evidence["kept"])) for each in gone]
+    gallery.close()
+    assert len(gone) == 5 and not any(isinstance(each, Outcome) for each in shown)
 
 
 def test_against_bytes_only(crops: Path, tmp_path: Path) -> None:

@@ -149,12 +149,14 @@ def _header_row(number: int, data: Buffer, name: str) -> _Signed | Outcome:
 class Named(NamedTuple):
     """Names of images: paths below the source; those of test images start with their set.
 
-    `judge` gives a decision the verdict that a person has given it before.
+    `judge` gives a decision the verdict that a person has given it before. `shown` are the names by
+    which `review` finds the images: without them, it finds them by `names`.
     """
 
     names: Sequence[str]
     identities: Sequence[str]
     judge: Callable[[Decision], Decision] = lambda decision: decision
+    shown: Sequence[str] = ()
 
 
 def plan_drops(
@@ -262,7 +264,7 @@ class _Reasons:
     def _compared(self, image: int, kept: int) -> tuple[float, str, dict[str, Any]]:
         """Return (score, reason, evidence)."""
         name, images = self.named.names[kept], self.look.table.images
-        evidence: dict[str, Any] = {"kept": name}
+        evidence: dict[str, Any] = {"kept": (self.named.shown or self.named.names)[kept]}
         if images.contents[image] == images.contents[kept]:
             return 1.0, f"the same bytes as {name}", evidence
         other = np.array([kept])

@@ -110,8 +110,8 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
     exact_only: bool = option(False, "Find byte-for-byte copies only; decode nothing.")
     against: tuple[Path, ...] = option(
         (),
-        "Drop every image that is also in this test set: a folder, a verification .bin or a .rec. "
-        "May be repeated.",
+        "Drop every image that is also in this test set, which may be any set, such as a "
+        "verification .bin. May be repeated.",
     )
     plan_only: bool = option(False, "Write the plan only; place no images.")
 
@@ -228,10 +228,11 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
         sets, placing = shard.payload
         listing = load_listed(sink.scratch).listing
         signed, source = _load(sink, sets, not self.exact_only), _load(sink, sets[:1], False)
-        names = [
-            *source.names,
-            *(_named(each, name) for each in sets[1:] for name in _load(sink, [each], False).names),
-        ]
+        names, shown = list(source.names), list(source.names)
+        for each in sets[1:]:
+            tests = _load(sink, [each], False)
+            names += [_named(each, name) for name in tests.names]
+            shown += _shown(each, sink.scratch, tests.rows["number"])
         n_tests = len(signed) - len(source)
         identities = np.append(
             listing.identity_of[source.rows["number"]], np.full(n_tests, NO_IDENTITY)
@@ -243,7 +244,7 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
             vectors = load_parts(sink, [each.id for each in shards], self.model())
             candidates = np.searchsorted(source.rows["number"], _load_candidates(sink, shards))
             look = with_vectors(table, candidates, vectors)
-        named = Named(names, listing.identities, open_verdicts(self.verdicts))
+        named = Named(names, listing.identities, open_verdicts(self.verdicts), shown)
         with _open_images(sink.scratch) as load:
             loads = None if self.exact_only else load
             decisions, counts = deduplication.plan_drops(look, named, loads)
@@ -363,6 +364,13 @@ def _load_candidates(sink: Sink, shards: Sequence[Shard]) -> Ints:
     """Load the numbers of the images that need a vector, ascending."""
     parts = (storage.read_bytes(sink.part_path(_MATCH, _candidates(shard))) for shard in shards)
     return np.frombuffer(b"".join(parts), "<i8").astype(np.int64)
+
+
+def _shown(images: SignedSet, scratch: Path, numbers: Ints) -> list[str]:
+    """Return images of a test set as paths that `review` can show: that of the set, then the key."""
+    with open_set(scratch, images.name) as opened:
+        keys = opened.keys(0, images.n)
+    return [f"{images.path}/{keys[number]}" for number in numbers.tolist()]
 
 
 def _named(images: SignedSet, name: str) -> str:
