@@ -97,8 +97,8 @@ class Manifest(NamingOptions, Job):
     )
     label_rule: str | None = option(
         None,
-        "Take the class from the path instead of the folder: live=0,spoof=1 (names of folders), "
-        "or re:REGEX with one group.",
+        "Take the class from the path of an image below SRC instead of its folder: "
+        "live=0,spoof=1 (names of folders), or re:REGEX with one group.",
         values=Values("RULE"),
     )
     group_by: str | None = option(

@@ -23,7 +23,12 @@ LABEL_RULE, GROUP_BY = "--label-rule", "--group-by"
 _FOUND = {LABEL_RULE: "class", GROUP_BY: "group"}
 """What a rule finds, by its option."""
 _MOST_FOLDERS = 1 << 12
-_EXAMPLE = "a rule such as live=0,spoof=1 or, with one capturing group, re:^[^/]*/(live|spoof)/"
+_EXAMPLES = {
+    LABEL_RULE: "a rule such as live=0,spoof=1 or, with one capturing group, "
+    "re:^[^/]*/(live|spoof)/",
+    GROUP_BY: r"a rule such as re:/(\d+)/, whose one capturing group finds the person in the path, "
+    "or live=0,spoof=1",
+}
 
 
 class Unlabelled(NamedTuple):
@@ -79,14 +84,16 @@ def parse_rule(text: str, option: str = LABEL_RULE) -> LabelRule:
         return _word_rule(text, option)
     if "(" in text:
         return _expression_rule(text, option)
-    raise OptionError(option, expected=_EXAMPLE, found=repr(text))
+    raise OptionError(option, expected=_EXAMPLES[option], found=_quoted(text))
 
 
 def _word_rule(text: str, option: str) -> LabelRule:
     pairs = [pair.split("=") for pair in text.split(",")]
     numbers = {word.strip(): int(number) for word, number in pairs}
     if len(numbers) < len(pairs):
-        raise OptionError(f"{option} names a word twice", expected=_EXAMPLE, found=repr(text))
+        raise OptionError(
+            f"{option} names a word twice", expected=_EXAMPLES[option], found=_quoted(text)
+        )
     wanted = sorted(set(numbers.values()))
     if wanted != list(range(len(wanted))):
         raise OptionError(
@@ -114,17 +121,26 @@ def _expression_rule(text: str, option: str) -> LabelRule:
         expression = re.compile(text)
     except re.error as error:
         raise OptionError(
-            f"{option} is not a regular expression: {error}", found=repr(text)
+            f"{option} is not a regular expression: {error}", found=_quoted(text)
         ) from error
     if expression.groups != 1:
         raise OptionError(
             f"{option} must have one capturing group, which finds the {_FOUND[option]}",
-            expected=_EXAMPLE,
-            found=f"{expression.groups} groups in {text!r}",
+            expected=_EXAMPLES[option],
+            found=f"{expression.groups} groups in {_quoted(text)}",
             remedy=f"Write (...) around the {_FOUND[option]} alone, and (?:...) elsewhere.",
         )
 
     def find(path: str) -> set[str]:
         return {match[1] for match in expression.finditer(path) if match[1]}
 
-    return LabelRule(find, f"a path that fits {text!r}", option=option)
+    return LabelRule(find, f"a path that fits {_quoted(text)}", option=option)
+
+
+def _quoted(text: str) -> str:
+    """Quote a rule with its backslashes as they were typed.
+
+    >>> print(_quoted(r"re:/(\\d+)/"))
+    're:/(\\d+)/'
+    """
+    return repr(text).replace("\\\\", "\\")
