@@ -43,7 +43,7 @@ def find_lost_contents(found: _Contents, writer: type[SetWriter] | None = None) 
     """
     losses, n_labels = list[str](), found.facts.get(MAX_LABELS, 1)
     if n_labels > 1 and not (writer and writer.can.many_labels):
-        losses.append(f"all but one of {n_labels} labels of an image")
+        losses.append(f"{n_labels} labels of an image")
     if found.own and not (writer and writer.kind == found.kind):
         losses.append(found.own)
     if unread := found.facts.get(UNREAD):

@@ -107,6 +107,8 @@ class Inspection:
             n_damaged += " by header and end (--deep decodes the images)"
         lines.append(f"  {'damage':16s}{n_damaged}")
         lines += [f"    {line}" for line in self.damage]
+        if self.damaged > len(self.damage):
+            lines.append(f"    {self.damaged - len(self.damage):,} more")
         lines += [f"  {'contradiction':16s}{line}" for line in self.contradictions]
         return join_lines(lines)
 

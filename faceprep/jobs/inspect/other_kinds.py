@@ -98,6 +98,14 @@ def _contents(describe: Callable[[Path], Contents]) -> Callable[[Path, str], Ins
     return inspect
 
 
+def _faces(path: Path, kind: str) -> Inspection:
+    """Count the rows as faces, because a photo may have several."""
+    found = _contents(parquet.describe)(path, kind)
+    found.details = {"faces": found.images} | found.details
+    found.has_images = False
+    return found
+
+
 def _frames(path: Path, kind: str) -> Inspection:
     """Count the frames by status, and the videos that they are of."""
     by_status: Counter[str] = Counter()
@@ -195,7 +203,7 @@ def _image(path: Path, kind: str) -> Inspection:
 
 DESCRIBED: Mapping[str, Callable[[Path, str], Inspection]] = {
     kinds.TFRECORD_LIST: _contents(tfrecord.describe),
-    kinds.FACES: _contents(parquet.describe),
+    kinds.FACES: _faces,
     kinds.FRAMES: _frames,
     kinds.SCORES: _contents(parquet.describe),
     kinds.EMBEDDINGS: _embeddings,

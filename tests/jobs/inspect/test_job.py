@@ -57,6 +57,7 @@ def test_damage_in_a_rec_is_named(name: str, n_images: int, line: str) -> None:
     assert found.images == n_images
     assert found.damaged == 60 - n_images
     assert line in found.damage[0]
+    assert str(found).endswith("\n    4 more") == (found.damaged == 24), "20 of them are shown"
 
 
 def test_a_folder(tmp_path: Path) -> None:

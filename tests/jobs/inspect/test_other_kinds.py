@@ -134,6 +134,8 @@ def test_a_table_without_identities(tmp_path: Path) -> None:
     pq.write_table(table_of([]), tmp_path / "faces.parquet")
     found = inspect(tmp_path / "faces.parquet")
     assert (found["kind"], found["images"], found["identities"]) == ("faces", 0, None)
+    text = str(Inspect().look(tmp_path / "faces.parquet"))
+    assert "faces           0\n" in text and "images " not in text, "a photo may have several"
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".lst", ".npz", ".parquet", ".txt"])
