@@ -163,8 +163,8 @@ _GROUPS = {
 _API_START = """# Python
 
 Every name is imported from `faceprep`. A command is a frozen dataclass whose fields are its
-options: `--min-score` is `min_score`. `run_job` runs it as the command line does, and raises a
-`FaceprepError` where the command line prints one line:
+options: `--min-score` is `min_score`. `run_job` runs each command that writes a set as the command
+line does, and raises a `FaceprepError` where the command line prints one line:
 
 ```python
 from faceprep import ExtractPhotos, ProcessRunner, Request, read_faces, run_job
@@ -177,9 +177,12 @@ if __name__ == "__main__":  # each process imports this file
         print(face.output, face.score)
 ```
 
-`Inspect`, `Verify`, `Report`, `Models` and `Doctor` write no set. Their method `look` returns the
-result, as in `Inspect().look("train.rec")`. `print` shows it as the command does, and `as_json()`
-returns the object of `--json`. Options that name a file take a `pathlib.Path`.
+`Inspect`, `Verify`, `Report`, `ConvertModel`, `Models` and `Doctor` write no set. Their method
+`look` takes the arguments of the command and returns the result, as in
+`Inspect().look("train.rec")`. `print` shows it as the command does, and `as_json()` returns the
+object of `--json`. `run_job(*Finish().resume("faces"))` joins the parts of a run, and
+`Review().serve("merged/plan.jsonl", print)` serves the page. Options that name a file take a
+`pathlib.Path`.
 
 ## Commands
 

@@ -25,6 +25,9 @@ _LONGEST = 600
 class FaceprepError(Exception):
     """An error of the user or of the environment, such as a full disk.
 
+    Catch this class: SourceError, OptionError, Undecodable and all others that docstrings name
+    inherit from it.
+
     >>> str(SourceError("bad magic", path="a.rec", where="offset 8", expected="0xced7230a",
     ...                 found="0x0", remedy="Copy the file again."))
     'a.rec: bad magic at offset 8: expected 0xced7230a, found 0x0. Copy the file again.'

@@ -95,8 +95,8 @@ class Continuation(ABC):
     command: ClassVar[str]
 
     @abstractmethod
-    def resume(self, output: Path) -> tuple[Job, Request]:
-        """Return the job that made `output` as far as it is, and the request to go on with."""
+    def resume(self, output: str | Path) -> tuple[Job, Request]:
+        """Return the job that made `output` as far as it is, and the request to resume with."""
 
 
 class Look(ABC):
@@ -126,5 +126,5 @@ class Service(ABC):
         """Return the sentence for Ctrl-C."""
 
     @abstractmethod
-    def serve(self, plan: Path, announce: Callable[[str], None]) -> Any:
+    def serve(self, plan: str | Path, announce: Callable[[str], None]) -> Any:
         """Serve the plan at `plan` and return the result; `announce` prints the address."""

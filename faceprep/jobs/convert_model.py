@@ -16,6 +16,7 @@ from faceprep.core.options import option
 from faceprep.core.slow_step import Progress, ignore_progress
 from faceprep.core.text import format_duration
 from faceprep.core.types import OK, Summary
+from faceprep.core.urls import as_paths
 from faceprep.models.conversion import convert_model, describe_tensors
 
 _SUFFIX = ".onnx"
@@ -72,8 +73,12 @@ class ConvertModel(Look):
 
     overwrite: bool = option(False, "Replace OUT if it exists.")
 
-    def look(self, spec: Path, out: Path, progress: Progress = ignore_progress) -> Converted:
+    def look(
+        self, spec: str | Path, out: str | Path, progress: Progress = ignore_progress
+    ) -> Converted:
+        """Convert the model that `spec` names to the file `out`. Raises FaceprepError."""
         started = time.monotonic()
+        (out,) = as_paths(out)
         if out.suffix.lower() != _SUFFIX:
             raise OptionError("OUT is an ONNX file", expected=f"FILE{_SUFFIX}", found=str(out))
         model = convert_model(str(spec))

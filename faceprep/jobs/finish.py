@@ -15,7 +15,7 @@ from faceprep.core.paths import exists
 from faceprep.core.restored_job import restore_job
 from faceprep.core.state_file import RUN, find_state, load_record
 from faceprep.core.types import Request
-from faceprep.core.urls import is_remote
+from faceprep.core.urls import as_paths, is_remote
 from faceprep.run.store_output import find_run
 
 
@@ -29,7 +29,8 @@ class Finish(Continuation):
 
     command: ClassVar[str] = "finish"
 
-    def resume(self, output: Path) -> tuple[Job, Request]:
+    def resume(self, output: str | Path) -> tuple[Job, Request]:
+        (output,) = as_paths(output)
         run = _load_run(output)
         job = restore_job(run, output)
         sources = tuple(Path(source) for source in run["sources"])

@@ -16,6 +16,7 @@ from faceprep.core.options import Values, check_ranges, option
 from faceprep.core.scratch import scratch_folder
 from faceprep.core.text import count_noun, on_one_line
 from faceprep.core.types import OK, VERDICTS
+from faceprep.core.urls import as_paths
 from faceprep.pages.left_out import describe_left_out
 from faceprep.pages.review.session import Session, open_session
 from faceprep.tables.plan import apply_command, refuse_output
@@ -92,8 +93,9 @@ class Review(Service):
             f"stopped; no verdict is lost{', and no page is half written' if self.static else ''}"
         )
 
-    def serve(self, plan: Path, announce: Callable[[str], None]) -> Reviewed:
+    def serve(self, plan: str | Path, announce: Callable[[str], None]) -> Reviewed:
         """Serve or write the page; `announce` receives its address. Raises FaceprepError."""
+        (plan,) = as_paths(plan)
         storage.refuse_store(
             plan, "is in an object store, and review writes beside it", "Copy it to a disk first."
         )

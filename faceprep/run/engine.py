@@ -34,6 +34,11 @@ def run_job(
 
     Raises FaceprepError when the run cannot begin or has to stop. Finished shards stay finished.
     """
+    if not isinstance(job, Job):
+        raise TypeError(
+            f"run_job does not run {type(job).__name__}: call its method look, or resume of Finish "
+            "and serve of Review"
+        )
     carry_out = partial(_carry_out, job, runner or SerialRunner(), progress or Progress())
     if is_remote(request.output):
         return run_in_store(job, request, carry_out)

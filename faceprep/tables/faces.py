@@ -77,10 +77,20 @@ _BESIDE = re.compile(r"\+(_[a-z]+)/(.+)", re.ASCII | re.DOTALL)
 class FaceRow(NamedTuple):
     """A face of `faces.parquet`; the fields are the columns.
 
-    `box` (4,) is x1 y1 x2 y2 and `landmarks` (5, 2) are x y of left eye, right eye, nose, left and
-    right mouth corner, in pixels of the photo or frame. `transform` (2, 3) maps those pixels to
-    pixels of the crop. `output` is the path of the crop below the output folder. `roll`, `lean` and
-    `yaw` are degrees. `frame` and `time_s` are None for photos.
+    `image_size` is (height, width) of the photo or frame. `box` (4,) is x1 y1 x2 y2 and `landmarks`
+    (5, 2) are x y of left eye, right eye, nose, left and right mouth corner, in its pixels.
+    `transform` (2, 3) maps those pixels to pixels of the crop. `score` is 0 to 1.
+
+    `output` is the path of the crop below the output folder, and None for a face without a crop.
+    `+_multi/a.png` is `a.png` in the folder with the ending `_multi` beside it.
+
+    `roll` and `yaw` are degrees: clockwise, and to the right as the viewer sees it. `lean` is the
+    distance of the nose to the right of the middle of the eyes, in pixels of an arcface-112 crop.
+
+    `refiner` names the model that placed the landmarks again, empty for none. `turn` is 0, 90, 180
+    or 270: the degrees by which the image was turned clockwise to find the face. `frame` and
+    `time_s`, its seconds, are None for photos. `track` is the number of the track in its video. A
+    face with `followed` was tracked from an earlier frame, whose score it has.
     """
 
     key: str

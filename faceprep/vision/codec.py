@@ -50,7 +50,7 @@ class Undecodable(FaceprepError):
 
 
 def decode(data: Buffer, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """Decode an image of any encoding to (height, width, 3) uint8 RGB.
+    """Decode the bytes of an image in any encoding to (height, width, 3) uint8 RGB.
 
     The orientation in EXIF, HEIC and AVIF is applied. Grey is repeated, and CMYK becomes RGB. Of 16
     bits, the upper 8 of those in use are kept. The bits in use are the fewest of 8, 10, 12, 14 and

@@ -27,7 +27,7 @@ from tests.tiny_models import random_crops
 
 def test_the_file_gives_the_vectors_of_the_checkpoint(tmp_path: Path) -> None:
     out = tmp_path / "new" / "net.onnx"
-    converted = ConvertModel().look(save_embedder(tmp_path / "net"), out)
+    converted = ConvertModel().look(str(save_embedder(tmp_path / "net")), str(out))
     assert str(converted).startswith(f"{out}: data (n, 3, height, width) -> fc1 (n, 32) (")
     crops = random_crops(2)
     vectors = open_embedder(EmbedderSpec(str(out), "cpu", threads=1)).embed(crops)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import faceprep
 from faceprep import ProcessRunner, Request, SerialRunner, run_job
 from faceprep.core.errors import OutputError, ResumeError, TooManyFailures
 from faceprep.core.options import option
@@ -23,6 +24,13 @@ from tests.failures import read_failures
 from tests.fakes import JoinedLines, Lines, opened, results, tree, write_lines
 
 SERIAL = SerialRunner()
+
+
+@pytest.mark.parametrize("name", ["Inspect", "ConvertModel", "Finish", "Review"])
+def test_a_command_that_writes_no_set_is_refused(name: str, tmp_path: Path) -> None:
+    command = getattr(faceprep, name)()
+    with pytest.raises(TypeError, match=f"^run_job does not run {name}: call its method look, or"):
+        run_job(command, Request("set", tmp_path / "out"))
 
 
 # The end

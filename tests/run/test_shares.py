@@ -205,7 +205,7 @@ def test_one_share_twice_and_a_whole_run_beside_it(request_: Request) -> None:
 def test_finish_needs_a_run(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "none", tmp_path / "no folder" / "none"):
         with pytest.raises(SourceError, match="no run to finish here"):
-            Finish().resume(place)
+            Finish().resume(str(place))
 
 
 @pytest.mark.parametrize("text", ["3", "a/b", "1/0", "-1/3", "1/2/3", ""])
