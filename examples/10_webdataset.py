@@ -34,5 +34,7 @@ if __name__ == "__main__":  # workers import this file: keep the work behind thi
     run_job(Manifest(seed=1, shards=2), Request((source,), work / "train.tar"), ProcessRunner(2))
     shards = sorted(work.glob("train-*.tar"))
     samples = [sample for shard in shards for sample in read_shard(shard)]
-    shape, label = decode(samples[0]["jpg"]).shape, samples[0]["cls"].decode()
+    first = samples[0]
+    (image,) = (data for kind, data in first.items() if kind not in ("__key__", "cls"))  # jpg, png
+    shape, label = decode(image).shape, first["cls"].decode()
     print(f"{len(samples)} samples in {len(shards)} shards, the first {shape} of class {label}")

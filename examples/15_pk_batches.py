@@ -29,10 +29,10 @@ if __name__ == "__main__":
         write_folder(source, n_identities=7, n_images=5)
     run_job(Manifest(seed=1), Request(source, work / "train.npz"))
     names, classes = map(np.load(work / "train.npz").get, ("image_names", "image_classes"))
-    batches, rows = list(draw_batches(classes, np.random.default_rng(1))), range(len(names))
+    batches = [*draw_batches(classes, np.random.default_rng(1))] or sys.exit("needs 3 × 4 images")
     if importlib.util.find_spec("torch"):
         loader = importlib.import_module("torch.utils.data").DataLoader
-        drawn = loader(rows, batch_sampler=batches, collate_fn=np.array)
+        drawn = loader(range(len(names)), batch_sampler=batches, collate_fn=np.array)
     else:  # a tf.data.Dataset
         drawn = importlib.import_module("tensorflow").data.Dataset.from_tensor_slices(batches)
     for batch in map(np.array, drawn):

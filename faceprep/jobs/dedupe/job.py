@@ -367,7 +367,7 @@ def _load_candidates(sink: Sink, shards: Sequence[Shard]) -> Ints:
 
 
 def _shown(images: SignedSet, scratch: Path, numbers: Ints) -> list[str]:
-    """Return images of a test set as paths that `review` can show: that of the set, then the key."""
+    """Return images of a test set as `review` can show them: the path of the set, then the key."""
     with open_set(scratch, images.name) as opened:
         keys = opened.keys(0, images.n)
     return [f"{images.path}/{keys[number]}" for number in numbers.tolist()]
