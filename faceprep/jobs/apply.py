@@ -112,7 +112,9 @@ class Apply(PlacingOptions, Job):
             check_fingerprint(plan, header, source, listed.state)
         else:
             log.warning(
-                "%s has no fingerprint, so a later change to %s goes unnoticed", plan, source
+                "%s does not say in what state it expects %s, so later changes are not noticed",
+                plan,
+                source,
             )
         destinations = resolve(header, decisions, listed.listing, os.fspath(plan))
         origin = _check_origin(plan, header, decisions, scratch)

@@ -33,7 +33,7 @@ def carry_faces(sink: Sink, source: Path, rows: Iterable[Row]) -> None:
     try:
         next(read_face_tables(source / _FACES), None)
     except SourceError as error:
-        log.warning("left behind: %s", error)
+        log.warning("the table of faces is not copied along: %s", error)
         return
     names: dict[str, dict[str, str]] = {os.fspath(source): {}}
     for path, into, origin in rows:

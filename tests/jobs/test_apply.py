@@ -212,7 +212,7 @@ def test_a_plan_written_by_hand(
         '{"kind": "plan", "source": "source"}\n{"action": "drop", "subject": "0"}'
     )
     apply(tmp_path / "plan.jsonl", tmp_path / "out")
-    assert "has no fingerprint, so a later change" in caplog.text
+    assert "does not say in what state it expects" in caplog.text
     assert len(images(tmp_path / "out")) == 15
 
 
@@ -333,7 +333,7 @@ def test_a_table_of_something_else_stays_behind(
 ) -> None:
     (source / FACES_TABLE).write_text("no table")
     apply(save_plan(tmp_path / "plan.jsonl", source, []), tmp_path / "out")
-    assert "left behind: " in caplog.text and not (tmp_path / "out" / FACES_TABLE).exists()
+    assert "the table of faces is not copied along: " in caplog.text and not (tmp_path / "out" / FACES_TABLE).exists()
 
 
 def test_names_of_all_kinds(source: Path, tmp_path: Path) -> None:

@@ -34,8 +34,9 @@ def test_what_people_read(drawn_bin: Path, ijbc: tuple[Path, list[Face]]) -> Non
         "at",
         "FAR",
         "best",
-        "of",
+        "on",
         "all",
+        "pairs",
     ]
     assert shown[1].startswith("drawn ") and " ± " in shown[1] and " at 1e-1 " in shown[1]
     assert shown[2].startswith("IJB-C 1:1 ") and shown[3] == ""

@@ -142,8 +142,8 @@ class Verify(EmbedSettings, _Embedders, ListOptions, Look):
     Details:
 
     A .bin is evaluated in 10 folds, each with the threshold that is best on the other nine. The
-    threshold that is best on all pairs is reported separately. If all pairs are separable, the
-    threshold is the middle of the gap. Pairs with a damaged image are left out and named.
+    threshold that is best on all pairs is reported separately. If one threshold judges every pair
+    right, it is the middle of the gap between the two kinds of pairs. Pairs with a damaged image are left out and named.
     Thresholds are similarities: the cosine, or 1 - distance²/2.
 
     In a set with identities, --gallery images of each are enrolled as the mean of their vectors,

@@ -141,7 +141,7 @@ def _note_pairs(found: Judgement) -> list[str]:
     if not counts["positive"]:
         return [f"{_ONE_CLASS}: no pair shows one person, so no true accept is possible"]
     if found.separable:
-        return ["the pairs are separable: the threshold is the middle of the gap"]
+        return ["one threshold judges every pair right: the middle of the gap"]
     return []
 
 

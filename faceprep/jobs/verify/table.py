@@ -8,7 +8,7 @@ from typing import Any
 from faceprep.core.text import join_lines
 from faceprep.identity.metrics.verification import Rates
 
-_PAIRS = ("set", "pairs", "accuracy", "threshold", "EER", "TAR at FAR", "best of all")
+_PAIRS = ("set", "pairs", "accuracy", "threshold", "EER", "TAR at FAR", "best on all pairs")
 _SEARCHES = ("set", "gallery", "probes", "no mate", "rank 1", "rank 5", "rank 10", "TPIR at FPIR")
 
 
