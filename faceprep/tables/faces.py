@@ -84,8 +84,9 @@ class FaceRow(NamedTuple):
     `output` is the path of the crop below the output folder, and None for a face without a crop.
     `+_multi/a.png` is `a.png` in the folder with the ending `_multi` beside it.
 
-    `roll` and `yaw` are degrees: clockwise, and to the right as the viewer sees it. `lean` is the
-    distance of the nose to the right of the middle of the eyes, in pixels of an arcface-112 crop.
+    `roll` is the rotation that sets the face upright, in degrees, positive clockwise. `yaw` is in
+    degrees, positive where the nose points to the viewer's right. `lean` is the distance of the
+    nose to the right of the middle of the eyes, in pixels of an arcface-112 crop.
 
     `refiner` names the model that placed the landmarks again, empty for none. `turn` is 0, 90, 180
     or 270: the degrees by which the image was turned clockwise to find the face. `frame` and
