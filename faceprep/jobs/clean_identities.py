@@ -88,15 +88,12 @@ class CleanIdentities(PlanningOptions):
         identities = count_noun(found["identities"], "identity", "identities")
         sentence = (
             f"{images} of {identities}: {found['moved']:,} moved, "
-            f"{found['dropped'] - found['too_small']:,} dropped,"
-        )
-        sentence += (
-            f" {found['undecided']:,} undecided; outliers are more than {found['angle']:g} degrees "
-            "from their centre"
+            f"{found['dropped'] - found['too_small']:,} dropped, {found['undecided']:,} undecided"
         )
         if found["too_small"]:
             sentence += (
-                f"; {count_noun(found['too_small'], 'identity', 'identities')} with too few images "
-                "dropped"
+                f", and {count_noun(found['too_small'], 'identity', 'identities')} with too few "
+                "images dropped"
             )
+        sentence += f"; outliers are more than {found['angle']:g} degrees from their centre"
         return sentence + separable(found)

@@ -56,9 +56,9 @@ def test_planned_placed_and_undone(source: Path, tmp_path: Path) -> None:
     assert figures == {"identities": 3, "moved": 4, "dropped": 1, "undecided": 0, "angle": 40}
     assert summary.details["angle_origin"] == "the rainbow" and summary.details["too_small"] == 1
     sentence = CleanIdentities().sentence(summary.details)
-    assert sentence.startswith("17 images of 3 identities: 4 moved, 0 dropped, 0 undecided; ")
+    assert sentence.startswith("17 images of 3 identities: 4 moved, 0 dropped, 0 undecided, and ")
     assert "outliers are more than 40 degrees from their centre" in sentence
-    assert "1 identity with too few images dropped" in sentence
+    assert "and 1 identity with too few images dropped; outliers are" in sentence
     assert set(images(tmp_path / "out")) == {
         *(f"red/{i}.png" for i in range(9)),
         *(f"red-2/blue{i}.png" for i in range(3)),
