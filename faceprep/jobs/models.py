@@ -103,7 +103,7 @@ def _state(kind: str, name: str, entry: Entry) -> ModelState:
 
 def _describe_model(model: ModelState) -> list[str]:
     """Describe a model in two or three lines."""
-    source = f"weights: {model.weights} ({model.licence})" if model.weights else ""
+    source = f"weights: {model.weights} (licence: {model.licence})" if model.weights else ""
     if model.missing:
         state = f"not installed: {', '.join(model.missing)}; {model.pip}"
     else:
