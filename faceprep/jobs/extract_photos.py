@@ -185,6 +185,7 @@ def find_all(sources: Sequence[Path]) -> tuple[dict[str, Path], Counter[str]]:
                 "no photos in this folder",
                 path=root,
                 expected="SRC/PHOTO.jpg or SRC/IDENTITY/PHOTO.jpg",
+                remedy="extract-video takes videos, and convert turns a set into a folder.",
             )
         roots.add(root, paths)
         names = [each.name for each in identities if each.name != "."]

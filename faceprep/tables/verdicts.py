@@ -5,10 +5,9 @@ The last one counts.
     {"number": 5, "action": "merge", "subject": "a", "into": "b", "verdict": "refused", "before":
     "undecided"}
 
-`number` counts the plan's decisions from 0. Who has edited the plan since may have moved them: then
-they are found by action, subject and into. `before` is the verdict that was changed.
-PLAN.review.jsonl, beside the plan, has what was decided and is not in the plan yet; the page
-without a server gives a file like it.
+`number` counts the plan's decisions from 0. A decision that an edit of the plan has moved is found
+by action, subject and into. `before` is the verdict that was changed. PLAN.review.jsonl, beside the
+plan, has the verdicts that are not in the plan yet. The page without a server gives a file like it.
 """
 
 from __future__ import annotations

@@ -91,7 +91,8 @@ def test_places_that_are_refused(photos: Path, tmp_path: Path) -> None:
     assert tree(photos) == before
     (tmp_path / "empty").mkdir()
     with pytest.raises(
-        SourceError, match=r"no photos in this folder: expected SRC/PHOTO.jpg or SRC/IDENTITY"
+        SourceError,
+        match=r"no photos in this folder: expected SRC/PHOTO.jpg or SRC/IDENTITY.*\. extract-video",
     ):
         run(tmp_path / "empty", tmp_path / "faces")
 

@@ -41,7 +41,12 @@ def find_all(sources: Sequence[Path]) -> tuple[list[tuple[Path, str]], Counter[s
         skipped.update(untaken.counts)
         roots.add(root, (video.relative_to(root).as_posix() for video in videos))
     if not roots.of:
-        raise SourceError("no videos here", path=sources[0], expected=", ".join(VIDEO_SUFFIXES))
+        raise SourceError(
+            "no videos here",
+            path=sources[0],
+            expected=", ".join(VIDEO_SUFFIXES),
+            remedy="extract-photos takes photos.",
+        )
     return [(root, path) for path, root in roots.of.items()], skipped
 
 

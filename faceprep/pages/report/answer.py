@@ -102,8 +102,8 @@ def _warn(run: Run, tally: Tally) -> str:
         return ""
     return (
         f"This run is not finished: {tally.n_pages:,} of "
-        f"{count_noun(run.record['n_shards'], 'shard')} are done. It was stopped, or it is still "
-        "running. The numbers cover only the part that is done. Start the same command again to "
+        f"{count_noun(run.record['n_shards'], 'shard is', 'shards are')} done. It was stopped, or it "
+        "is still running. The numbers cover only the part that is done. Start the same command again to "
         "resume it."
     )
 
