@@ -333,7 +333,10 @@ def test_a_table_of_something_else_stays_behind(
 ) -> None:
     (source / FACES_TABLE).write_text("no table")
     apply(save_plan(tmp_path / "plan.jsonl", source, []), tmp_path / "out")
-    assert "the table of faces is not copied along: " in caplog.text and not (tmp_path / "out" / FACES_TABLE).exists()
+    assert (
+        "the table of faces is not copied along: " in caplog.text
+        and not (tmp_path / "out" / FACES_TABLE).exists()
+    )
 
 
 def test_names_of_all_kinds(source: Path, tmp_path: Path) -> None:

@@ -114,6 +114,10 @@ def test_merged_people_are_side_by_side(source: Path, tmp_path: Path) -> None:
     (section,) = decision_sections(header, undecided, tmp_path / "scratch")
     assert section.title == "People who may be one"
     assert "None of these was carried out" in section.text
+    mixed = [undecided[0]._replace(verdict="accepted"), *undecided[1:]]
+    (section,) = decision_sections(header, mixed, tmp_path / "mixed")
+    assert section.title == "Merged people"
+    assert section.text.endswith(" What is marked undecided was not carried out.")
     accepted = [each._replace(into="person", verdict="accepted") for each in undecided]
     merges_of_one = [each for each in accepted if each.action == "merge"]
     (section,) = decision_sections(header, merges_of_one, tmp_path / "together")

@@ -143,8 +143,8 @@ class Verify(EmbedSettings, _Embedders, ListOptions, Look):
 
     A .bin is evaluated in 10 folds, each with the threshold that is best on the other nine. The
     threshold that is best on all pairs is reported separately. If one threshold judges every pair
-    right, it is the middle of the gap between the two kinds of pairs. Pairs with a damaged image are left out and named.
-    Thresholds are similarities: the cosine, or 1 - distance²/2.
+    right, it is the middle of the gap between the two kinds of pairs. Pairs with a damaged image
+    are left out and named. Thresholds are similarities: the cosine, or 1 - distance²/2.
 
     In a set with identities, --gallery images of each are enrolled as the mean of their vectors,
     and the other images are probes. Identities of one image, and --strangers, have no mate in the

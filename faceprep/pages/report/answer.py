@@ -100,11 +100,11 @@ def _warn(run: Run, tally: Tally) -> str:
     """State that a run has not finished; empty where it has."""
     if not is_open(run, tally):
         return ""
+    shards = count_noun(run.record["n_shards"], "shard is", "shards are")
     return (
-        f"This run is not finished: {tally.n_pages:,} of "
-        f"{count_noun(run.record['n_shards'], 'shard is', 'shards are')} done. It was stopped, or it "
-        "is still running. The numbers cover only the part that is done. Start the same command again to "
-        "resume it."
+        f"This run is not finished: {tally.n_pages:,} of {shards} done. It was stopped, or it is "
+        "still running. The numbers cover only the part that is done. Start the same command again "
+        "to resume it."
     )
 
 

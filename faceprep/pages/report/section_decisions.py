@@ -27,6 +27,7 @@ _OPEN_TITLES = {
 }
 """Titles where no decision of the action is accepted."""
 _OPEN_TEXT = "None of these was carried out: decide on each with faceprep review."
+_UNDECIDED_TEXT = " What is marked undecided was not carried out."
 _TEXTS = {
     MERGE: "The names in one box are one person. The least similar are shown first.",
     MOVE: "Each image on the left was moved to the identity on the right.",
@@ -97,6 +98,8 @@ def _section(action: str, doubtful: Doubtful, gallery: Gallery) -> Section | Non
     if len(shown) < n_accepted + n_undecided:
         text += f" {len(shown):,} of them are shown."
     title, meaning = _TITLES[action], _TEXTS[action]
+    if n_undecided:
+        meaning += _UNDECIDED_TEXT
     if not n_accepted:
         title, meaning = _OPEN_TITLES[action], _OPEN_TEXT
     return Section(f"{action}_pictures", title, numbers, parts, f"{text} {meaning}")

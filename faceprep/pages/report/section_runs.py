@@ -162,7 +162,7 @@ def identities_section(images_of: Mapping[str, int]) -> Section:
             is_log=edges[-1] - edges[-2] > 1,
         ),
         Table(
-            "The tail",
+            "Small identities",
             ("identities with at most", "number", "share"),
             [(count_noun(limit, "image"), n, share_of(n, len(counts))) for limit, n in tail],
         ),
