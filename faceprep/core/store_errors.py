@@ -20,6 +20,9 @@ _ERRORS = (
 """Errors of the packages behind fsspec that are not OSErrors."""
 _NO_CREDENTIALS = ("Credentials", "Token", "Auth", "Profile")
 _NO_BUCKET = ("bucket", "container")
+_BEYOND_END = ("range is not satisfiable", "range not satisfiable", "InvalidRange")
+"""Words of the stores about a range that begins at or beyond the end of an object."""
+_NO_SUCH_RANGE = 416
 _LOG_IN = {
     "s3": "Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; for a public bucket "
     "set FSSPEC_S3_ANON=true.",
@@ -93,6 +96,8 @@ def _explain_verdict(error: Exception, text: str) -> StoreError | None:
         return missing_object()
     if isinstance(error, FileExistsError) or any(words in text for words in REFUSALS):
         return StoreError(errno.EEXIST, "the object has changed", "Start again.")
+    if _status(error) == _NO_SUCH_RANGE or any(words in text for words in _BEYOND_END):
+        return StoreError(errno.ERANGE, "the object ends before the range", "Start again.")
     if isinstance(error, NotADirectoryError | IsADirectoryError):
         return StoreError(error.errno or errno.EISDIR, text, "Check the path.")
     return None

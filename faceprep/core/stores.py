@@ -123,7 +123,12 @@ def read(path: str | os.PathLike[str], start: int = 0, stop: int | None = None) 
     """
     if stop is not None and stop <= start:
         return b""
-    data: bytes = send(path, lambda store, key: store.cat_file(key, start=start, end=stop))
+    try:
+        data: bytes = send(path, lambda store, key: store.cat_file(key, start=start, end=stop))
+    except StoreError as error:
+        if error.errno != errno.ERANGE:
+            raise
+        return b""
     return data
 
 

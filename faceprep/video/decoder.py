@@ -226,8 +226,11 @@ def _name_side_data(kinds: Any, number: int) -> Any:
 def _open(path: str) -> Any:
     av = pyav()
     with os_errors.guard("open", path, SourceError):
-        if not stat.S_ISREG(look_at(path).mode):
+        found = look_at(path)
+        if not stat.S_ISREG(found.mode):
             raise SourceError("not a file", path=path)
+        if not found.n_bytes:
+            raise SourceError("an empty file, not a video", path=path)
         file = storage.open_for_library(path)
         while True:
             try:
@@ -247,8 +250,6 @@ def _has_checksums(path: str) -> bool:
 
 def _refusal(path: str, problem: str, cause: Exception | None = None) -> Exception:
     """Return the error of a file that FFmpeg does not open; an OSError is one of the disk."""
-    if not storage.size_of(path):
-        return SourceError("an empty file, not a video", path=path)
     if not is_container(path):
         return SourceError("not a video", path=path, expected=CONTAINERS)
     if cut := describe_cut(path):

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.jobs.finish import Finish
 from faceprep.synthetic.video import write_siw_like
+from faceprep.video.reader import open_video
 from tests.command import faceprep
 from tests.object_store import CUT, FAIL, SLOW, Store, running_store
 from tests.turns import points_of_the_day
@@ -203,6 +205,17 @@ def test_a_video_and_its_boxes_are_read(store: Store, tmp_path: Path) -> None:
     ]
     assert crops[0]
     assert crops[0] == crops[1]
+
+
+def test_an_empty_object_is_an_empty_file(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "none").touch()
+    store.enter(monkeypatch)
+    assert storage.read_bytes(store.put(tmp_path / "none", "none/1/1.jpg")) == b""
+    pytest.importorskip("av")
+    with pytest.raises(SourceError, match="none.mp4: an empty file, not a video"):
+        open_video(store.put(tmp_path / "none", "none.mp4"))
 
 
 def test_objects_that_no_path_can_name_are_warned_of(
