@@ -21,6 +21,7 @@ from faceprep.core.options import Values, option
 from faceprep.core.random_order import draw_distinct
 from faceprep.core.shards import cut_evenly, even_bounds, whole_stage
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.core.urls import url_of
 from faceprep.sets.containers import open_set
 from faceprep.sets.image_set import ImageSet, Sample, check_sample
 from faceprep.sets.name_lookup import ImageFinder
@@ -122,7 +123,7 @@ class MakeBin(ListOptions, Job):
             except SourceError as error:
                 pairs.append(_Pair(key, -1, -1, same, str(error)))
         if all(pair.problem for pair in pairs):
-            expected = f"the images of {path}"
+            expected = f"the images of {url_of(path)}"
             raise SourceError(
                 "none of the pairs was found",
                 path=source,

@@ -20,6 +20,7 @@ from faceprep.core.paths import full_path
 from faceprep.core.signatures import sign
 from faceprep.core.state_file import MADE_FROM, SIGNATURE, STATE, run_id_of
 from faceprep.core.types import Outcome, Request, Shard, Work
+from faceprep.core.urls import url_of
 from faceprep.run.places import Places
 
 log = logging.getLogger("faceprep")
@@ -169,7 +170,7 @@ def add_lineage(described: Mapping[str, Any], request: Request) -> dict[str, Any
     return {
         **described,
         "id": run_id,
-        "inputs": [{"path": str(source), "run": run_id_of(source)} for source in sources],
+        "inputs": [{"path": url_of(source), "run": run_id_of(source)} for source in sources],
         SIGNATURE: sign([run_id, *described[MADE_FROM]]),
     }
 

@@ -19,6 +19,7 @@ from faceprep.core.io.json_line import parse_json
 from faceprep.core.names import suffix_of
 from faceprep.core.paths import exists, is_folder
 from faceprep.core.text import excerpt_line
+from faceprep.core.urls import url_of
 from faceprep.sets import compression, lists
 
 EMBEDDINGS, FACES, SCORES, PLAN = "embeddings", "faces", "scores", "plan"
@@ -152,7 +153,8 @@ def _refuse_identities(path: Path, folders: Sequence[str], container: str) -> No
                 "holds two sets, so it is not clear which one is meant",
                 path=path,
                 found=f"{container} beside {folder} with images",
-                remedy=f"Name {path / container}, or move it elsewhere to read the folders.",
+                remedy=f"Name {url_of(path / container)}, or move it elsewhere to read the "
+                "folders.",
             )
 
 

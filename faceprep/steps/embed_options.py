@@ -15,6 +15,7 @@ from faceprep.core.cpu import my_cores
 from faceprep.core.embeddings import Embedder, Model
 from faceprep.core.errors import OptionError
 from faceprep.core.options import Values, check_ranges, option
+from faceprep.core.urls import url_of
 from faceprep.models.detectors.insightface import download_pack
 from faceprep.models.embedders.embedder import (
     EmbedderSpec,
@@ -92,7 +93,7 @@ class EmbedSettings(UsesDevice):
                 if preset is True:
                     typed = f"no-{typed}"
                 raise OptionError(
-                    f"--{typed} has no effect on the embeddings in {path}",
+                    f"--{typed} has no effect on the embeddings in {url_of(path)}",
                     remedy="Leave it out, or name the set of images to embed them again.",
                 )
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from faceprep.core.faces import Faces
 from faceprep.core.types import Outcome
+from faceprep.core.urls import url_of
 from faceprep.sets.ijb import Ijb, load_ijb
 from faceprep.steps.embed_crops import FittedCrop, Load, pass_on
 from faceprep.steps.find_faces import DEGENERATE, Cropper
@@ -38,7 +39,7 @@ def ijb_loads(data: Ijb, cropper: Cropper, start: int, stop: int) -> Iterator[Lo
     for file, template, transform, fault in zip(files, templates, transforms, faults, strict=True):
         path = data.images / file
         if fault:
-            yield pass_on(Outcome(key_of(data, file), DEGENERATE, f"{path}: {fault}"))
+            yield pass_on(Outcome(key_of(data, file), DEGENERATE, f"{url_of(path)}: {fault}"))
         else:
             named = key_of(data, file), str(template)
             yield partial(_load_face, path, named, cropper, transform)

@@ -38,7 +38,7 @@ from faceprep.core.types import (
     Shard,
     Sink,
 )
-from faceprep.core.urls import is_remote
+from faceprep.core.urls import is_remote, url_of
 from faceprep.sets.containers import (
     describe_container,
     find_writer,
@@ -184,7 +184,7 @@ def check_fingerprint(plan: Path, header: Mapping[str, Any], source: Path, found
             f"{now} as before, with other names, sizes or times",
         )
     raise SourceError(
-        f"{source} has changed since this plan was made",
+        f"{url_of(source)} has changed since this plan was made",
         path=plan,
         expected=how[0],
         found=how[1],

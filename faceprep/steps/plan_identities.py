@@ -43,6 +43,7 @@ from faceprep.core.types import (
     Stage,
     Work,
 )
+from faceprep.core.urls import url_of
 from faceprep.identity.distributions import measure
 from faceprep.identity.sound_vectors import DUPLICATE_NAME
 from faceprep.sets.containers import faults_after, open_set
@@ -190,7 +191,8 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
         if second is None:
             return []
         if not about.has_images:
-            raise OptionError("a second opinion needs the images", found=f"none for {source}")
+            found = f"none for {url_of(source)}"
+            raise OptionError("a second opinion needs the images", found=found)
         second.options.announce()
         draft = whole_stage(_DRAFT, about.source, payload=about)
         return [Stage(_DRAFT, [draft]), Stage(_SECOND, _cut(_SECOND, about))]

@@ -17,6 +17,7 @@ from faceprep.core.errors import SourceError
 from faceprep.core.io.image_bytes import UNDECODABLE, UNREADABLE
 from faceprep.core.paths import full_path, is_file, is_folder
 from faceprep.core.types import Outcome, Shard
+from faceprep.core.urls import url_of
 from faceprep.sets import kinds
 from faceprep.sets.containers import index_set, open_set
 from faceprep.sets.folder import FolderSet
@@ -195,7 +196,7 @@ class SetPhotos:
         if not rows:
             return
         if place < 0:
-            yield rows, _known(Problem(UNREADABLE, f"{source}: not in {self.path}"))
+            yield rows, _known(Problem(UNREADABLE, f"{source}: not in {url_of(self.path)}"))
             return
         sample = next(self._set.read([place]))
         if isinstance(sample, Outcome):
@@ -205,7 +206,7 @@ class SetPhotos:
 
 
 def _other_photos(table: Path, source: Path) -> SourceError:
-    expected = f"the images or videos of {source}"
+    expected = f"the images or videos of {url_of(source)}"
     return SourceError("is about other images", path=table, expected=expected)
 
 

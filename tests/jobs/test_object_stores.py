@@ -218,6 +218,21 @@ def test_an_empty_object_is_an_empty_file(
         open_video(store.put(tmp_path / "none", "none.mp4"))
 
 
+def test_the_names_of_objects_are_whole(store: Store, face_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text("image_names,e0,e1\n1/2.jpg,0,1\n9/9.jpg,1,0\n")
+    name = store.put(tmp_path / "v.csv", "v.csv")
+    asked = ("--embeddings", name, "--seed", 1, "--json")
+    done = store.run("manifest", "s3://faces/sets/folder", tmp_path / "out.npz", *asked)
+    assert done.returncode == 3, done.stderr
+    written = Path(json.loads(done.stdout)["failures"])
+    state = json.loads((written.parent / "run.json").read_text())
+    assert "no embedding of this name in s3://faces/v.csv" in written.read_text()
+    assert "but an embedding in s3://faces/v.csv" in written.read_text()
+    assert [each["path"] for each in state["inputs"]] == ["s3://faces/sets/folder"]
+    done = store.run("search", name, name, tmp_path / "out.csv", "--relative-to", tmp_path)
+    assert "has no effect on the embeddings in s3://faces/v.csv" in done.stderr
+
+
 def test_objects_that_no_path_can_name_are_warned_of(
     store: Store, face_folder: Path, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from faceprep.core.arrays import Ints
 from faceprep.core.slow_step import Progress
 from faceprep.core.types import Outcome
+from faceprep.core.urls import url_of
 from faceprep.identity.metrics.pooling import scaled
 from faceprep.identity.metrics.verification import judge_pairs
 from faceprep.jobs.verify.result import (
@@ -38,7 +39,7 @@ def judge_bin(options: EmbedOptions, path: Path, name: str, progress: Progress) 
     )
     numbers, row_of = np.unique(places, return_inverse=True)
     fitter = options.fitter()
-    keys = [f"{path}: image {number} of pair {number // 2}" for number in numbers.tolist()]
+    keys = [f"{url_of(path)}: image {number} of pair {number // 2}" for number in numbers.tolist()]
     loads = [
         partial(fit_encoded, fitter, key, pairs.images[number])
         for key, number in zip(keys, numbers.tolist(), strict=True)

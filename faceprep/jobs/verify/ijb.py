@@ -15,6 +15,7 @@ from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import SourceError
 from faceprep.core.slow_step import Progress
 from faceprep.core.types import Outcome
+from faceprep.core.urls import url_of
 from faceprep.identity.metrics.identification import judge_searches, search
 from faceprep.identity.metrics.pooling import pool_templates, scaled
 from faceprep.identity.metrics.verification import judge_pairs
@@ -68,7 +69,8 @@ def _place_rows(path: Path, data: Ijb, saved: Embeddings) -> _Embedded:
     for number, file in enumerate(data.files):
         key = key_of(data, file)
         if row == len(saved) or saved.keys[row] != key:
-            problems.append(Outcome(key, NO_EMBEDDING, f"{file}: has no embedding in {path}"))
+            reason = f"{file}: has no embedding in {url_of(path)}"
+            problems.append(Outcome(key, NO_EMBEDDING, reason))
             continue
         if row in status_of:
             problems.append(name_faulty_row(key, status_of[row], path))

@@ -17,6 +17,7 @@ from faceprep.core.arrays import Floats, Ints, Reals
 from faceprep.core.errors import SourceError
 from faceprep.core.slow_step import Progress
 from faceprep.core.types import Outcome
+from faceprep.core.urls import url_of
 from faceprep.identity.metrics.identification import Identification
 from faceprep.identity.metrics.pooling import pair_likeness
 from faceprep.identity.metrics.verification import Judgement
@@ -106,7 +107,7 @@ def naming_left_out(left_out: Sequence[Outcome]) -> Iterator[None]:
 
 def name_faulty_row(key: str, status: str, path: Path) -> Outcome:
     """Return the outcome of an image whose row in the embeddings at `path` cannot be compared."""
-    return Outcome(key, status, f"{key}: {REASONS[status]}, in {path}")
+    return Outcome(key, status, f"{key}: {REASONS[status]}, in {url_of(path)}")
 
 
 def compare_rows(vectors: Reals, first: Ints, second: Ints) -> Reals:
@@ -121,7 +122,7 @@ def compare_rows(vectors: Reals, first: Ints, second: Ints) -> Reals:
 def named(name: str, path: Path, found: Judgement | Identification) -> dict[str, Any]:
     """Return the result as `--json` prints it, with notes on what it cannot say."""
     notes = _note_pairs(found) if isinstance(found, Judgement) else _note_searches(found)
-    return {"name": name, "path": str(path)} | asdict(found) | {"notes": notes}
+    return {"name": name, "path": url_of(path)} | asdict(found) | {"notes": notes}
 
 
 def log_notes(results: Iterable[Mapping[str, Any]], logged: set[str]) -> None:

@@ -19,6 +19,7 @@ from faceprep.core.names import sort_names
 from faceprep.core.random_order import shuffled
 from faceprep.core.scratch import scratch_folder
 from faceprep.core.slow_step import Progress
+from faceprep.core.urls import url_of
 from faceprep.identity.metrics.identification import Searches, judge_searches, search
 from faceprep.identity.metrics.pooling import pool_templates, scaled
 from faceprep.identity.sound_vectors import ChosenStrings
@@ -183,7 +184,7 @@ def _find_people(listed: ListedSet) -> People:
         folders = sorted({(root / name).parent for name in people.names})
         for folder in filter(ijb.is_ijb, folders):
             problem = "has IJB in a folder below it"
-            raise SourceError(problem, path=root, remedy=f"Name {folder}.")
+            raise SourceError(problem, path=root, remedy=f"Name {url_of(folder)}.")
     if people.names:
         return people
     if listed.is_folder:

@@ -22,6 +22,7 @@ from faceprep.core.errors import SourceError
 from faceprep.core.io.npz import EMBEDDINGS, NAMES, NpzFile, decode_names
 from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome
+from faceprep.core.urls import url_of
 from faceprep.identity.sound_vectors import DUPLICATE_NAME, REASONS, find_faulty_vectors
 from faceprep.sets.label_rules import Unlabelled
 from faceprep.sets.listing import Listing
@@ -142,13 +143,13 @@ def refuse_without_vector(table: EmbeddingTable, rows: Ints, listing: Listing) -
     `rows` (n,) is the row of each image, -1 for none. Raises SourceError.
     """
     for position in np.flatnonzero(rows < 0).tolist():
-        reason = f"{listing.path(position)}: no embedding of this name in {table.path}"
+        reason = f"{listing.path(position)}: no embedding of this name in {url_of(table.path)}"
         listing.refused.setdefault(position, Unlabelled("no_embedding", reason))
     faulty = find_faulty(table)
     wanted = np.fromiter(faulty, np.int64, len(faulty))
     for position in np.flatnonzero(np.isin(rows, wanted)).tolist():
         status = faulty[rows.item(position)]
-        reason = f"{listing.path(position)}: {REASONS[status]}, in {table.path}"
+        reason = f"{listing.path(position)}: {REASONS[status]}, in {url_of(table.path)}"
         listing.refused.setdefault(position, Unlabelled(status, reason))
 
 
@@ -184,7 +185,7 @@ def find_spare(table: EmbeddingTable, rows: npt.NDArray[np.int64]) -> list[Outco
     ]
     is_used = np.zeros(len(table.rows) + len(table.repeated), np.bool_)
     is_used[rows[rows >= 0]] = True
-    reason = f"no image of this name in the set, but an embedding in {table.path}"
+    reason = f"no image of this name in the set, but an embedding in {url_of(table.path)}"
     spare += [
         Outcome(name, "no_image", f"{name}: {reason}", unit="embedding")
         for name, row in table.rows.items()
