@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 from faceprep.core.errors import FaceprepError, SourceError
 from faceprep.core.io.image_header import is_image_name
 from faceprep.core.names import identity_of
-from faceprep.core.paths import exists, is_file, is_folder
+from faceprep.core.paths import exists, is_file, is_folder, is_full, real_path
 from faceprep.core.types import DROP, MERGE, MOVE, RESTORE, Decision
+from faceprep.core.urls import is_remote
 from faceprep.pages.left_out import note_left_out
 from faceprep.pages.review.thumbnails import ImageInSet
 from faceprep.sets.containers import kind_of
@@ -107,7 +108,7 @@ class Gallery:
         An absolute name that is not a file may begin with the path of another set; the rest is the
         key of an image there.
         """
-        if not os.path.isabs(name):
+        if not is_full(name):
             return self._set_at(root), name
         path = Path(name)
         other = next(each for each in (path, *path.parents) if exists(each))
@@ -155,7 +156,7 @@ class Gallery:
         if decision.action in (MERGE, MOVE):
             return decision.into
         kept = decision.evidence.get("kept")
-        if decision.action != DROP or not isinstance(kept, str) or os.path.isabs(kept):
+        if decision.action != DROP or not isinstance(kept, str) or is_full(kept):
             return ""
         identity = identity_of(kept)
         if identity == self._first_identity(decision):
@@ -219,20 +220,24 @@ def _open_set(
 def _resolve(root: str, name: str) -> str:
     if not is_image_name(name.rpartition("/")[2]):
         raise SourceError("not an image", path=name)
-    path = os.path.realpath(name) if os.path.isabs(name) else _inside(root, name)
+    path = real_path(name) if is_full(name) else _inside(root, name)
     if not is_file(path):
         raise SourceError("no such file", path=name)
     return path
 
 
 def _inside(root: str, name: str) -> str:
-    """Return the real path of `name` below `root`. Raises SourceError where it lies elsewhere."""
+    """Return the real path of `name` below `root`. Raises SourceError where it lies elsewhere.
+
+    In a store, a name may not lead upwards at all.
+    """
     if not root or "\0" in name:
         raise SourceError(
             "the plan does not name the folder of its images", expected="source, an absolute path"
         )
-    folder = os.path.realpath(root)
-    path = os.path.realpath(os.path.join(folder, name))
-    if os.path.commonpath([folder, path]) != folder:
+    folder = real_path(root)
+    path = real_path(os.path.join(folder, name))
+    leads_out = os.path.commonpath([folder, path]) != os.path.normpath(folder)
+    if leads_out or (is_remote(folder) and ".." in name.split("/")):
         raise SourceError("lies outside the folder of the plan", path=name, expected=root)
     return path

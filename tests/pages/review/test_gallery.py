@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from faceprep.core import stores
 from faceprep.core.errors import SourceError
 from faceprep.core.types import Decision, Request
 from faceprep.jobs.convert import Convert
@@ -49,6 +50,24 @@ def test_merge(faces: Path) -> None:
         "subject": (images(0, 0, 1, 2, 3), 5),
         "into": (images(1, 0, 1, 2), 3),
     }
+
+
+def test_images_in_a_store(faces: Path) -> None:
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    memory.store.clear()
+    memory.put(f"{faces}/", "/b/faces/", recursive=True)
+    memory.pipe("/b/secret.jpg", (faces / "person-0/0.jpg").read_bytes())
+    stores.forget_listings()
+    decision = merge(0, 1, 0.5)
+    with closing(gallery(faces, source="memory://b/faces")) as shown:
+        assert shown.strips(decision) == gallery(faces).strips(decision)
+        for name in ("person-0/0.jpg", "memory://b/faces/person-0/0.jpg"):
+            place = shown.path_of(decision, "for", name)
+            assert make_thumbnail(place) == make_thumbnail(str(faces / "person-0/0.jpg"))
+        with pytest.raises(SourceError, match="lies outside"):
+            shown.path_of(decision, "for", "../secret.jpg")
+        with pytest.raises(SourceError, match="no such file"):
+            shown.path_of(decision, "for", "person-0/9.jpg")
 
 
 def test_drop_of_a_copy(faces: Path) -> None:
