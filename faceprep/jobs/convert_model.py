@@ -79,6 +79,7 @@ class ConvertModel(Look):
         """Convert the model that `spec` names to the file `out`. Raises FaceprepError."""
         started = time.monotonic()
         (out,) = as_paths(out)
+        storage.refuse_store(out)
         if out.suffix.lower() != _SUFFIX:
             raise OptionError("OUT is an ONNX file", expected=f"FILE{_SUFFIX}", found=str(out))
         model = convert_model(str(spec))

@@ -174,6 +174,7 @@ class Report(Look):
 
     def _target(self, outs: Sequence[Path]) -> Path:
         target = self.output or _default_target(outs)
+        storage.refuse_store(target)
         if target.suffix.lower() not in (".html", ".htm"):
             raise OptionError("--output is an HTML file", expected="FILE.html", found=target.name)
         return target

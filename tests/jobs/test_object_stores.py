@@ -233,6 +233,26 @@ def test_the_names_of_objects_are_whole(store: Store, face_folder: Path, tmp_pat
     assert "has no effect on the embeddings in s3://faces/v.csv" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("verify", "PLAN", "--scores", "OUT.csv"),
+        ("report", "PLAN", "--output", "OUT.html"),
+        ("review", "PLAN", "--static", "OUT"),
+        ("convert-model", "none.tflite", "OUT.onnx"),
+    ],
+)
+def test_a_place_that_must_be_on_a_disk_is_refused_first(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    plan = tmp_path / "plan.jsonl"
+    plan.write_text(json.dumps({"kind": "plan", "source": str(tmp_path)}) + "\n")
+    given = [each.replace("OUT", "s3://faces/out").replace("PLAN", str(plan)) for each in arguments]
+    done = faceprep(*given)
+    assert done.returncode == 1
+    assert f"{given[-1]}: this output cannot be in an object store" in done.stderr
+
+
 def test_objects_that_no_path_can_name_are_warned_of(
     store: Store, face_folder: Path, tmp_path: Path
 ) -> None:

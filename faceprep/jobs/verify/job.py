@@ -18,6 +18,7 @@ from faceprep.core.options import Values, check_ranges, option
 from faceprep.core.output_tree import refuse_overlap
 from faceprep.core.paths import is_folder
 from faceprep.core.slow_step import Progress, ignore_progress
+from faceprep.core.storage import refuse_store
 from faceprep.core.types import OK, Outcome
 from faceprep.core.urls import as_paths
 from faceprep.jobs.verify.bins import judge_bin
@@ -279,6 +280,7 @@ class Verify(EmbedSettings, _Embedders, ListOptions, Look):
 
 def _refuse_bad_place(scores: Path, paths: Sequence[Path]) -> None:
     """Raise OutputError where the table of scores cannot be written, before the work begins."""
+    refuse_store(scores)
     for path in paths:
         refuse_overlap(path, scores)
     if is_folder(scores):

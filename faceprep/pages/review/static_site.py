@@ -46,6 +46,7 @@ def write_static(session: Session, folder: Path, scratch: Path) -> tuple[int, Co
 
     Raises OutputError where `folder` exists.
     """
+    storage.refuse_store(folder)
     if os.path.lexists(folder):
         raise OutputError(
             "exists already", path=folder, remedy="Name another folder, or remove it."
