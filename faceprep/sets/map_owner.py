@@ -75,7 +75,11 @@ def refuse_other_map(output: Path) -> None:
     """Raise OutputError where the map of another run or of a person is beside `output`."""
     path = output.with_name(class_map.name_for(output))
     if os.path.lexists(path) and not _is_ours(output, path):
-        raise _other_map(path)
+        raise OutputError(
+            "exists already; it belongs to another output or to you",
+            path=path,
+            remedy="Choose an output of another name.",
+        )
 
 
 def _other_map(path: Path) -> OutputError:

@@ -140,10 +140,14 @@ def test_the_class_map_of_another_output_stays(folder: Path, tmp_path: Path) -> 
     run(Manifest(seed=1), folder, tmp_path / "set.lst")
     classes = (tmp_path / "set_classes.csv").read_bytes()
     shutil.rmtree(folder / "1")
-    for job, name in ((Convert(), "set.tar"), (Dedupe(exact_only=True), "set.parquet")):
+    other, planned = "exists already, with other classes; it belongs", "exists already; it belongs"
+    for job, name, problem in (
+        (Convert(), "set.tar", other),
+        (Dedupe(exact_only=True), "set.parquet", planned),
+    ):
         for overwrites in (False, True):
             request = Request((folder,), tmp_path / name, overwrite=overwrites)
-            with pytest.raises(OutputError, match="belongs to another output or to you"):
+            with pytest.raises(OutputError, match=f"{problem} to another output or to you"):
                 run_job(job, request, SerialRunner())
             assert not (tmp_path / name).exists()
             assert (tmp_path / "set_classes.csv").read_bytes() == classes
