@@ -14,6 +14,7 @@ import numpy as np
 
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.io import npz
+from faceprep.core.paths import is_full
 from faceprep.core.types import Outcome, Sink
 from faceprep.sets import kinds, lists
 from faceprep.sets.folder import BAD_NAME
@@ -72,8 +73,8 @@ class ListWriter(SetWriter):
         for block in names.blocks():
             listed = [names.listed(key) for key in block]
             width = max(width, *map(len, listed))
-            if names.relative_to and any(name.startswith("/") for name in listed):
-                outside = next(name for name in listed if name.startswith("/"))
+            if names.relative_to and any(map(is_full, listed)):
+                outside = next(filter(is_full, listed))
                 raise OptionError(
                     "--relative-to",
                     expected="a folder that holds all images",

@@ -23,6 +23,7 @@ from faceprep.core.io.image_header import is_image_name
 from faceprep.core.names import sort_names
 from faceprep.core.shards import even_bounds
 from faceprep.core.types import Outcome, Sink
+from faceprep.core.urls import url_of
 from faceprep.sets import class_map
 from faceprep.sets.distinct_keys import find_repeats, hash_names, strip_suffix
 from faceprep.sets.image_paths import PLAIN, ImagePaths
@@ -276,12 +277,14 @@ def join_bytes(parts: Sequence[tuple[str, OutPart]], sink: Sink, file: BinaryIO)
 def listed_name(root: str, relative_to: str, key: str) -> str:
     """Return the name in a list of the file `key` below `root`.
 
-    It is the absolute path, or the path below the folder `relative_to`.
+    It is the full path, or the path below the folder `relative_to`.
 
     >>> listed_name("/faces", "", "ann/1.jpg"), listed_name("/faces", "/faces", "ann/1.jpg")
     ('/faces/ann/1.jpg', 'ann/1.jpg')
+    >>> listed_name("s3://b/faces", "", "1.jpg"), listed_name("s3://b/faces", "s3://b", "1.jpg")
+    ('s3://b/faces/1.jpg', 'faces/1.jpg')
     """
-    path = os.path.normpath(os.path.join(root, key))
+    path = url_of(os.path.normpath(os.path.join(root, key)))
     if not relative_to:
         return path
     return path.removeprefix(f"{relative_to.rstrip('/')}/")

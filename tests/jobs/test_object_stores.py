@@ -233,6 +233,19 @@ def test_the_names_of_objects_are_whole(store: Store, face_folder: Path, tmp_pat
     assert "has no effect on the embeddings in s3://faces/v.csv" in done.stderr
 
 
+def test_a_list_names_objects_in_full_or_below_a_prefix(
+    store: Store, containers: Path, tmp_path: Path
+) -> None:
+    for below, name in ((), "s3://faces/sets/folder"), (("s3://faces/sets",), "folder"):
+        options = [each for folder in below for each in ("--relative-to", folder)]
+        out = tmp_path / f"{len(below)}.csv"
+        done = store.run("convert", "s3://faces/sets/folder", out, *options)
+        assert done.returncode == 0, done.stderr
+        lines = out.read_text().splitlines()[1:]
+        assert len(lines) == 12
+        assert all(line.startswith(f"{name}/") for line in lines)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
