@@ -218,7 +218,7 @@ def test_an_empty_object_is_an_empty_file(
         open_video(store.put(tmp_path / "none", "none.mp4"))
 
 
-def test_the_names_of_objects_are_whole(store: Store, face_folder: Path, tmp_path: Path) -> None:
+def test_the_names_of_objects_are_whole(store: Store, containers: Path, tmp_path: Path) -> None:
     (tmp_path / "v.csv").write_text("image_names,e0,e1\n1/2.jpg,0,1\n9/9.jpg,1,0\n")
     name = store.put(tmp_path / "v.csv", "v.csv")
     asked = ("--embeddings", name, "--seed", 1, "--json")
