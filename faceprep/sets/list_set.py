@@ -33,6 +33,7 @@ from faceprep.core.paths import full_path
 from faceprep.core.prefetch import map_reads
 from faceprep.core.text import name_all
 from faceprep.core.types import Outcome
+from faceprep.core.urls import url_of
 from faceprep.sets import kinds
 from faceprep.sets.distinct_keys import find_repeats
 from faceprep.sets.exact_labels import LabelReader, LabelWriter
@@ -56,10 +57,14 @@ class NamesPlace(NamedTuple):
     is_absolute: bool
 
     def find(self, name: str) -> str:
-        """Return the absolute path of an image; empty where it lies outside the folder."""
+        """Return the full path of an image; empty where it lies outside the folder.
+
+        >>> [NamesPlace(root, False).find("b/../1.jpg") for root in ("/a", "s3://a")]
+        ['/a/1.jpg', 's3://a/1.jpg']
+        """
         if not name.startswith("/") and ".." not in name:
             return f"{self.root.rstrip('/')}/{name}"
-        path = os.path.normpath(os.path.join(self.root, name))
+        path = url_of(os.path.normpath(os.path.join(self.root, name)))
         if self.is_absolute or path.startswith(f"{self.root.rstrip('/')}/"):
             return path
         return ""
