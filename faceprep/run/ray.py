@@ -241,6 +241,11 @@ class _Member:
     pulse: Any = None
     heard: float = field(default_factory=time.monotonic)
 
+    @property
+    def is_at_work(self) -> bool:
+        """Return whether it holds a shard, which may have no items."""
+        return self.shard is not None
+
     def give(self, shard: Shard) -> None:
         self.shard, self.news = shard, self.actor.run.remote(shard)
         self.pulse, self.heard = None, time.monotonic()
@@ -296,7 +301,7 @@ class _ActorPool:
     def carry_out(self, shards: Iterable[Shard]) -> Generator[ShardReport, None, None]:
         """Yield the report of each shard. Raises FaceprepError where the run has to stop."""
         waiting, losses = deque(shards), Counter[str]()
-        while waiting or any(member.shard for member in self._members):
+        while waiting or any(member.is_at_work for member in self._members):
             self.fill()
             for member in self._members:
                 if member.news is None and waiting:
@@ -305,7 +310,7 @@ class _ActorPool:
                 shard, answer = member.shard, self._take(member)
                 if isinstance(answer, ShardReport):
                     yield answer
-                elif shard and answer:
+                elif shard is not None and answer:
                     losses[shard.id] += 1
                     if losses[shard.id] < _N_TRIES:
                         waiting.append(shard)
@@ -320,10 +325,10 @@ class _ActorPool:
         ready, _ = ray.wait([member.news for member in waited_for], timeout=_LOOK_S)
         found = [member for member in waited_for if member.news in ready]
         for member in waited_for:
-            if member.shard and member not in found and member.is_silent(self._silence):
+            if member.is_at_work and member not in found and member.is_silent(self._silence):
                 ray.kill(member.actor)
                 found.append(member)
-        if found or any(member.shard for member in self._members):
+        if found or any(member.is_at_work for member in self._members):
             self._since = time.monotonic()
         elif time.monotonic() - self._since > _START_S:
             raise FaceprepError(
@@ -339,7 +344,7 @@ class _ActorPool:
         """
         import ray
 
-        was_greeted = member.shard is not None
+        was_greeted = member.is_at_work
         try:
             answer = ray.get(member.news)
         except ray.exceptions.RayError as error:  # also if a worker was killed

@@ -15,14 +15,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from faceprep import Request, run_job
-from faceprep.core.types import Outcome, Shard, Sink
+from faceprep.core.shards import whole_stage
+from faceprep.core.types import Outcome, Shard, Sink, Stage, Work
 from faceprep.run.ray import RayRunner
 from tests.fakes import Lines, write_lines
 from tests.real import ROOT
@@ -30,14 +31,30 @@ from tests.turns import points_of_the_day
 
 TRIALS = points_of_the_day(["worker", "killed", "frozen", "node"], 2)
 _SILENCE_S = 8.0
+_REST, _DONE = "rest", ".done"
 _STORE = 80 << 20
 
 
 @dataclass(frozen=True)
 class SlowLines(Lines):
-    """Takes its time for each line, and notes the processes that work."""
+    """Takes its time for each line, and notes the processes that work.
+
+    Its last stage stands for no line, and takes longer than the driver waits for news at a time.
+    """
+
+    def plan(self, request: Request, scratch: Path) -> Work:
+        work = super().plan(request, scratch)
+        rest = Stage(_REST, [whole_stage(_REST, request.sources[0])])
+        return replace(work, stages=[*work.stages, rest])
+
+    def finish(self, work: Work, request: Request, sink: Sink) -> None:
+        assert sink.part_path(_REST, _DONE).exists()
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:
+        if shard.stage == _REST:
+            time.sleep(2)
+            sink.open_part(_DONE).close()
+            return
         with open(f"{self.diary}.pids", "a") as file:
             print(os.getpid(), file=file)
         for outcome in super().run(shard, sink):
