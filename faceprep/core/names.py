@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 CLASSES_CSV = "classes.csv"
@@ -37,7 +37,7 @@ def sort_names(names: Iterable[str]) -> list[str]:
     (['1', '9', '10'], ['10', '9', 'a'])
     """
     names = list(names)
-    if _are_numbers(names):
+    if are_numbers(names):
         return sorted(names, key=lambda name: (int(name), name))
     return sorted(names)
 
@@ -50,7 +50,7 @@ def sort_files(names: Iterable[str]) -> list[str]:
     """
     names = list(names)
     stems = [name.rpartition(".")[0] for name in names]
-    if _are_numbers(stems):
+    if are_numbers(stems):
         by_number = dict(zip(map(int, stems), names, strict=True))
         if len(by_number) == len(names):
             return [by_number[number] for number in sorted(by_number)]
@@ -58,7 +58,8 @@ def sort_files(names: Iterable[str]) -> list[str]:
     return sorted(names)
 
 
-def _are_numbers(names: list[str]) -> bool:
+def are_numbers(names: Sequence[str]) -> bool:
+    """Return whether there are names, and all are whole numbers."""
     digits = "".join(names)
     are_digits = digits.isdigit() and digits.isascii() and all(names)
     return are_digits and max(map(len, names)) <= _LONGEST

@@ -21,6 +21,7 @@ from faceprep.core.arrays import Doubles, Ints
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import OptionError
 from faceprep.core.large_arrays import copy_array
+from faceprep.core.names import are_numbers
 from faceprep.core.slow_step import Progress
 from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, DROP, MOVE, UNDECIDED, Decision
@@ -64,6 +65,26 @@ class Match(NamedTuple):
     angle: float
 
 
+class _NewNames:
+    """The names of new identities: the next numbers where all names are numbers, as in a .rec."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._used = set(names)
+        numbers = list(map(int, names)) if are_numbers(names) else []
+        self._are_numbers = list(map(str, numbers)) == list(names)
+        self._next = max(numbers, default=0) + 1
+
+    def choose(self, name: str) -> str:
+        """Return the name of an identity that is taken out of `name`, and mark it as used."""
+        if self._are_numbers:
+            self._next += 1
+            return str(self._next - 1)
+        candidates = (f"{name}-{at}" for at in itertools.count(2))
+        new = next(candidate for candidate in candidates if candidate not in self._used)
+        self._used.add(new)
+        return new
+
+
 def plan_cleaning(
     embeddings: Embeddings,
     angle: float | None = None,
@@ -92,7 +113,7 @@ def plan_cleaning(
     bounds = Bounds.of(embeddings.model)
     outliers = list(_find_outliers(vectors, groups, bounds, limit, progress))
     cores = _take_out(vectors, groups, outliers)
-    images = _Plan(vectors, cores, bounds, limit, set(vectors.names)).judge_all(outliers)
+    images = _Plan(vectors, cores, bounds, limit, _NewNames(vectors.names)).judge_all(outliers)
     images = dict(zip(images, hold(list(images.values())), strict=True))
     return _drop_small(vectors, images, least_images)
 
@@ -139,14 +160,14 @@ def _group_alike(vectors: Vectors, groups: Groups, rows: Ints, bounds: Bounds) -
 class _Plan:
     """The set and its thresholds, with methods that turn groups of outliers into decisions.
 
-    `cores` are the identities without their outliers. `names` are the names of identities in use.
+    `cores` are the identities without their outliers. `new_names` chooses those of new identities.
     """
 
     vectors: Vectors
     cores: Groups
     bounds: Bounds
     limit: float
-    names: set[str]
+    new_names: _NewNames
 
     def judge_all(self, outliers: Sequence[Outliers]) -> dict[int, Decision]:
         """Return one decision for each row of the groups, in order of the rows."""
@@ -216,7 +237,7 @@ class _Plan:
             f"; one of {len(outliers.rows)} that are alike, mean similarity {own:.3f} to the "
             "rest: a second person"
         )
-        new = self.new_name(self.vectors.names[outliers.group])
+        new = self.new_names.choose(self.vectors.names[outliers.group])
         return self.decide(outliers, (MOVE, new, verdict), why, (outliers.rows, rest))
 
     def decide(
@@ -255,13 +276,6 @@ class _Plan:
                 most, _ = find_extremes(self.vectors, np.array([row]), rows)
                 found[side] = [self.vectors.key(row), self.vectors.key(most[1]), most[2]]
         return found
-
-    def new_name(self, name: str) -> str:
-        """Return the first of NAME-2, NAME-3, … that is not in use, and mark it as used."""
-        candidates = (f"{name}-{at}" for at in itertools.count(2))
-        new = next(candidate for candidate in candidates if candidate not in self.names)
-        self.names.add(new)
-        return new
 
 
 def _drop_small(vectors: Vectors, images: dict[int, Decision], least: int) -> list[Decision]:

@@ -116,7 +116,7 @@ class Apply(PlacingOptions, Job):
                 plan,
                 source,
             )
-        destinations = resolve(header, decisions, listed.listing, os.fspath(plan))
+        destinations = resolve(header, decisions, listed.listing, os.fspath(plan), listed.is_folder)
         origin = _check_origin(plan, header, decisions, scratch)
         if origin:
             refuse_overlap(origin, request.output, [request.output])

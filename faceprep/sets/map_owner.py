@@ -72,7 +72,10 @@ def write_map(
 
 
 def refuse_other_map(output: Path) -> None:
-    """Raise OutputError where the map of another run or of a person is beside `output`."""
+    """Raise OutputError where the map of another run or of a person is beside `output`.
+
+    The classes of `output` are not known yet.
+    """
     path = output.with_name(class_map.name_for(output))
     if os.path.lexists(path) and not _is_ours(output, path):
         raise OutputError(

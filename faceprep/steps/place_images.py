@@ -50,7 +50,7 @@ from faceprep.sets.folder import FolderSet, FolderWriter
 from faceprep.sets.listing import Listing
 from faceprep.sets.losses import find_losses, find_lost_contents, warn_of_losses
 from faceprep.sets.map_owner import refuse_other_map
-from faceprep.sets.set_writer import Classes
+from faceprep.sets.set_writer import Classes, SetNames
 from faceprep.steps.list_options import origin_options
 from faceprep.steps.listed_set import ListedSet, names_below
 from faceprep.steps.placed_samples import (
@@ -118,15 +118,21 @@ def choose_target(
                 remedy="Write a folder, and convert it.",
             )
         names = names_of(listed.listing.prefixed_paths(""), listed.is_folder)
-        if losses := find_losses(names, writer):
-            raise SourceError(
-                f"{describe_container(output)} cannot hold {list_words(losses)}",
-                path=listed.path,
-                remedy=f"{suggest_containers(names)}.",
-            )
+        _refuse_lost_names(names, output, listed.path)
     lost = find_lost_contents(listed, writer)
     warn_of_losses(listed.path, describe_container(output), lost)
     return target
+
+
+def _refuse_lost_names(names: SetNames, output: Path, source: str, of_plan: str = "") -> None:
+    """Raise SourceError for names that a container cannot hold: those of a set, or `of_plan`."""
+    losses = find_losses(names, find_writer(output) or FolderWriter)
+    if losses:
+        raise SourceError(
+            f"{describe_container(output)} cannot hold {list_words(losses)}{of_plan}",
+            path=source,
+            remedy=f"{suggest_containers(names)}.",
+        )
 
 
 def plan_path(output: Path, name: str = PLAN) -> Path:
@@ -176,18 +182,18 @@ def check_fingerprint(plan: Path, header: Mapping[str, Any], source: Path, found
     if before == found:
         return
     then, now = str(before).partition(" ")[0], found.partition(" ")[0]
-    if then != now:
-        how = f"{then} images when the plan was made", now
+    how = "the images as they were when the plan was made"
+    if ":" in then + now:  # the names, sizes and times of the files of a container
+        found = "files of other names, sizes or times"
+    elif then != now:
+        how, found = f"{then} images when the plan was made", now
     else:
-        how = (
-            "the images as they were when the plan was made",
-            f"{now} as before, with other names, sizes or times",
-        )
+        found = f"{now} as before, with other names, sizes or times"
     raise SourceError(
         f"{url_of(source)} has changed since this plan was made",
         path=plan,
-        expected=how[0],
-        found=how[1],
+        expected=how,
+        found=found,
         remedy="Make the plan again, or put the images back.",
     )
 
@@ -210,7 +216,7 @@ def write_rows(
     """Write the rows of every shard, and the settings of the writer where files are not placed.
 
     The index of the set is below `scratch`. `open_part` opens the file of a shard's id, or of
-    `WRITER_PART`.
+    `WRITER_PART`. Raises SourceError for new names that a container cannot hold.
     """
     for shard in shards:
         with open_part(shard.id) as file:
@@ -218,8 +224,13 @@ def write_rows(
     target: Target = shards[0].payload
     if not target.are_placed:
         rows = destinations.rows(0, target.n)
+        names = names_of((row.into for row in rows if row.into), target.are_files)
+        if target.is_container:
+            new = sorted(set(names.identities).difference(destinations.listing.identities))
+            of_plan = f", such as {new[0]!r} of the plan" if new else " of the plan"
+            _refuse_lost_names(names, Path(target.output), shards[0].source, of_plan)
         with open_part(WRITER_PART) as file:
-            file.write(describe_target(target, (row.into for row in rows if row.into), scratch))
+            file.write(describe_target(target, names, scratch))
 
 
 def place_rows(shard: Shard, sink: Sink, path_of: PartPath) -> Iterator[Outcome]:

@@ -77,14 +77,13 @@ PartPath = Callable[[str], Path]
 """The path of what `write_rows` wrote under a name."""
 
 
-def describe_target(target: Target, paths: Iterable[str], scratch: Path) -> bytes:
-    """Return what `load_writer` needs to write images at these paths.
+def describe_target(target: Target, names: SetNames, scratch: Path) -> bytes:
+    """Return what `load_writer` needs to write images of these names.
 
     The class numbers are those that the set of the run states, if it states them for all
     identities.
     """
     writer = find_writer(Path(target.output)) or FolderWriter
-    names = names_of(paths, target.are_files)
     return describe_writer(writer, names, _find_stated(writer, names, scratch))
 
 

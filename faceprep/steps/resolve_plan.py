@@ -68,13 +68,15 @@ def resolve(
     decisions: Iterable[Decision],
     listing: Listing,
     plan: str | None = None,
+    are_files: bool = True,
 ) -> Destinations:
     """Resolve the accepted decisions for the images of `listing`; their order does not matter.
 
+    `are_files`: the images are files of a folder, which keep the suffix of an image.
     Raises SourceError with the path `plan` for unknown subjects, and for decisions that contradict
     each other or form a cycle.
     """
-    orders = _Orders(listing, plan)
+    orders = _Orders(listing, plan, are_files)
     for decision in decisions:
         if decision.verdict == ACCEPTED:
             orders.add(decision)
@@ -84,8 +86,8 @@ def resolve(
 class _Orders:
     """The accepted decisions by subject, each looked up in the listing."""
 
-    def __init__(self, listing: Listing, plan: str | None) -> None:
-        self.listing, self._plan = listing, plan
+    def __init__(self, listing: Listing, plan: str | None, are_files: bool) -> None:
+        self.listing, self._plan, self._are_files = listing, plan, are_files
         self.numbers = {name: number for number, name in enumerate(listing.identities)}
         self.dropped: set[int] = set()
         self.merged: dict[int, set[int]] = {}
@@ -157,9 +159,7 @@ class _Orders:
     def _check_path(self, decision: Decision) -> None:
         self._check_name(decision)
         has_suffix = is_image_name(decision.subject.rpartition("/")[2])
-        if decision.action == RESTORE:  # from a folder into a set whose keys have no suffix
-            has_suffix = has_suffix and any(map(is_image_name, self.listing.files[:1]))
-        if has_suffix and not is_image_name(decision.into.rpartition("/")[2]):
+        if self._are_files and has_suffix and not is_image_name(decision.into.rpartition("/")[2]):
             raise self.refused(
                 f"{decision.action} of {decision.subject!r}",
                 "the name of an image",

@@ -67,6 +67,16 @@ def test_a_second_person_gets_an_identity_of_its_own() -> None:
     assert all("one of 3 that are alike" in d.reason for d in decisions)
 
 
+def test_new_identities_among_numbers_are_the_next_numbers() -> None:
+    """A .rec holds numbers alone, and the numbers of the other classes stay as they are."""
+    rows = {name: photos(person(i), 9, i) for i, name in enumerate(("0", "2", "10"))}
+    for i, name in enumerate(("2", "10")):
+        rows[name] = mixed(rows[name], photos(person(5 + i), 3, 5 + i))
+    assert sorted(set(moved(plan_cleaning(folders(rows))).values())) == ["11", "12"]
+    padded = {"007": rows["2"], "011": rows["0"]}
+    assert set(moved(plan_cleaning(folders(padded))).values()) == {"007-2"}
+
+
 def test_two_alike_images_are_for_a_person_to_decide() -> None:
     decisions = plan_cleaning(
         folders({"a": mixed(photos(person(1), 9, 1), photos(person(2), 2, 2))})

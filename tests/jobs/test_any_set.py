@@ -135,10 +135,32 @@ def test_undo_where_names_differ_in_their_suffix_alone(
     assert images_of(tmp_path / "back.tar", tmp_path / "c") == before
 
 
+def test_a_container_that_has_changed(container: Path, folder: Path, tmp_path: Path) -> None:
+    run(Dedupe(exact_only=True, plan_only=True), container, tmp_path / "plan")
+    run_job(Convert(seed=1), Request((folder,), container, overwrite=True), SerialRunner())
+    changed = "has changed since this plan was made: expected the images as they were .*, found "
+    with pytest.raises(SourceError, match=f"{changed}files of other names, sizes or times"):
+        run(Apply(), tmp_path / "plan" / "plan.jsonl", tmp_path / "out")
+
+
+def test_undo_of_drops_where_some_keys_end_as_images_do(tmp_path: Path) -> None:
+    for name in ("a/1.jpg.jpg", "b/2.jpg"):
+        path = tmp_path / "set" / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(encode_face(1, len(name)))
+    plan = save_plan(tmp_path / "plan.jsonl", tmp_path / "set", [Decision("drop", "b/2.jpg")])
+    run(Apply(), plan, tmp_path / "out.tar")
+    run(Apply(), tmp_path / "out.undo.jsonl", tmp_path / "back")
+    wanted = images_of(tmp_path / "set", tmp_path / "before")
+    assert images_of(tmp_path / "back", tmp_path / "after") == wanted
+
+
 def test_the_class_map_of_another_output_stays(folder: Path, tmp_path: Path) -> None:
     """Its numbers are the labels of that output; --overwrite is about this one alone."""
     run(Manifest(seed=1), folder, tmp_path / "set.lst")
     classes = (tmp_path / "set_classes.csv").read_bytes()
+    with pytest.raises(OutputError, match="exists already; it belongs to another output"):
+        run(Dedupe(exact_only=True), folder, tmp_path / "set.tar")
     shutil.rmtree(folder / "1")
     other, planned = "exists already, with other classes; it belongs", "exists already; it belongs"
     for job, name, problem in (
@@ -218,6 +240,25 @@ def test_names_that_a_container_cannot_hold(tmp_path: Path) -> None:
     path.write_bytes(encode_face(1, 1))
     with pytest.raises(SourceError, match="rec cannot hold the names of the images"):
         run(Dedupe(exact_only=True), tmp_path / "named", tmp_path / "out.rec")
+
+
+def test_new_names_that_a_rec_cannot_hold(folder: Path, tmp_path: Path) -> None:
+    """A name that is no label would number all classes again, but not those of whole records."""
+    run(Convert(), folder, tmp_path / "in.rec")
+    for name, new in (("plan", "1-2"), ("numbers", "30")):
+        with (tmp_path / f"{name}.jsonl").open("wb") as file:
+            header = {"source": str(tmp_path / "in.rec")}
+            write_plan(file, header, [Decision("move", "1/5", new), Decision("move", "0/2", "2")])
+    with pytest.raises(SourceError, match="names of the identities, such as '1-2' of the plan"):
+        run(Apply(), tmp_path / "plan.jsonl", tmp_path / "out.rec")
+    run(Apply(), tmp_path / "numbers.jsonl", tmp_path / "out.rec")
+    found = images_of(tmp_path / "out.rec", tmp_path / "index")
+    assert {name: len(images) for name, images in found.items()} == {
+        "0": 3,
+        "1": 3,
+        "2": 5,
+        "30": 1,
+    }
 
 
 @pytest.mark.usefixtures("color_embedders")
