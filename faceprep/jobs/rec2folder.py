@@ -15,10 +15,10 @@ from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.shards import cut_evenly
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
-from faceprep.sets.members import warn_of_others
 from faceprep.sets.recordio import index as rec_index
 from faceprep.sets.recordio.coverage import Unindexed
 from faceprep.sets.recordio.entries import read_in_file_order
+from faceprep.sets.recordio.parts import warn_of_other_sets
 from faceprep.sets.recordio.records import Damage, IdentityNames, ImageRecord, ImageRun, RecordFile
 from faceprep.sets.recordio.survey import describe_rounded, survey_index
 
@@ -52,7 +52,7 @@ class Rec2Folder(Job):
         n = rec_index.write_index(paths, index)
         found = survey_index(paths, index)
         found.warn(paths.rec)
-        warn_of_others(request.sources[0], [paths.rec], sets_alone=True)
+        warn_of_other_sets(request.sources[0], [paths.rec])
         if found.n_labels > 1 and not found.detection:
             log.warning(
                 "%s: images with %d labels; a folder holds the first of them",

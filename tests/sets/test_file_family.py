@@ -135,8 +135,14 @@ def test_a_part_of_a_rec_is_read_alone_with_a_hint(
         run_job(Convert(), Request((first.parent,), tmp_path / "all.tar"), SerialRunner())
         assert not caplog.text
         done = run_job(Convert(), Request((first,), tmp_path / "one.tar"), SerialRunner())
-    assert f"{first}: one of 4 parts, and only this one is read. Name their folder" in caplog.text
-    assert done.ok == 2
+    hint = f"{first}: one of 4 parts, and only this one is read. Name their folder"
+    assert hint in caplog.text and done.ok == 2
+    caplog.clear()
+    run_job(Rec2Folder(), Request((first,), tmp_path / "folder"), SerialRunner())
+    assert hint in caplog.text
+    caplog.clear()
+    Inspect().look(first)
+    assert hint in caplog.text
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

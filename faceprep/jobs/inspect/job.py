@@ -23,13 +23,12 @@ from faceprep.jobs.inspect.inspection import Inspection, spread
 from faceprep.jobs.inspect.other_kinds import DESCRIBED, LISTS, inspect_list, inspect_set
 from faceprep.sets.folder import read_identity, walk_images
 from faceprep.sets.kinds import describe_kind
-from faceprep.sets.members import warn_of_others
 from faceprep.sets.pairs_bin import container as pairs_bin
 from faceprep.sets.recordio import index as rec_index
 from faceprep.sets.recordio.coverage import Unindexed
 from faceprep.sets.recordio.entries import read_in_file_order
-from faceprep.sets.recordio.image_set import find_parts
 from faceprep.sets.recordio.index import RecPaths
+from faceprep.sets.recordio.parts import find_parts, warn_of_other_sets
 from faceprep.sets.recordio.records import Damage, IdentityNames, ImageRecord, RecordFile
 from faceprep.sets.recordio.survey import RecSurvey, describe_rounded, is_rounded, survey_index
 from faceprep.steps.list_options import ListOptions
@@ -80,7 +79,7 @@ class Inspect(ListOptions, Look):
 
     def _rec(self, path: Path, progress: Progress) -> Inspection:
         paths = rec_index.find_rec(path, ignore_idx=self.scan)
-        warn_of_others(path, [paths.rec], sets_alone=True)
+        warn_of_other_sets(path, [paths.rec])
         found = Inspection(url_of(paths.rec), "rec")
         images_of: Counter[float] = Counter()
         widths: Counter[int] = Counter()

@@ -7,7 +7,6 @@ files, so it is IDENTITY/PART_KEY there.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -23,13 +22,13 @@ from faceprep.core.text import list_words
 from faceprep.core.types import Outcome
 from faceprep.sets.file_family import missing_faults, pack_place
 from faceprep.sets.image_set import FAULTS, FILES, MAX_LABELS, ImageSet, Sample
-from faceprep.sets.members import warn_of_others
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.read_ahead import announce_reads
 from faceprep.sets.recordio import index as rec_index
 from faceprep.sets.recordio.coverage import Unindexed
 from faceprep.sets.recordio.index import RecPaths
 from faceprep.sets.recordio.labels import Extent, read_labels
+from faceprep.sets.recordio.parts import find_missing, find_parts, warn_of_other_sets
 from faceprep.sets.recordio.records import (
     EXACT_FLOATS,
     Damage,
@@ -46,9 +45,6 @@ log = logging.getLogger("faceprep")
 
 _LARGEST = 64 << 10
 """Bytes to read at once of a record whose end is not known, or is further away."""
-_PART = re.compile(r"(?P<stem>.*)_(?P<number>\d+)\.rec", re.DOTALL | re.IGNORECASE)
-_MOST_A_PART = 100
-"""By how much the numbers of parts may exceed their count."""
 HAS_HEADER = "has_header"
 """The fact that says whether the records have InsightFace's header before them."""
 _EXTENT = "extent"
@@ -97,13 +93,11 @@ class RecSet(ImageSet):
     def build_index(cls, path: Path, index: IndexWriter) -> None:
         """Write the columns: keys and offsets from the .idx, identities from the records."""
         parts = find_parts(path)
-        warn_of_others(path, [paths.rec for paths in parts], sets_alone=True)
-        if len(parts) == 1:
-            _hint_at_parts(parts[0].rec)
-            if parts[0].are_empty:
-                parts = []
+        warn_of_other_sets(path, [paths.rec for paths in parts])
+        if len(parts) == 1 and parts[0].are_empty:
+            parts = []
         starts: list[int] = []
-        faults = missing_faults(_missing_between([paths.rec.name for paths in parts]))
+        faults = missing_faults(find_missing([paths.rec.name for paths in parts]))
         for paths in parts:
             starts.append(len(index))
             faults += _index_part(paths, index)
@@ -220,68 +214,6 @@ def _unpack_sample(block: _Block, row: int, record: Record | Damage) -> Sample |
         return Outcome(block.keys[row], image.status, f"{block.place(row)}: {image.reason}")
     header = record.payload[: len(record.payload) - len(image.image)]
     return _make_sample(block, row, bytes(header), bytes(image.image), image.labels)
-
-
-def find_parts(source: Path) -> list[RecPaths]:
-    """Find the .rec files of a set: one, or NAME_1.rec, NAME_2.rec and so on in a folder.
-
-    `source` may also be the .idx. Raises SourceError.
-    """
-    if is_folder(source):
-        numbered = _in_parts(rec_index.list_recs(source))
-        if numbered:
-            return [rec_index.find_rec(source / name) for name in numbered]
-    return [rec_index.find_rec(source)]
-
-
-def _hint_at_parts(rec: Path) -> None:
-    """Warn where a .rec is one of the parts of a set, which the name of their folder stands for."""
-    match = _PART.fullmatch(rec.name)
-    if match is None:
-        return
-    names = [name for name in storage.list_folder(rec.parent)[1] if _PART.fullmatch(name)]
-    parts = [name for name in names if name.startswith(f"{match['stem']}_")]
-    if len(parts) > 1:
-        log.warning(
-            "%s: one of %d parts, and only this one is read. Name their folder for all of them.",
-            rec,
-            len(parts),
-        )
-
-
-def _in_parts(names: Sequence[str]) -> list[str]:
-    """Return the names in order if they are one stem with the numbers of parts.
-
-    >>> _in_parts(["train_2.rec", "train_10.rec", "train_1.rec"]), _in_parts(["train.rec", "a.rec"])
-    (['train_1.rec', 'train_2.rec', 'train_10.rec'], [])
-    """
-    found = [_PART.fullmatch(name) for name in names]
-    stems = {match and match["stem"] for match in found}
-    if len(names) < 2 or len(stems) > 1 or None in stems:
-        return []
-    return sorted(names, key=_number_of)
-
-
-def _number_of(part: str) -> int:
-    """Return the number of a part, 0 for a file by itself."""
-    match = _PART.fullmatch(part)
-    return int(match["number"]) if match else 0
-
-
-def _missing_between(parts: Sequence[str]) -> list[str]:
-    """Return the names that are missing among several parts in order, the first of which is 1.
-
-    Numbers far apart, such as dates, do not count parts.
-
-    >>> _missing_between(["a_2.rec", "a_4.rec"]), _missing_between(["a_2019.rec", "a_2021.rec"])
-    (['a_1.rec', 'a_3.rec'], [])
-    """
-    numbers = list(map(_number_of, parts))
-    if len(parts) < 2 or numbers[-1] > _MOST_A_PART * len(parts):
-        return []
-    stem = parts[0].rpartition("_")[0]
-    missing = sorted(set(range(1, numbers[-1])).difference(numbers))
-    return [f"{stem}_{number}.rec" for number in missing]
 
 
 def _index_part(paths: RecPaths, index: IndexWriter) -> list[Outcome]:
