@@ -298,14 +298,11 @@ def are_labels(names: Iterable[str]) -> bool:
 def number_of(key: str) -> int | None:
     """Return the name of an image as a number; None for another name.
 
-    >>> number_of("5/17"), number_of("5/17.jpg"), number_of("5/017")
-    (17, 17, None)
+    >>> number_of("5/17"), number_of("5/17.jpg"), number_of("5/17.x.jpg"), number_of("5/017")
+    (17, 17, None, None)
     """
-    name = key.rpartition("/")[2]
-    stem = name.partition(".")[0]
-    if not _is_number(stem) or not (stem == name or is_image_name(name)):
-        return None
-    return int(stem)
+    stem = strip_suffix(key.rpartition("/")[2])
+    return int(stem) if _is_number(stem) else None
 
 
 def numbers_of(keys: Sequence[str]) -> list[int] | None:
@@ -326,10 +323,20 @@ def numbers_of(keys: Sequence[str]) -> list[int] | None:
 
 def has_twins(names: SetNames) -> bool:
     """Return whether two paths differ in the suffix of an image alone, such as a.jpg and a.png."""
-    if not names.keys_have_suffix and not any("." in "".join(block) for block in names.blocks()):
-        return False
-    stems = map(strip_suffix, chain.from_iterable(names.path_blocks()))
-    return find_repeats(hash_names(stems)).size > 0
+    return _may_have_suffixes(names) and find_repeats(hash_names(_stems(names))).size > 0
+
+
+def has_double_suffixes(names: SetNames) -> bool:
+    """Return whether a path without the suffix of an image still ends in one, such as a.png.jpg."""
+    return _may_have_suffixes(names) and any(map(is_image_name, _stems(names)))
+
+
+def _may_have_suffixes(names: SetNames) -> bool:
+    return names.keys_have_suffix or any("." in "".join(block) for block in names.blocks())
+
+
+def _stems(names: SetNames) -> Iterator[str]:
+    return map(strip_suffix, chain.from_iterable(names.path_blocks()))
 
 
 def _is_number(name: str) -> bool:

@@ -17,6 +17,7 @@ from faceprep.sets.set_writer import (
     SetNames,
     Settings,
     SetWriter,
+    has_double_suffixes,
     has_twins,
     join_bytes,
     write_each,
@@ -76,8 +77,9 @@ class TarWriter(_StreamWriter):
 
     @classmethod
     def choose_settings(cls, names: SetNames) -> Settings:
-        """Leave the suffix out of the keys, unless two images differ in it alone."""
-        return {FORM: names.form, _CUTS_SUFFIXES: not has_twins(names)}
+        """Leave the suffix out of the keys, unless they would lose it or seem to have another."""
+        keeps = has_twins(names) or has_double_suffixes(names)
+        return {FORM: names.form, _CUTS_SUFFIXES: not keeps}
 
     @property
     def cuts_suffixes(self) -> bool:

@@ -164,6 +164,15 @@ def test_usual_names_stay(tmp_path: Path) -> None:
     assert found == ["x_1.jpg", "y_1.jpg"]
 
 
+def test_a_number_with_more_than_a_suffix_is_no_key_of_a_rec(tmp_path: Path) -> None:
+    for name in ("1.x.jpg", "2.jpg.jpg"):
+        path = tmp_path / name / "7" / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(payload(1))
+        with pytest.raises(SourceError, match="rec cannot hold the names of the images"):
+            run(Convert(), tmp_path / name, tmp_path / "out.rec")
+
+
 def test_an_image_and_an_identity_of_one_name(tmp_path: Path) -> None:
     source, _ = write_source("parquet", [("a/b", "a"), ("a/b.jpg/1", "a/b.jpg")], tmp_path)
     with pytest.raises(SourceError, match="an image and an identity would have one name"):
@@ -171,9 +180,11 @@ def test_an_image_and_an_identity_of_one_name(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("kind", ["in.zip", "in.csv", "in.parquet", "in.tar"])
-def test_images_that_differ_in_their_suffix_keep_their_names(kind: str, tmp_path: Path) -> None:
-    names = ["a/x.jpg", "a/x.jpeg", "b/y.jpg"]
+@pytest.mark.parametrize("names", [["a/x.jpg", "a/x.jpeg", "b/y.jpg"], ["a/x.png.jpg", "b/y.jpg"]])
+@pytest.mark.parametrize("kind", ["in.zip", "in.csv", "in.parquet", "in.tfrecord", "in.tar"])
+def test_images_whose_suffix_matters_keep_their_names(
+    kind: str, names: list[str], tmp_path: Path
+) -> None:
     for number, name in enumerate(names):
         path = tmp_path / "set" / name
         path.parent.mkdir(parents=True, exist_ok=True)
