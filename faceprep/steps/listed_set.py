@@ -37,7 +37,8 @@ _FILES, _NAMES = "listed_files", "listed_identities"
 _ROOT = "."
 _BLOCK = 1 << 16
 _BATCH = 4096
-_STATE = "images, names, sizes and times"
+OF_FOLDER = "images, names, sizes and times"
+"""The words in the fingerprint of a folder of images, after their number."""
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,7 @@ def fingerprint_of(root: Path, listing: Listing) -> str:
             f"{path}\0{size} {time}\n" for path, (size, time) in zip(batch, states, strict=True)
         )
         digest.update("".join(lines).encode("utf-8", "surrogateescape"))
-    return f"{len(listing):,} {_STATE} {digest.hexdigest()[:32]}"
+    return f"{len(listing):,} {OF_FOLDER} {digest.hexdigest()[:32]}"
 
 
 def _size_and_time(path: str) -> tuple[int, int]:

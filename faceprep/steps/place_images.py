@@ -52,7 +52,7 @@ from faceprep.sets.losses import find_losses, find_lost_contents, warn_of_losses
 from faceprep.sets.map_owner import refuse_other_map
 from faceprep.sets.set_writer import Classes, SetNames
 from faceprep.steps.list_options import origin_options
-from faceprep.steps.listed_set import ListedSet, names_below
+from faceprep.steps.listed_set import OF_FOLDER, ListedSet, names_below
 from faceprep.steps.placed_samples import (
     WRITER_PART,
     PartPath,
@@ -183,7 +183,7 @@ def check_fingerprint(plan: Path, header: Mapping[str, Any], source: Path, found
         return
     then, now = str(before).partition(" ")[0], found.partition(" ")[0]
     how = "the images as they were when the plan was made"
-    if ":" in then + now:  # the names, sizes and times of the files of a container
+    if OF_FOLDER not in found or OF_FOLDER not in str(before):
         found = "files of other names, sizes or times"
     elif then != now:
         how, found = f"{then} images when the plan was made", now
