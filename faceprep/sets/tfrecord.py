@@ -20,7 +20,6 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 import google_crc32c
 
-from faceprep.core import os_errors, storage
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.io.contents import Contents, count
 from faceprep.core.storage import ByteSource
@@ -167,15 +166,17 @@ def read_examples(path: str | os.PathLike[str]) -> Iterator[dict[str, Values]]:
 
 
 def _decoded(path: str | os.PathLike[str], decode: Callable[[bytes], Decoded]) -> Iterator[Decoded]:
-    for offset, data in _read(path):
-        try:
-            yield decode(data)
-        except Malformed as problem:
-            raise SourceError(
-                f"the record is not a tf.train.Example: {problem}",
-                path=path,
-                where=f"offset {offset}",
-            ) from None
+    with ByteSource(path) as source:
+        for offset, length, _, _ in scan_records(source):
+            data = read_data(source, offset, length)
+            try:
+                yield decode(data)
+            except Malformed as problem:
+                raise SourceError(
+                    f"the record is not a tf.train.Example: {problem}",
+                    path=path,
+                    where=f"offset {offset}",
+                ) from None
 
 
 def decode_example(data: bytes) -> dict[str, Values]:
@@ -218,22 +219,6 @@ def decode_feature(feature: bytes | int) -> Values:
     return list[bytes]()
 
 
-def _read(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes]]:
-    offset, size = 0, storage.size_of(path) or 0
-    with os_errors.guard("read", path, SourceError), storage.open_source(path) as file:
-        while offset < size:
-            head = _take(file, path, offset, _HEAD.size)
-            length, crc = _HEAD.unpack(head)
-            _compare(path, offset, "the record's length", head[: _LENGTH.size], crc)
-            if length > size - offset - _HEAD.size - _TAIL.size:
-                raise _truncated(path, offset, length + _HEAD.size + _TAIL.size, size - offset)
-            body = _take(file, path, offset, length + _TAIL.size)
-            data = body[:length]
-            _compare(path, offset, "the record's data", data, _TAIL.unpack_from(body, length)[0])
-            yield offset, data
-            offset += _HEAD.size + len(body)
-
-
 def scan_records(source: ByteSource) -> Iterator[tuple[int, int, bytes, int]]:
     """Yield (offset, length, window, start) of each record: its data are window[start:][:length].
 
@@ -273,13 +258,6 @@ def read_data(source: ByteSource, offset: int, length: int) -> bytes:
         raise _truncated(source.path, offset, length + _TAIL.size, len(body))
     data = body[:length]
     _compare(source.path, offset, "the record's data", data, _TAIL.unpack_from(body, length)[0])
-    return data
-
-
-def _take(file: BinaryIO, path: str | os.PathLike[str], offset: int, n_bytes: int) -> bytes:
-    data = file.read(n_bytes)
-    if len(data) < n_bytes:
-        raise _truncated(path, offset, n_bytes, len(data))
     return data
 
 
