@@ -104,6 +104,11 @@ class Runtime:
                 "a GPU is required, but the device is cpu", remedy="Use --device auto or cuda."
             )
 
+    @property
+    def gpu_number(self) -> int:
+        """Return N of the device cuda:N, else 0."""
+        return int(self.device.partition(":")[2] or 0)
+
     def refuse_cpu(self, found: str) -> None:
         """Raise FaceprepError if a GPU is asked for, with what was `found` in its place."""
         if self.require_gpu or self.device not in ("auto", "cpu"):
@@ -151,7 +156,7 @@ class Runtime:
         # A search for the best convolution would run again for each new size of photo, and TF32
         # would move landmarks by more than the CPU's rounding.
         cuda = {
-            "device_id": self._gpu_number(),
+            "device_id": str(self.gpu_number),
             "cudnn_conv_algo_search": "HEURISTIC",
             "use_tf32": "0",
         }
@@ -166,9 +171,6 @@ class Runtime:
                 "a CUDA installation that does not start (driver, CUDA or cuDNN missing or too old)"
             )
         return session, ""
-
-    def _gpu_number(self) -> str:
-        return self.device.partition(":")[2] or "0"
 
     def _options(self, ort: Any) -> Any:
         options = ort.SessionOptions()

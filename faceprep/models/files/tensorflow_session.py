@@ -56,8 +56,7 @@ def open_tensorflow(runtime: Runtime) -> tuple[Any, str, str]:
     with suppress(RuntimeError):  # raised if TensorFlow has already started
         tf.config.threading.set_intra_op_parallelism_threads(runtime.threads)
     n_gpus = _count_gpus(tf, runtime)
-    number = int(runtime.device.partition(":")[2] or 0)
-    if number < n_gpus:
+    if (number := runtime.gpu_number) < n_gpus:
         return tf, f"/GPU:{number}", f"CUDA (device {number})"
     runtime.refuse_cpu(f"{n_gpus} in TensorFlow")
     return tf, "/CPU:0", "CPU"

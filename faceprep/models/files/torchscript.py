@@ -75,7 +75,7 @@ def _choose_device(torch: Any, runtime: Runtime) -> tuple[str, str]:
     """Return PyTorch's name of the device and its name for people. Raises FaceprepError."""
     if runtime.threads:
         torch.set_num_threads(runtime.threads)
-    number = int(runtime.device.partition(":")[2] or 0)
+    number = runtime.gpu_number
     if runtime.device != "cpu" and torch.cuda.is_available() and number < torch.cuda.device_count():
         return f"cuda:{number}", f"CUDA (device {number})"
     runtime.refuse_cpu("a PyTorch without such a CUDA device")
