@@ -94,7 +94,9 @@ def places_of(job: Job, request: Request) -> Places:
     if job.writes_file(request.output):
         return Places(request.output.parent, request.output.name, share=share)
     if job.siblings:
-        output = Path(full_path(request.output))
+        output = request.output
+        if output.name in ("", ".."):
+            output = Path(full_path(output))
         return Places(output.parent, home=output.name, siblings=job.siblings, share=share)
     name = job.state_of(request)
     if name is None:

@@ -67,6 +67,15 @@ def test_files_lie_in_the_output_and_beside_it(runner: Runner, request_: Request
     assert run_job(JOB, request_, runner).details["done_before"] == 12
 
 
+def test_the_failures_are_named_as_the_output_is(
+    request_: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    summary = run_job(JOB, replace(request_, output=Path("there/out")), ProcessRunner(2))
+    assert summary.details["failures"] == "there/out/failures.csv"
+    assert files(tmp_path / "there" / "out") == EVEN | {"counts"}
+
+
 def test_the_output_may_be_named_in_any_way(
     request_: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
