@@ -193,6 +193,8 @@ class Manifest(NamingOptions, Job):
             raise _nothing_left(source, listing)
         chosen = selection.select(listing, *labelled, self.seed or 0, split)
         self._warn_of_small_split(chosen)
+        if self.label_rule and split.groups is not None:
+            chosen.warn_of_missing_classes()
         return chosen
 
     def _holds_images(self, output: Path) -> bool:

@@ -7,6 +7,7 @@ An image is known by its position in the folder's order: identity by identity, n
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ from faceprep.core.types import FEW_IMAGES, NOT_DRAWN
 from faceprep.sets.class_map import ClassRow
 from faceprep.sets.label_rules import LabelRule, Unlabelled
 from faceprep.sets.listing import Listing
+
+log = logging.getLogger("faceprep")
 
 _NONE = -1
 
@@ -43,6 +46,20 @@ class Selection:
         """Count the images of each class, train and val together."""
         taken = self.class_of[np.concatenate([self.train, self.val])]
         return np.bincount(taken, minlength=len(self.names))
+
+    def warn_of_missing_classes(self) -> None:
+        """Warn of classes of which one of two sets has no image."""
+        train, val = (np.unique(self.class_of[taken]) for taken in (self.train, self.val))
+        for name, here, there in (("training", train, val), ("validation", val, train)):
+            missing = np.setdiff1d(there, here)
+            if val.size and missing.size:
+                log.warning(
+                    "the %s set has no image of %s, such as %r. Choose another --seed or "
+                    "--val-fraction",
+                    name,
+                    count_noun(missing.size, "class", "classes"),
+                    self.names[missing[0]],
+                )
 
 
 @dataclass(frozen=True)

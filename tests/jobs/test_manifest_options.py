@@ -60,6 +60,25 @@ def test_groups_stay_on_one_side(tmp_path: Path, caplog: pytest.LogCaptureFixtur
         )
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_class_that_one_set_lacks_is_named(
+    seed: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One person of four has all spoofs."""
+    names = [f"live/{person}/{i}.jpg" for person in range(4) for i in range(3)]
+    source = make(tmp_path / "in", *names, *(f"spoof/0/{i}.jpg" for i in range(3)))
+    options = {"label_rule": "live=0,spoof=1", "group_by": r"re:^(?:live|spoof)/(\d+)/"}
+    with caplog.at_level(logging.WARNING):
+        run(source, tmp_path / "out" / "a.csv", seed=seed, val_fraction=0.5, **options)
+    train = {row[0].split("/")[-3] for row in rows(tmp_path / "out" / "a.csv")}
+    lacking = "validation" if "spoof" in train else "training"
+    (record,) = (each for each in caplog.records if "no image" in each.getMessage())
+    assert record.getMessage() == (
+        f"the {lacking} set has no image of 1 class, such as 'spoof'. Choose another --seed or "
+        "--val-fraction"
+    )
+
+
 @pytest.mark.parametrize(
     "options",
     [
