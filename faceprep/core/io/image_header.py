@@ -35,6 +35,8 @@ _HEAD = 1024
 _N_HEADS = 4096
 _SOUND_HEADS: dict[bytes, ImageHeader] = {}
 _PNG = b"\x89PNG\r\n\x1a\n"
+JP2_SIZE = b"\xff\x4f\xff\x51"
+"""The beginning of a JPEG 2000 codestream, with the marker of the segment that states the size."""
 PNM_HEAD = re.compile(
     rb"P[1-6](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})(?:(?:\s|#[^\n]*\n)+(\d{1,5}))?\s"
 )
@@ -280,7 +282,7 @@ def _find_raw(data: Buffer) -> str:
 
 def _jp2_size(data: Buffer) -> tuple[int, int] | None:
     """Read the SIZ segment of the codestream, as decoders do; the box before it may be wrong."""
-    at = bytes(data).find(b"\xff\x4f\xff\x51")
+    at = bytes(data).find(JP2_SIZE)
     if at < 0:
         return None
     right, bottom, left, top = struct.unpack_from(">IIII", data, at + 8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from faceprep.core.io.heif_header import read_heif
-from faceprep.core.io.image_header import PNM_HEAD, find_tiff_values, read_tiff_tags
+from faceprep.core.io.image_header import JP2_SIZE, PNM_HEAD, find_tiff_values, read_tiff_tags
 from faceprep.core.types import Buffer
 
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_ORIENTATION, _TIFF_PLANES = 258, 262, 274, 284
@@ -13,6 +13,8 @@ _TIFF_TILE_WIDTH = 322
 _WHITE_IS_ZERO, _PLANES_APART = 0, 2
 _WEBP_ANIMATION = 0x02
 _GIF_EXTENSION, _GIF_IMAGE = 0x21, 0x2C
+_JP2_DEPTH = 42
+"""Where the bits of the first channel, less one, and its sign are from `JP2_SIZE` on."""
 _BMP_INFO, _BMP_V3, _BMP_BITFIELDS = 40, 56, 3
 RGB_555, RGB_565, RGB_888 = (0x7C00, 0x3E0, 0x1F), (0xF800, 0x7E0, 0x1F), (0xFF0000, 0xFF00, 0xFF)
 """The masks of red, green and blue in a BMP that OpenCV reads."""
@@ -43,6 +45,9 @@ def has_sixteen_bits(suffix: str, data: Buffer) -> bool:
         return bool(data[24] == 16)
     if suffix in (".pgm", ".ppm"):
         return read_largest(data) > 255
+    if suffix == ".jp2":
+        depth = bytes(data).find(JP2_SIZE) + _JP2_DEPTH
+        return depth < len(data) and bool(data[depth] & 0x7F == 15)
     tags = _read_tiff(suffix, data)
     return tags.get(_TIFF_BITS) == 16 and tags.get(_TIFF_PLANES) != _PLANES_APART
 
