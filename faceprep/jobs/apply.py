@@ -22,8 +22,6 @@ from faceprep.core.state_file import sets_behind
 from faceprep.core.text import count_noun
 from faceprep.core.types import (
     ACCEPTED,
-    COPY,
-    HARDLINK,
     RESTORE,
     Decision,
     Outcome,
@@ -48,6 +46,7 @@ from faceprep.steps.place_images import (
     place_rows,
     place_shards,
     plan_path,
+    size_placed,
     write_rows,
 )
 from faceprep.steps.placed_samples import ORIGIN
@@ -137,13 +136,13 @@ class Apply(PlacingOptions, Job):
             lambda name: storage.AtomicFile(_rows_path(scratch, name), False),
         )
         digest = hashlib.sha256(storage.read_bytes(plan)).hexdigest()[:32]
-        is_copied = self.mode == COPY
+        n_files, n_bytes = size_placed(request.output, self.mode, n_rows, listed.n_bytes)
         return Work(
             [Stage(PLACE, shards)],
             f"{listed.state}, plan {digest}",
             files=output_files(request.output, [UNDO]),
-            n_files=n_rows * (self.mode != HARDLINK),
-            n_bytes=listed.n_bytes * is_copied,
+            n_files=n_files,
+            n_bytes=n_bytes,
             made_from=[source],
         )
 

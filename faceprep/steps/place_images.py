@@ -32,6 +32,7 @@ from faceprep.core.types import (
     ACCEPTED,
     COPY,
     DROPPED,
+    HARDLINK,
     PLACING_MODES,
     Decision,
     Outcome,
@@ -133,6 +134,17 @@ def _refuse_lost_names(names: SetNames, output: Path, source: str, of_plan: str 
             path=source,
             remedy=f"{suggest_containers(names)}.",
         )
+
+
+def size_placed(output: Path, mode: str, n: int, n_bytes: int) -> tuple[int, int]:
+    """Return about how many files and bytes `n` images of `n_bytes` add to the output.
+
+    The files that it has with any number of images are not counted.
+    """
+    writer = find_writer(output)
+    if is_container_name(output) and writer:
+        return 0, n_bytes + n * writer.overhead
+    return n * (mode != HARDLINK), n_bytes * (mode == COPY)
 
 
 def plan_path(output: Path, name: str = PLAN) -> Path:

@@ -30,19 +30,7 @@ from faceprep.core.options import option
 from faceprep.core.paths import full_path
 from faceprep.core.shards import cut_evenly, whole_stage
 from faceprep.core.text import count_noun
-from faceprep.core.types import (
-    ACCEPTED,
-    COPY,
-    DROP,
-    HARDLINK,
-    Decision,
-    Outcome,
-    Request,
-    Shard,
-    Sink,
-    Stage,
-    Work,
-)
+from faceprep.core.types import ACCEPTED, DROP, Decision, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.core.urls import url_of
 from faceprep.identity.distributions import measure
 from faceprep.identity.sound_vectors import DUPLICATE_NAME
@@ -74,6 +62,7 @@ from faceprep.steps.place_images import (
     place_shards,
     plan_header,
     plan_path,
+    size_placed,
     write_decided,
 )
 from faceprep.steps.stated_template import refuse_other_template
@@ -165,12 +154,16 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
         if placing:
             stages.append(Stage(PLACE, placing))
             names.append(UNDO)
+        n_files = n_bytes = 0
+        if placing and listed is not None:
+            n = about.n_images
+            n_files, n_bytes = size_placed(request.output, self.mode, n, listed.n_bytes)
         return Work(
             stages,
             f"{about.fingerprint}, {self._state(about, request)}",
             files=output_files(request.output, names),
-            n_files=about.n_images if placing and self.mode != HARDLINK else 0,
-            n_bytes=listed.n_bytes if listed and placing and self.mode == COPY else 0,
+            n_files=n_files,
+            n_bytes=n_bytes,
         )
 
     def examine(self, question: crop_check.ImageQuestion) -> crop_check.ImageAnswer | None:

@@ -13,9 +13,12 @@ import pytest
 from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.errors import OutputError, ResumeError, SourceError
 from faceprep.core.types import PLACING_MODES, Decision, Request
+from faceprep.jobs.apply import Apply
 from faceprep.jobs.convert import Convert
+from faceprep.jobs.dedupe.job import Dedupe
 from faceprep.jobs.score import Score
 from faceprep.run.engine import run_job
+from faceprep.run.preview import preview_job
 from faceprep.run.serial import SerialRunner
 from faceprep.sets.folder import find_identities
 from faceprep.sets.listing import list_images
@@ -231,6 +234,23 @@ def test_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "source" / "empty").mkdir(parents=True)
     with pytest.raises(SourceError, match="no images in the set that the plan is about"):
         apply(save_plan(tmp_path / "plan.jsonl", tmp_path / "source", []), tmp_path / "out")
+
+
+@pytest.mark.parametrize("suffix", ["", ".tar", ".parquet"])
+def test_a_container_of_many_images_takes_few_files(
+    suffix: str, face_folder: Path, tmp_path: Path
+) -> None:
+    with (tmp_path / "plan.jsonl").open("wb") as file:
+        write_plan(file, {"command": "test", "source": str(face_folder)}, [])
+    output = tmp_path / "new" / f"out{suffix}"
+    applied = preview_job(Apply(), Request(tmp_path / "plan.jsonl", output)).details
+    job = Dedupe(embedder="none", exact_only=True)
+    deduped = preview_job(job, Request(face_folder, output)).details
+    n_files = [each["planned_files"] for each in (applied, deduped)]
+    assert n_files == ([3, 4] if suffix else [12, 14])
+    apply(tmp_path / "plan.jsonl", output)
+    if suffix:
+        assert applied["planned_bytes"] == pytest.approx(output.stat().st_size, rel=0.3)
 
 
 def test_everything_dropped_and_restored(source: Path, tmp_path: Path) -> None:

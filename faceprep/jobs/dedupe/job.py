@@ -23,7 +23,7 @@ from faceprep.core.options import option
 from faceprep.core.paths import are_same, full_path
 from faceprep.core.shards import cut_evenly, whole_stage
 from faceprep.core.text import count_noun
-from faceprep.core.types import COPY, HARDLINK, OK, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.core.types import OK, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.identity.duplicates import NO_IDENTITY
 from faceprep.jobs.dedupe import copies as deduplication
 from faceprep.jobs.dedupe import signatures
@@ -55,6 +55,7 @@ from faceprep.steps.place_images import (
     place_shards,
     plan_header,
     plan_path,
+    size_placed,
     write_decided,
 )
 from faceprep.tables.plan import PLAN, UNDO, read_plan
@@ -153,13 +154,15 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
         if not self.plan_only:
             target = choose_target(request.output, self.mode, listed, n)
             placing = place_shards(listed.path, target)
-        is_copied = bool(placing) and self.mode == COPY
+        n_files = n_bytes = 0
+        if placing:
+            n_files, n_bytes = size_placed(request.output, self.mode, n, listed.n_bytes)
         return Work(
             self._stages(sets, placing),
             "; ".join(each.fingerprint for each in sets) + state_of_verdicts(self.verdicts),
             files=output_files(request.output, [PLAN, UNDO] if placing else [PLAN]),
-            n_files=n * (self.mode != HARDLINK and bool(placing)) + 2,
-            n_bytes=listed.n_bytes * is_copied + 700 * sum(each.n for each in sets),
+            n_files=n_files + 2,
+            n_bytes=n_bytes + 700 * sum(each.n for each in sets),
         )
 
     def _stages(self, sets: Sequence[SignedSet], placing: Sequence[Shard]) -> list[Stage]:
