@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from faceprep.core import storage
 from faceprep.core.arrays import Ints
 from faceprep.core.names import identity_of
 from faceprep.core.types import ACCEPTED, DROP, MERGE, MOVE, UNDECIDED, Decision
-from faceprep.tables.faces import FACES_TABLE, read_face_tables
+from faceprep.tables.faces import find_faces_table, read_face_tables
 
 _PHOTO = (1 << 24) - 1
 """The frame number that stands for a photo."""
@@ -23,12 +22,13 @@ _NONE: Ints = np.zeros(0, np.int64)
 def hold_shared_frames(decisions: Sequence[Decision], source: str) -> list[Decision]:
     """Make accepted merges undecided that would put two faces of one photo or frame together.
 
-    `source` is the set of the images; without a table of faces nothing changes. The most alike are
-    merged first. Undecided decisions follow the accepted ones. Raises SourceError.
+    `source` is the set of the images; without a table of faces, there or in a folder above it,
+    nothing changes. The most alike are merged first. Undecided decisions follow the accepted ones.
+    Raises SourceError.
     """
-    table = Path(source) / FACES_TABLE
+    table = find_faces_table(Path(source))
     merges = [each for each in decisions if each.action == MERGE and each.verdict == ACCEPTED]
-    if not merges or storage.size_of(table) is None:
+    if not merges or table is None:
         return list(decisions)
     frames = _find_frames(table, {name for each in merges for name in (each.subject, each.into)})
     held: dict[str, Decision] = {}
@@ -59,10 +59,10 @@ def hold_shared_moves(decisions: Sequence[Decision], source: str) -> list[Decisi
     another of its photo goes back, until none does: all such moves are undecided, and the order of
     the decisions changes nothing. `source` as in `hold_shared_frames`. Raises SourceError.
     """
-    table = Path(source) / FACES_TABLE
+    table = find_faces_table(Path(source))
     accepted = [each for each in decisions if each.verdict == ACCEPTED]
     moved = {each.subject: each.into for each in accepted if each.action == MOVE}
-    if not moved or storage.size_of(table) is None:
+    if not moved or table is None:
         return list(decisions)
     places = moved | {each.subject: "" for each in accepted if each.action == DROP}
     photos = _find_photos_of(table, {image for image, into in places.items() if into})
@@ -92,7 +92,7 @@ def _hold(decision: Decision, why: str) -> Decision:
     return decision._replace(verdict=UNDECIDED, reason=f"{decision.reason}; but {why}")
 
 
-def _find_photos_of(table: Path, images: set[str]) -> dict[int, list[str]]:
+def _find_photos_of(table: tuple[Path, str], images: set[str]) -> dict[int, list[str]]:
     """Return the faces of the photos and frames from which these images are."""
     photos: dict[int, list[str]] = {}
     for number, output in _number_faces(table):
@@ -104,7 +104,7 @@ def _find_photos_of(table: Path, images: set[str]) -> dict[int, list[str]]:
     return {number: faces for number, faces in photos.items() if len(faces) > 1}
 
 
-def _find_frames(table: Path, names: set[str]) -> dict[str, Ints]:
+def _find_frames(table: tuple[Path, str], names: set[str]) -> dict[str, Ints]:
     """Return the photos and frames of the faces of these identities, each as a number."""
     found: defaultdict[str, list[int]] = defaultdict(list)
     for number, output in _number_faces(table):
@@ -113,13 +113,14 @@ def _find_frames(table: Path, names: set[str]) -> dict[str, Ints]:
     return {name: np.unique(np.array(numbers, np.int64)) for name, numbers in found.items()}
 
 
-def _number_faces(table: Path) -> Iterator[tuple[int, str]]:
-    """Yield the photo or frame of each face, as a number, and its crop."""
-    for rows in read_face_tables(table, ["source", "frame", "output"]):
+def _number_faces(table: tuple[Path, str]) -> Iterator[tuple[int, str]]:
+    """Yield the photo or frame of each face, as a number, and its crop, of `find_faces_table`."""
+    path, start = table
+    for rows in read_face_tables(path, ["source", "frame", "output"]):
         columns = (rows[name].to_pylist() for name in rows.column_names)
         for source, frame, output in zip(*columns, strict=True):
-            if output is not None:
-                yield _number(source, frame), output
+            if output is not None and output.startswith(start):
+                yield _number(source, frame), output.removeprefix(start)
 
 
 def _number(source: str, frame: int | None) -> int:

@@ -6,29 +6,33 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from faceprep.core import storage
+import pyarrow.compute as pc
+
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.models.scorers.scorer import ScorerSpec
 from faceprep.steps.embed_options import EmbedOptions
-from faceprep.tables.faces import FACES_TABLE, read_face_tables
+from faceprep.tables.faces import find_faces_table, read_face_tables
 from faceprep.vision.templates import is_scaled, load_template
 
 log = logging.getLogger("faceprep")
 
 
 def find_stated_templates(source: Path) -> list[str]:
-    """Return the names of the templates in SOURCE/faces.parquet, sorted; empty without the table.
+    """Return the names of the templates that the table of faces states of the crops in a folder,
+    sorted; empty without a table, in the folder or above it.
 
     A table that cannot be read, or that names an unknown template, states nothing. A warning says
     so.
     """
-    table = source / FACES_TABLE
-    if storage.size_of(table) is None:
+    found = find_faces_table(source)
+    if found is None:
         return []
+    table, start = found
     names: set[str] = set()
     try:
-        for piece in read_face_tables(table, ("template",)):
-            names.update(filter(None, piece.column("template").unique().to_pylist()))
+        for piece in read_face_tables(table, ("template", "output") if start else ("template",)):
+            here = piece.filter(pc.starts_with(piece["output"], start)) if start else piece
+            names.update(filter(None, here.column("template").unique().to_pylist()))
         for name in names:
             load_template(name)
     except SourceError as error:
@@ -52,7 +56,7 @@ def refuse_other_template(options: EmbedOptions, source: Path) -> None:
     stated = _find_others(source, wanted)
     if not stated:
         return
-    table, named = source / FACES_TABLE, ", ".join(stated)
+    table, named = _table_of(source), ", ".join(stated)
     if options.crops is not None:
         log.warning(
             "%s: the crops are %s; they are treated as %s, as --crops says", table, named, wanted
@@ -73,7 +77,7 @@ def refuse_unfit_crops(models: Iterable[ScorerSpec], source: Path) -> None:
         if model.crops and (stated := _find_others(source, model.crops)):
             raise SourceError(
                 f"the crops have another template than {model.name} takes",
-                path=source / FACES_TABLE,
+                path=_table_of(source),
                 expected=f"{model.crops}, by crops= in --model",
                 found=", ".join(stated),
                 remedy=f"Cut the faces with --template {model.crops}. If the model takes these "
@@ -86,6 +90,11 @@ def _find_others(source: Path, wanted: str) -> list[str]:
     target = load_template(wanted)
     stated = find_stated_templates(source)
     return [name for name in stated if not is_scaled(load_template(name), target)]
+
+
+def _table_of(source: Path) -> Path:
+    found = find_faces_table(source)
+    return found[0] if found else source
 
 
 def _remedy(stated: list[str], wanted: str) -> str:

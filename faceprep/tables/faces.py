@@ -34,6 +34,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
+from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -41,9 +42,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io import parquet
 from faceprep.core.io.arrow_rows import ROWS_A_BATCH, RowsWriter, column_of
+from faceprep.core.urls import is_remote
 
 FACES_TABLE = "faces.parquet"
 _BOX = ("x1", "y1", "x2", "y2")
@@ -114,6 +117,29 @@ class FaceRow(NamedTuple):
     turn: int | None = None
     track: int | None = None
     followed: bool | None = None
+
+
+def find_faces_table(folder: Path) -> tuple[Path, str] | None:
+    """Return the table of faces of a folder of crops, and what their outputs begin with in it.
+
+    The table lies in the folder, or in one above it if the folder is a part of an output, such as
+    the tracks of one video. Returns None without a table. Raises SourceError.
+    """
+    if storage.size_of(folder / FACES_TABLE) is not None:
+        return folder / FACES_TABLE, ""
+    for place in () if is_remote(folder) else folder.parents:
+        if _is_faces_table(place / FACES_TABLE):
+            return place / FACES_TABLE, f"{folder.relative_to(place).as_posix()}/"
+    return None
+
+
+def _is_faces_table(path: Path) -> bool:
+    """Return whether a file is there that is a table of faces, and not another one of its name."""
+    try:
+        with _open_faces(path, ("source", "frame", "output", "template")):
+            return True
+    except SourceError:
+        return False
 
 
 def join_output(name: str, beside: str = "") -> str:

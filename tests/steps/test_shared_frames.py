@@ -53,6 +53,22 @@ def test_two_tracks_of_a_frame_are_held_back(tmp_path: Path) -> None:
     assert found[1].reason == "alike; but both are in frame 15 of one video"
 
 
+def test_the_table_above_a_part_of_the_output_counts(tmp_path: Path) -> None:
+    part = Path(write_tracks(tmp_path / "set")) / "a"
+    part.mkdir()
+    found = hold_shared_frames([merge("1", "2", 0.99), merge("0", "2", 0.98)], str(part))
+    assert held(found) == ["1"]
+    move = Decision(MOVE, "1/15.png", "2", 0.9, "alike", ACCEPTED)
+    assert held(hold_shared_moves([move], str(part))) == ["1/15.png"]
+
+
+def test_another_file_of_that_name_above_the_set_says_nothing(tmp_path: Path) -> None:
+    merges = [merge("1", "2", 0.99)]
+    (tmp_path / "faces.parquet").write_bytes(b"a set of that name")
+    (tmp_path / "set").mkdir()
+    assert hold_shared_frames(merges, str(tmp_path / "set")) == merges
+
+
 def test_a_third_identity_does_not_bring_them_together(tmp_path: Path) -> None:
     source = write_tracks(tmp_path / "set")
     merges = [merge("a/0", "b/0", 0.97), merge("a/1", "b/0", 0.98), merge("a/2", "b/0", 0.99)]

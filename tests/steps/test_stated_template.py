@@ -20,6 +20,7 @@ from faceprep.jobs.search import Search
 from faceprep.jobs.verify.job import Verify
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
+from faceprep.steps.stated_template import find_stated_templates
 from faceprep.tables.faces import FaceRow, FacesWriter
 from tests.color_people import RED, color_embedders, paint
 from tests.merging import embed, source
@@ -165,3 +166,13 @@ def test_an_unknown_embedder_is_named_before_the_output(
 def test_an_unknown_second_opinion_is_named_at_once() -> None:
     with pytest.raises(OptionError, match="unknown embedder 'nobody'"):
         MergeIdentities(second_opinion="nobody")
+
+
+def test_the_table_above_a_part_of_the_output_counts(tmp_path: Path) -> None:
+    state(tmp_path, "box1.5-112")
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    assert find_stated_templates(tmp_path / "a") == ["box1.5-112"]
+    assert find_stated_templates(tmp_path / "a" / "b") == []
+    paint(tmp_path / "a" / "0.png", RED)
+    with pytest.raises(SourceError, match="faces.parquet: the crops have another template"):
+        run(Embed(), tmp_path / "a", tmp_path / "o.npz")
