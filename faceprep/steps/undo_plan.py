@@ -21,17 +21,26 @@ from faceprep.steps.resolve_plan import Row
 from faceprep.tables.plan import write_plan
 
 log = logging.getLogger("faceprep")
-_FACES = "faces.parquet"
 
 
 def carry_faces(sink: Sink, source: Path, rows: Iterable[Row]) -> None:
-    """Write the table of faces of the placed images under their new names, if `source` has one."""
-    if storage.size_of(source / _FACES) is None:
-        return
-    from faceprep.tables.faces import FacesWriter, read_face_tables, rename_outputs
+    """Write the table of faces of the placed images under their new names, if `source` has one.
 
+    That of a part of an output lies above it.
+    """
+    from faceprep.tables.faces import (
+        FACES_TABLE,
+        FacesWriter,
+        find_faces_table,
+        read_face_tables,
+        rename_outputs,
+    )
+
+    found = find_faces_table(source)
+    if found is None:
+        return
     try:
-        next(read_face_tables(source / _FACES), None)
+        next(read_face_tables(found[0]), None)
     except SourceError as error:
         log.warning("the table of faces is not copied along: %s", error)
         return
@@ -39,11 +48,12 @@ def carry_faces(sink: Sink, source: Path, rows: Iterable[Row]) -> None:
     for path, into, origin in rows:
         if into:
             names.setdefault(origin or os.fspath(source), {})[path] = into
-    with sink.open(_FACES) as file, FacesWriter(file) as writer:
+    with sink.open(FACES_TABLE) as file, FacesWriter(file) as writer:
         for folder, renamed in names.items():
-            if storage.size_of(f"{folder}/{_FACES}") is not None:
-                for table in read_face_tables(f"{folder}/{_FACES}"):
-                    writer.add_table(rename_outputs(table, renamed))
+            if here := find_faces_table(Path(folder)):
+                outputs = {f"{here[1]}{name}": into for name, into in renamed.items()}
+                for table in read_face_tables(here[0]):
+                    writer.add_table(rename_outputs(table, outputs))
 
 
 # Undo

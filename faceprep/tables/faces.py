@@ -128,16 +128,18 @@ def find_faces_table(folder: Path) -> tuple[Path, str] | None:
     if storage.size_of(folder / FACES_TABLE) is not None:
         return folder / FACES_TABLE, ""
     for place in () if is_remote(folder) else folder.parents:
-        if _is_faces_table(place / FACES_TABLE):
-            return place / FACES_TABLE, f"{folder.relative_to(place).as_posix()}/"
+        start = f"{folder.relative_to(place).as_posix()}/"
+        if _has_crops_below(place / FACES_TABLE, start):
+            return place / FACES_TABLE, start
     return None
 
 
-def _is_faces_table(path: Path) -> bool:
-    """Return whether a file is there that is a table of faces, and not another one of its name."""
+def _has_crops_below(path: Path, start: str) -> bool:
+    """Return whether a file is there, is a table of faces, and has outputs that begin so."""
     try:
-        with _open_faces(path, ("source", "frame", "output", "template")):
-            return True
+        tables = read_face_tables(path, ("source", "frame", "output", "template"))
+        outputs = (output for table in tables for output in table["output"].to_pylist())
+        return any(output is not None and output.startswith(start) for output in outputs)
     except SourceError:
         return False
 

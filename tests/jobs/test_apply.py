@@ -348,6 +348,21 @@ def test_the_table_of_faces_goes_along(source: Path, tmp_path: Path) -> None:
     assert faces_of(tmp_path / "back") == {name: before[name] for name in names[:-2]}
 
 
+def test_the_table_above_a_part_of_an_output_goes_along(source: Path, tmp_path: Path) -> None:
+    row = FaceRow("k", "a.mp4", (9, 9), [0] * 4, [0] * 10, 1, [0] * 6, "d", "t")
+    above = source.parent
+    with (above / FACES_TABLE).open("wb") as file, FacesWriter(file) as writer:
+        writer.add(row._replace(output=f"{source.name}/3/1.jpg"))
+        writer.add(row._replace(output="elsewhere/3/1.jpg"))
+    moves = [Decision("merge", "3", "5")]
+    apply(save_plan(tmp_path / "plan.jsonl", source, moves), tmp_path / "out")
+    (output,) = faces_of(tmp_path / "out")
+    assert output.startswith("5/")
+    (above / FACES_TABLE).unlink()
+    apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")
+    assert set(faces_of(tmp_path / "back")) == {"3/1.jpg"}
+
+
 def test_a_table_of_something_else_stays_behind(
     source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
