@@ -206,9 +206,9 @@ class Score(ModelOptions, ListOptions, Job):
 
     def _decisions(self, parts: Sequence[Path], scratch: Path) -> Iterator[Decision]:
         with open_set(scratch) as images:
-            form = ImagePaths(images).form
+            form, below = ImagePaths(images).form, images.below
         found = (row for part in parts for row in parquet.read_rows(part))
-        rows = (_name_in_plan(row, form) for row in found)
+        rows = (_name_in_plan(row, form, below) for row in found)
         return plan_drops(rows, self.drop_below, self.drop_above)
 
 
@@ -253,9 +253,10 @@ def _round_beyond(value: float, limit: float, sign: str) -> str:
     return next(text for text in texts if _is_beyond(float(text), limit, sign))
 
 
-def _name_in_plan(row: Mapping[str, Any], form: str) -> Mapping[str, Any]:
-    """Return a row with the path that a plan names its image by."""
-    return {**row, "path": path_in_identity(row["path"], row["identity"], form)}
+def _name_in_plan(row: Mapping[str, Any], form: str, below: str) -> Mapping[str, Any]:
+    """Return a row with the path that a plan names its image by; absolute keys are in `below`."""
+    key = row["path"].removeprefix(f"{below}/") if below else row["path"]
+    return {**row, "path": path_in_identity(key, row["identity"], form)}
 
 
 def _is_number(text: str) -> bool:

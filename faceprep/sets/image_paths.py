@@ -61,13 +61,13 @@ def _escape(key: str) -> str:
 class ImagePaths:
     """The paths of the images of a set: two are equal only where key and identity are.
 
-    `keys(start, stop)` are those of its images; the default is that of the set.
+    `keys(start, stop)` are those of its images; the default is the plain keys, as in a plan.
     """
 
     def __init__(
         self, images: ImageSet, keys: Callable[[int, int], list[str]] | None = None
     ) -> None:
-        self._images, self._keys = images, keys or images.keys
+        self._images, self._keys = images, keys or images.plain_keys
 
     @cached_property
     def form(self) -> str:

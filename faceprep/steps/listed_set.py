@@ -203,7 +203,7 @@ def _files_in(
     images: ImageSet, order: Ints, identities: Sequence[str], numbers: Ints
 ) -> Iterator[str]:
     """Yield the paths below their identity of the images in this order."""
-    form = ImagePaths(images, images.plain_keys).form
+    form = ImagePaths(images).form
     for start in range(0, len(order), _BLOCK):
         block = order[start : start + _BLOCK]
         for position, key in zip(block.tolist(), _keys_at(images, block), strict=True):

@@ -94,4 +94,5 @@ class PlannedImages:
 
     def _path(self, position: int) -> str:
         identity = self._images.identity(position)
-        return path_in_identity(self._images.key(position), identity, self._form)
+        (key,) = self._images.plain_keys(position, position + 1)
+        return path_in_identity(key, identity, self._form)

@@ -18,13 +18,16 @@ from faceprep.jobs.apply import Apply
 from faceprep.jobs.convert import Convert
 from faceprep.jobs.dedupe.job import Dedupe
 from faceprep.jobs.manifest import Manifest
+from faceprep.jobs.score import Score
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
 from faceprep.sets import webdataset
 from faceprep.sets.image_set import Sample
 from faceprep.sets.parquet_writer import ParquetWriter
 from faceprep.sets.tfrecord_set import encode_sample
+from faceprep.steps.planned_images import PlannedImages
 from faceprep.synthetic import encode_face
+from faceprep.tables.plan import read_plan
 from tests.set_reading import member_bytes, read_set
 
 FACE = encode_face(1, 1)
@@ -215,3 +218,10 @@ def test_a_plan_about_a_list_of_absolute_paths(tmp_path: Path) -> None:
         back = (tmp_path / f"{output.name}-back").rglob("*.jpg")
         wanted = ["a/1.jpg", "a/2.jpg", "b/1.jpg"]
         assert sorted(f"{path.parent.name}/{path.name}" for path in back) == wanted
+    run(Score(drop_above=("contrast=0",)), tmp_path / "list.txt", tmp_path / "scores.parquet")
+    plan = read_plan(tmp_path / "scores.plan.jsonl")
+    assert sorted(decision.subject for decision in plan.decisions) == wanted
+    images = PlannedImages(tmp_path / "list.txt", tmp_path / "index", "listed")
+    assert images.names_of("a") == ["1.jpg", "2.jpg"]
+    assert images.find("a/2.jpg") is not None and images.find_key(str(files[1])) is not None
+    images.close()
