@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 from faceprep.core import storage
+from faceprep.core.errors import SourceError
 from faceprep.core.io.image_bytes import BAD_LABEL, check_image_bytes
 from faceprep.core.io.image_header import ImageHeader
 from faceprep.core.job import Job
 from faceprep.core.options import option
 from faceprep.core.shards import cut_evenly
+from faceprep.core.text import list_words
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets.recordio import index as rec_index
 from faceprep.sets.recordio.coverage import Unindexed
 from faceprep.sets.recordio.entries import read_in_file_order
-from faceprep.sets.recordio.parts import warn_of_other_sets
+from faceprep.sets.recordio.parts import find_parts, warn_of_other_sets
 from faceprep.sets.recordio.records import Damage, IdentityNames, ImageRecord, ImageRun, RecordFile
 from faceprep.sets.recordio.survey import describe_rounded, survey_index
 
@@ -47,6 +50,7 @@ class Rec2Folder(Job):
         return True
 
     def plan(self, request: Request, scratch: Path) -> Work:
+        _refuse_parts(request.sources[0])
         paths = rec_index.find_rec(request.sources[0], ignore_idx=self.scan)
         index = scratch / _INDEX
         n = rec_index.write_index(paths, index)
@@ -104,6 +108,19 @@ class Rec2Folder(Job):
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:
         """Do nothing: there are no parts to join."""
+
+
+def _refuse_parts(source: Path) -> None:
+    """Raise SourceError for a folder with a set in parts, whose keys may repeat."""
+    parts = [paths.rec.name for paths in find_parts(source)]
+    if len(parts) > 1:
+        raise SourceError(
+            "a set in parts",
+            path=source,
+            expected="one .rec",
+            found=list_words(parts),
+            remedy=f"Run faceprep convert {shlex.quote(str(source))} DST, or name one of them.",
+        )
 
 
 def _files_of(run: ImageRun, names: Sequence[str], identities: IdentityNames) -> list[str]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -119,6 +120,13 @@ def choose_target(
                 remedy="Write a folder, and convert it.",
             )
         names = names_of(listed.listing.prefixed_paths(""), listed.is_folder)
+        if listed.kind == writer.kind and not names.are_number_keys and not writer.can.text_keys:
+            join = f"faceprep convert {shlex.quote(listed.path)} NAME{output.suffix}"
+            raise SourceError(
+                f"a plan cannot make one {output.suffix} of the parts of a set",
+                path=listed.path,
+                remedy=f"Join them first: {join}.",
+            )
         _refuse_lost_names(names, output, listed.path)
     lost = find_lost_contents(listed, writer)
     warn_of_losses(listed.path, describe_container(output), lost)

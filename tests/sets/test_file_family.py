@@ -12,6 +12,7 @@ from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.types import Request
 from faceprep.jobs.convert import Convert
+from faceprep.jobs.dedupe.job import Dedupe
 from faceprep.jobs.inspect.job import Inspect
 from faceprep.jobs.rec2folder import Rec2Folder
 from faceprep.run.engine import run_job
@@ -143,6 +144,15 @@ def test_a_part_of_a_rec_is_read_alone_with_a_hint(
     caplog.clear()
     Inspect().look(first)
     assert hint in caplog.text
+
+
+def test_how_a_rec_in_parts_gets_into_one_set(write: Write, tmp_path: Path) -> None:
+    folder = write(".rec")[0].parent
+    with pytest.raises(SourceError, match=f"a set in parts: .* Run faceprep convert {folder} DST"):
+        run_job(Rec2Folder(), Request((folder,), tmp_path / "folder"), SerialRunner())
+    request = Request((folder,), tmp_path / "unique.rec")
+    with pytest.raises(SourceError, match=f"Join them first: faceprep convert {folder} NAME.rec"):
+        run_job(Dedupe(exact_only=True), request, SerialRunner())
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
