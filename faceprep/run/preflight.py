@@ -13,7 +13,7 @@ from faceprep.core.errors import OptionError, OutputError, ResumeError
 from faceprep.core.names import suffix_of
 from faceprep.core.os_errors import missing_source
 from faceprep.core.output_tree import is_within, refuse_overlap
-from faceprep.core.paths import exists, is_folder, is_present, real_path
+from faceprep.core.paths import exists, full_path, is_folder, is_present, real_path
 from faceprep.core.state_file import STATE
 from faceprep.core.text import format_bytes, list_words
 from faceprep.core.types import Request, Shard, Share, Stage, Work
@@ -282,6 +282,7 @@ def refuse_foreign_outputs(
     `before` is the record of the earlier run. `has` says whether there is an output of a name.
     """
     if work.files is not None:
+        _refuse_to_remove_input(request, work, Path(root), before or {})
         _refuse_to_write_over(request, Path(root), work.files, before, has)
     elif before is None:
         _refuse_foreign_files(folders)
@@ -296,6 +297,25 @@ def _refuse_foreign_files(folders: Sequence[Path]) -> None:
                 f"the output folder is not empty: it has {name!r}",
                 path=folder,
                 expected="a new or empty folder, or one that this command began",
+            )
+
+
+def _refuse_to_remove_input(
+    request: Request, work: Work, root: Path, before: Mapping[str, Any]
+) -> None:
+    """Refuse to start again where files that the earlier run made are the input of this one."""
+    if before.get("sources") == [full_path(source) for source in request.sources]:
+        return
+    read = {shard.source for stage in work.stages for shard in stage.shards}
+    inputs = set(map(real_path, [*request.sources, *work.made_from, *read]))
+    for name in before.get("files") or ():
+        path = real_path(root / name)
+        if any(is_within(path, source) for source in inputs):
+            raise OutputError(
+                "is part of the input",
+                path=root / name,
+                found=f"an earlier output of {request.output}",
+                remedy="Choose another output.",
             )
 
 

@@ -175,6 +175,21 @@ def test_the_class_map_of_another_output_stays(folder: Path, tmp_path: Path) -> 
             assert (tmp_path / "set_classes.csv").read_bytes() == classes
 
 
+def test_an_earlier_output_that_is_the_input_is_not_removed(folder: Path, tmp_path: Path) -> None:
+    """Shards are files of NAME.tar, which --overwrite would remove before they are read."""
+    request = Request((folder,), tmp_path / "set" / "o.tar", overwrite=True)
+    run_job(Convert(shards=2), request, SerialRunner())
+    shards = sorted((tmp_path / "set").glob("o-*.tar"))
+    run(Dedupe(exact_only=True, plan_only=True), shards[0], tmp_path / "plan")
+    plan = tmp_path / "plan" / "plan.jsonl"
+    for job, source in ((Convert(), shards[1]), (Convert(), shards[0].parent), (Apply(), plan)):
+        again = Request((source,), request.output, overwrite=True)
+        with pytest.raises(OutputError, match="o-0000[01]-of-00002.tar: is part of the input"):
+            run_job(job, again, SerialRunner())
+        assert all(shard.exists() for shard in shards)
+    run_job(Convert(shards=2), request, SerialRunner())
+
+
 def test_an_own_class_map_is_written_again_while_no_other_output_has_it(
     folder: Path, tmp_path: Path
 ) -> None:
