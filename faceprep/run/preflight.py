@@ -14,6 +14,7 @@ from faceprep.core.names import suffix_of
 from faceprep.core.os_errors import missing_source
 from faceprep.core.output_tree import is_within, refuse_overlap
 from faceprep.core.paths import exists, full_path, is_folder, is_present, real_path
+from faceprep.core.shards import even_bounds
 from faceprep.core.state_file import STATE
 from faceprep.core.text import format_bytes, list_words
 from faceprep.core.types import Request, Shard, Share, Stage, Work
@@ -27,6 +28,8 @@ _CONTAINERS = tuple(
 )
 _SET_FILES = tuple(suffix for entry in registry.CONTAINERS.values() for suffix in entry.suffixes)
 _AFRESH = "Use the same options to resume, another output, or --overwrite to start again."
+_NAMES = 1 << 16
+"""Names of a list that are looked at at once."""
 _AGAIN_TOGETHER = "To start again, remove the output, then start all processes."
 
 
@@ -306,8 +309,9 @@ def _refuse_to_remove_input(
     """Refuse to start again where files that the earlier run made are the input of this one."""
     if before.get("sources") == [full_path(source) for source in request.sources]:
         return
-    read = {shard.source for stage in work.stages for shard in stage.shards}
-    inputs = set(map(real_path, [*request.sources, *work.made_from, *read]))
+    shards = (shard for stage in work.stages for shard in stage.shards)
+    read = {Path(shard.source) for shard in shards if shard.source}
+    inputs = set(map(real_path, read.union(request.sources, work.made_from)))
     for name in before.get("files") or ():
         path = real_path(root / name)
         if any(is_within(path, source) for source in inputs):
@@ -317,6 +321,29 @@ def _refuse_to_remove_input(
                 found=f"an earlier output of {request.output}",
                 remedy="Choose another output.",
             )
+
+
+def refuse_to_remove_images(scratch: Path, folders: Sequence[Path], output: Path) -> None:
+    """Refuse to start again in `folders` with images of a list, whose index is in `scratch`."""
+    from faceprep.sets.containers import SET, open_set
+    from faceprep.sets.list_set import ListSet
+
+    if not is_folder(scratch / SET):
+        return
+    with open_set(scratch) as images:
+        if not isinstance(images, ListSet):
+            return
+        filled = [each for folder in folders for each in (full_path(folder), real_path(folder))]
+        for start, stop in even_bounds(len(images), _NAMES):
+            for key in images.keys(start, stop):
+                path = os.path.normpath(os.path.join(images.root, key))
+                if any(is_within(path, folder) for folder in filled):
+                    raise OutputError(
+                        "the output would overwrite the input",
+                        path=output,
+                        found=f"the image {path}",
+                        remedy="Choose another output.",
+                    )
 
 
 def _refuse_to_write_over(

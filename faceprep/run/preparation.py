@@ -205,6 +205,9 @@ class Preparation:
         An output that has replaced its input is kept.
         """
         if self._is_fresh:
+            if self.state.before is not None:
+                scratch, output = self._places.scratch, self._request.output
+                preflight.refuse_to_remove_images(scratch, self._folders, output)
             with self._ledger.alone():
                 keep = self._job.writes_in_place(self._request)
                 self._ledger_before().forget(keep_outputs=keep)

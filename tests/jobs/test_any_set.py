@@ -182,12 +182,30 @@ def test_an_earlier_output_that_is_the_input_is_not_removed(folder: Path, tmp_pa
     shards = sorted((tmp_path / "set").glob("o-*.tar"))
     run(Dedupe(exact_only=True, plan_only=True), shards[0], tmp_path / "plan")
     plan = tmp_path / "plan" / "plan.jsonl"
-    for job, source in ((Convert(), shards[1]), (Convert(), shards[0].parent), (Apply(), plan)):
-        again = Request((source,), request.output, overwrite=True)
+    jobs: list[tuple[Any, Path]] = [
+        (Convert(), shards[1]),
+        (Convert(), shards[0].parent),
+        (Apply(), plan),
+    ]
+    for job, path in jobs:
+        again = Request((path,), request.output, overwrite=True)
         with pytest.raises(OutputError, match="o-0000[01]-of-00002.tar: is part of the input"):
             run_job(job, again, SerialRunner())
         assert all(shard.exists() for shard in shards)
     run_job(Convert(shards=2), request, SerialRunner())
+
+
+def test_an_earlier_output_with_the_images_of_a_list_is_not_removed(
+    folder: Path, tmp_path: Path
+) -> None:
+    run(Convert(), folder, tmp_path / "in.tar")
+    run(Convert(), tmp_path / "in.tar", tmp_path / "images")
+    run(Manifest(seed=1), tmp_path / "images", tmp_path / "list.csv")
+    request = Request((tmp_path / "list.csv",), tmp_path / "images", overwrite=True)
+    for job in (Convert(), Dedupe(exact_only=True)):
+        with pytest.raises(OutputError, match="the output would overwrite the input: found the"):
+            run_job(job, request, SerialRunner())
+    assert len(list((tmp_path / "images").rglob("*.jpg"))) == 12
 
 
 def test_an_own_class_map_is_written_again_while_no_other_output_has_it(
