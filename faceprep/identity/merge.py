@@ -91,6 +91,7 @@ def plan_merges(
     Raises SourceError for vectors that are not finite or zero, and MissingExtra if `approximate` is
     set without FAISS.
 
+    >>> from faceprep.core.embeddings import Model
     >>> rows = np.array([[1, 0], [0, 1], [0, 2], [0, 3]], "f4")
     >>> keys, identities = ["a/1", "b/1", "b/2", "c/1"], ["a", "b", "b", "c"]
     >>> plan_merges(Embeddings(keys, identities, rows, Model())).decisions[0][:4]

@@ -78,11 +78,11 @@ class Convert(NamingOptions, Job):
 
     The suffix of DST selects the container: none for a folder, .rec, .tar, .tfrecord, .parquet,
     .bin (pairs), or a list of files: .npz, .csv, .lst or .txt. Image bytes are copied, never
-    encoded again, and keep their order. Nothing is lost silently: if DST cannot hold all that SRC
-    has, the command stops before it writes anything and names what would be lost. --allow-loss
-    converts anyway. NAME_classes.csv beside DST lists the class numbers: those that SRC states, or
-    else those in the order of the identities. An image that is not one, or is cut
-    off, is left out and named in failures.csv; `inspect --deep` finds damage inside of images.
+    encoded again, and keep their order. If DST cannot hold all that SRC has, the command names what
+    would be lost and stops before it writes; --allow-loss converts anyway. NAME_classes.csv beside
+    DST lists the class numbers: those that SRC states, or else those in the order of the
+    identities. An image that is cut off, or none, is left out and named in failures.csv; `inspect
+    --deep` also finds damage inside of images.
     """
 
     command: ClassVar[str] = "convert"
