@@ -22,7 +22,7 @@ Rows = npt.NDArray[np.intp]
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
-Complexes = npt.NDArray[np.complex128]
+Complexes = npt.NDArray[np.complexfloating[Any, Any]]
 """Points x + iy, or vectors."""
 Reals = npt.NDArray[np.floating[Any]]
 Numbers = npt.NDArray[Any]

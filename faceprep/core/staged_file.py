@@ -90,7 +90,8 @@ class StagedFile(io.BufferedWriter):
         self.path, self._final, self._durable = path, final, durable
         with guard("create", final):
             fd = os.open(path, _CREATE, 0o666)
-        super().__init__(cast(io.RawIOBase, _RawFile(fd, final, durable)), _BUFFER)
+        self._bare = _RawFile(fd, final, durable)
+        super().__init__(cast(io.RawIOBase, self._bare), _BUFFER)
 
     def close(self) -> None:
         if self.closed:
@@ -105,6 +106,11 @@ class StagedFile(io.BufferedWriter):
             raise
         super().close()
 
+    def __del__(self) -> None:
+        """Drop what nobody has closed: a finalizer that writes may fail where nobody sees it."""
+        if hasattr(self, "_bare"):  # it could be created
+            self.discard()
+
     def discard(self) -> None:
-        cast(_RawFile, self.raw).drop()
+        self._bare.drop()
         super().close()

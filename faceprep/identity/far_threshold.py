@@ -169,4 +169,5 @@ def _every(embeddings: Embeddings, step: int) -> Embeddings:
 
 
 def _of_two_people(pairs: Pairs, people: Ints) -> Doubles:
-    return -np.sort(-pairs.likeness[people[pairs.left] != people[pairs.right]])
+    descending: Doubles = -np.sort(-pairs.likeness[people[pairs.left] != people[pairs.right]])
+    return descending

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from faceprep.core.arrays import Floats
+from faceprep.core.arrays import Floats, Numbers
 from faceprep.core.opencv import opencv
 
 _BLOCKS, _KEPT, _ROUNDS = 14, 0.7, 3
@@ -78,8 +78,9 @@ def _median_gain(products: Floats, own: Floats, theirs: Floats) -> Floats:
     return _clip(np.take_along_axis(gains, at, axis=1)[:, 0])
 
 
-def _clip(gains: Floats) -> Floats:
-    return np.clip(gains, 1 / _MOST_GAIN, _MOST_GAIN)[:, None]
+def _clip(gains: Numbers) -> Floats:
+    clipped: Floats = np.clip(gains, 1 / _MOST_GAIN, _MOST_GAIN)[:, None]
+    return clipped
 
 
 def _cosine(products: Floats, ones: Floats, others: Floats) -> Floats:

@@ -18,7 +18,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from faceprep.core.arrays import Doubles, Floats, Pixels
+from faceprep.core.arrays import Complexes, Doubles, Floats, Pixels
 from faceprep.core.errors import OptionError
 from faceprep.core.faces import Faces
 from faceprep.core.landmarks import (
@@ -365,9 +365,7 @@ def _fit_eyes(faces: Faces, side: int) -> Doubles:
     return _square_transforms(eyes + 0.7j * distance, (2.3 * distance).astype(np.complex128), side)
 
 
-def _square_transforms(
-    centre: npt.NDArray[np.complex128], half: npt.NDArray[np.complex128], side: int
-) -> Doubles:
+def _square_transforms(centre: Complexes, half: Complexes, side: int) -> Doubles:
     """Compute the transforms that fill `side` × `side` pixels with squares of the image: (n, 2, 3).
 
     `centre` (n,) is x + iy in pixels of the image. `half` (n,) is the vector from the centre to the

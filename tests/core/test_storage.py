@@ -158,6 +158,8 @@ for path in ("/none/a", "/dev/full"):
     except OutputError as error:
         print(error.problem)
     gc.collect()
+StagedFile("/dev/full", "/dev/full", durable=False).write(b"left open")
+gc.collect()
 """
 
 
