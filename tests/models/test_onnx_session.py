@@ -130,7 +130,7 @@ def test_a_lack_of_memory_is_no_bad_model(
     monkeypatch.setattr(network.session, "run", fail)
     with pytest.raises(MemoryError):
         network.run(np.zeros((1, 3, 32, 32), np.float32))
-    monkeypatch.setattr(onnxruntime.InferenceSession, "_create_inference_session", fail)
+    monkeypatch.setattr(onnxruntime.capi._pybind_state, "InferenceSession", fail)
     with pytest.raises(OutOfMemory, match=line):
         Runtime("cpu", threads=1).open(retinaface_onnx())
     assert capfd.readouterr().out == "", "ONNX Runtime prints to stdout before it tries again"

@@ -208,11 +208,12 @@ def test_a_row_without_a_value_is_refused(tmp_path: Path, name: str) -> None:
     at = SCHEMA.get_field_index(name)
     full = table[name].to_pylist()
     missing = [None, [None, *full[0][1:]]] if isinstance(full[0], list) else [None]
+    reason = f"a row without {name}|Expected all lists to be of size"  # of pyarrow 24
     for value in missing:
         column = pa.array([full[1], value], SCHEMA.field(name).type)
         pq.write_table(table.cast(loose).set_column(at, name, column), path)
         for read in (load_faces, lambda path: list(read_range(path, 0, 2))):
-            with pytest.raises(SourceError, match=f"a row without {name}"):
+            with pytest.raises(SourceError, match=reason):
                 read(path)
 
 
