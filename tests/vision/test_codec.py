@@ -136,6 +136,7 @@ def bmp(n_bits: int, compression: int, masks: tuple[int, ...], header: int = 40)
     ("data", "step"),
     [
         (bmp(16, 0, RGB_555), 4.2),
+        (bmp(16, 0, RGB_555, header=124), 4.2),
         (bmp(16, 3, RGB_555), 4.2),
         (bmp(16, 3, RGB_565), 4.2),
         (bmp(32, 0, RGB_888), 0),

@@ -97,11 +97,11 @@ def read_bmp_masks(data: Buffer) -> tuple[int, ...]:
     """
     start = bytes(data[14:66]).ljust(52, b"\0")
     header_size, n_bits, compression = struct.unpack_from("<I10xHI", start)
-    if not _BMP_INFO <= header_size < _BMP_V3:
+    if header_size < _BMP_INFO:
         return ()
-    if compression == _BMP_BITFIELDS:
-        return struct.unpack_from("<3I", start, _BMP_INFO)
-    return RGB_555 if n_bits == 16 else ()
+    if compression != _BMP_BITFIELDS:
+        return RGB_555 if n_bits == 16 else ()
+    return struct.unpack_from("<3I", start, _BMP_INFO) if header_size < _BMP_V3 else ()
 
 
 def read_largest(data: Buffer) -> int:
