@@ -77,6 +77,19 @@ def test_planned_placed_and_undone(source: Path, tmp_path: Path) -> None:
     assert tree(source) == before
 
 
+def test_a_new_identity_takes_no_name_of_one_without_a_vector(tmp_path: Path) -> None:
+    """A person who keeps its images in the review gets them beside nobody else's."""
+    for i in range(9):
+        paint(tmp_path / "source" / "1" / f"{i}.png", RED)
+    for i in range(3):
+        paint(tmp_path / "source" / "1" / f"blue{i}.png", BLUE)
+    (tmp_path / "source" / "2").mkdir()
+    (tmp_path / "source" / "2" / "bad.png").write_bytes(b"")
+    clean(tmp_path / "source", tmp_path / "out", min_images=0)
+    decisions = read_plan(tmp_path / "out" / "plan.jsonl")[1]
+    assert {each.into for each in decisions if each.into} == {"3"}
+
+
 def test_cleaning_again_changes_nothing(source: Path, tmp_path: Path) -> None:
     clean(source, tmp_path / "out")
     clean(tmp_path / "out", tmp_path / "again")
