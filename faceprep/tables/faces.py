@@ -46,6 +46,7 @@ from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io import parquet
 from faceprep.core.io.arrow_rows import ROWS_A_BATCH, RowsWriter, column_of
+from faceprep.core.paths import full_path
 from faceprep.core.urls import is_remote
 
 FACES_TABLE = "faces.parquet"
@@ -127,8 +128,9 @@ def find_faces_table(folder: Path) -> tuple[Path, str] | None:
     """
     if storage.size_of(folder / FACES_TABLE) is not None:
         return folder / FACES_TABLE, ""
-    for place in () if is_remote(folder) else folder.parents:
-        start = f"{folder.relative_to(place).as_posix()}/"
+    whole = Path(full_path(folder))
+    for place in () if is_remote(folder) else whole.parents:
+        start = f"{whole.relative_to(place).as_posix()}/"
         if _has_crops_below(place / FACES_TABLE, start):
             return place / FACES_TABLE, start
     return None

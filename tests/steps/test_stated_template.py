@@ -168,11 +168,15 @@ def test_an_unknown_second_opinion_is_named_at_once() -> None:
         MergeIdentities(second_opinion="nobody")
 
 
-def test_the_table_above_a_part_of_the_output_counts(tmp_path: Path) -> None:
+def test_the_table_above_a_part_of_the_output_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     state(tmp_path, "box1.5-112")
     (tmp_path / "a" / "b").mkdir(parents=True)
     assert find_stated_templates(tmp_path / "a") == ["box1.5-112"]
     assert find_stated_templates(tmp_path / "a" / "b") == []
+    monkeypatch.chdir(tmp_path / "a")
+    assert find_stated_templates(Path()) == ["box1.5-112"]
     paint(tmp_path / "a" / "0.png", RED)
     with pytest.raises(SourceError, match="faces.parquet: the crops have another template"):
         run(Embed(), tmp_path / "a", tmp_path / "o.npz")
