@@ -282,9 +282,9 @@ class Manifest(NamingOptions, Job):
             )
         if self.max_images or self.identities:
             n_classes = selection.count_labels(listing, labels)
-            if self.identities and self.identities > n_classes:
+            if 0 < n_classes < (self.identities or 0):
                 found = count_noun(n_classes, "class", "classes")
-                log.warning("--identities %s: all %s are taken", f"{self.identities:,}", found)
+                log.warning("--identities %s: only %s can be drawn", f"{self.identities:,}", found)
             n = selection.draw(listing, labels, self.seed or 0, self.max_images, self.identities)
             log.info("%s not drawn", count_noun(n, "image is", "images are"))
 

@@ -129,8 +129,8 @@ class FaceOptions(UsesDevice):
         """
         if self.min_score < _MANY:
             log.warning(
-                "--min-score %g takes hundreds of places in an image for faces, which may take "
-                "minutes for each image: %g is low enough for any face",
+                "--min-score %g may take hundreds of places in an image for faces, and minutes for "
+                "each image: %g is low enough for any face",
                 self.min_score,
                 _MANY,
             )

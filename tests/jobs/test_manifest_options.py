@@ -74,8 +74,8 @@ def test_a_class_that_one_set_lacks_is_named(
     lacking = "validation" if "spoof" in train else "training"
     (record,) = (each for each in caplog.records if "no image" in each.getMessage())
     assert record.getMessage() == (
-        f"the {lacking} set has no image of 1 class, such as 'spoof'. Choose another --seed or "
-        "--val-fraction"
+        f"the {lacking} set has no image of 1 class, such as 'spoof'. Another --seed or "
+        "--val-fraction helps where a class has several groups"
     )
 
 
@@ -152,7 +152,11 @@ def test_more_identities_than_there_are(tmp_path: Path, caplog: pytest.LogCaptur
     run(source, tmp_path / "two.csv", identities=2)
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
     assert run(source, tmp_path / "all.csv", identities=1000).ok == 2
-    assert "--identities 1,000: all 2 classes are taken" in caplog.text
+    assert "--identities 1,000: only 2 classes can be drawn" in caplog.text
+    caplog.clear()
+    with pytest.raises(SourceError, match="none of 2 images can be used"):
+        run(source, tmp_path / "none.csv", identities=3, min_images=2)
+    assert "--identities" not in caplog.text
 
 
 def test_groups_and_identities_stay_on_one_side(tmp_path: Path) -> None:
