@@ -185,7 +185,7 @@ def _describe_fault(
     is_finite: bool, spread: float, eyes: float, mouth: float, residual: float
 ) -> str:
     if not is_finite:
-        return f"degenerate landmarks: not all of them are numbers below {_MAX_COORDINATE:,.0f}"
+        return f"degenerate landmarks: not all of them are numbers within ±{_MAX_COORDINATE:,.0f}"
     if spread < _MIN_SPREAD:
         return f"degenerate landmarks: they all lie within {spread:.1f} pixels"
     if eyes < _MIRRORED:

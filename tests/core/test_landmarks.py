@@ -85,7 +85,7 @@ def test_degenerate_and_implausible_points() -> None:
         "implausible landmarks",
         "",
     ]
-    assert faults[3] == "degenerate landmarks: not all of them are numbers below 1,000,000"
+    assert faults[3] == "degenerate landmarks: not all of them are numbers within ±1,000,000"
     assert np.isnan(estimate_similarity(point[None], ARCFACE_112)).all()
     assert (
         check_landmarks(np.empty((0, 5, 2))) == []
