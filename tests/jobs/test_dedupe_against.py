@@ -5,6 +5,7 @@ other goes.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +13,14 @@ import pytest
 from faceprep import Request, run_job
 from faceprep.core.arrays import Pixels, Thumbnails
 from faceprep.core.errors import OptionError
-from faceprep.core.types import ACCEPTED, Outcome
+from faceprep.core.types import ACCEPTED, REFUSED, Outcome
 from faceprep.jobs.convert import Convert
 from faceprep.pages.review.gallery import LEAD, Gallery
 from faceprep.pages.review.thumbnails import make_thumbnail
 from faceprep.sets.pairs_bin.container import load_pairs
 from faceprep.sets.recordio.framing import frame_image
 from faceprep.synthetic import draw_face
+from faceprep.tables.plan import write_plan
 from faceprep.vision.codec import decode, encode
 from faceprep.vision.perceptual_hash import compute_gradients, summarize_image
 from tests.bins import write_bin
@@ -82,6 +84,31 @@ def test_the_image_of_a_test_set_can_be_shown(crops: Path, tmp_path: Path, name:
     shown = [make_thumbnail(gallery.path_of(each, LEAD, each.evidence["kept"])) for each in gone]
     gallery.close()
     assert len(gone) == 5 and not any(isinstance(each, Outcome) for each in shown)
+
+
+def test_a_refused_drop_stays_refused_however_the_plan_names_the_test_image(
+    crops: Path, tmp_path: Path
+) -> None:
+    """Plans of 0.2.0 name an image of a container as the reason does."""
+    write_bin(tmp_path / "set.bin", [(crops / "a" / "0.png").read_bytes()] * 2, [False])
+    options: dict[str, Any] = {"against": (tmp_path / "set.bin",), "exact_only": True}
+    run(crops, tmp_path / "first", **options)
+    header, decisions = plan_of(tmp_path / "first")
+    for way in ("as now", "as before"):
+        refused = [each._replace(verdict=REFUSED) for each in decisions]
+        if way == "as before":
+            names = [each.reason.partition("same bytes as ")[2] for each in refused]
+            refused = [
+                each._replace(evidence={"kept": name})
+                for each, name in zip(refused, names, strict=True)
+            ]
+        with (tmp_path / "plan.jsonl").open("wb") as file:
+            write_plan(file, header, refused)
+        run(crops, tmp_path / way, **options, verdicts=tmp_path / "plan.jsonl")
+        again = [
+            each for each in plan_of(tmp_path / way)[1] if each.reason.startswith("test image")
+        ]
+        assert {each.verdict for each in again} == {REFUSED}, way
 
 
 def test_against_bytes_only(crops: Path, tmp_path: Path) -> None:

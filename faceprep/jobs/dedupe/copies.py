@@ -230,7 +230,11 @@ class _Reasons:
         decision = Decision(
             DROP, self.named.names[image], score=score, reason=how, evidence=evidence
         )
-        return kind, self.named.judge(decision)
+        judged = self.named.judge(decision)
+        if judged.verdict != REFUSED:  # a plan of 0.2.0 names a test image as the reason does
+            before = decision._replace(evidence=evidence | {"kept": self.named.names[kept]})
+            judged = self.named.judge(before)._replace(evidence=evidence)
+        return kind, judged
 
     def rival(self, image: int) -> tuple[str, Decision]:
         """Return (kind, decision); a conflict that a person has decided is a copy as any other."""
