@@ -27,9 +27,8 @@ class VerdictOptions:
 
     verdicts: Path | None = option(
         None,
-        "Keep the verdicts of this earlier plan: refused decisions stay refused, and those that "
-        "only a person can have accepted, below its threshold or of copies in two identities, stay "
-        "accepted.",
+        "Keep the verdicts of this earlier plan: refused decisions stay refused, and accepted ones "
+        "stay accepted if they are below its threshold or about copies in two identities.",
         values=Values("PLAN"),
     )
 
