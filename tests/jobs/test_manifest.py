@@ -101,6 +101,7 @@ def test_images_in_a_tfrecord(face_folder: Path, out: Path) -> None:
 
 def test_a_tar_as_webdataset_reads_it(tmp_path: Path, out: Path) -> None:
     source = make(tmp_path / "set", "a.b/c.d.jpg", "a.b/e.JPEG", "twins/1.jpg", data=JPEG)
+    make(source, "a.b/x.png.jpg", data=JPEG)
     make(source, "twins/1.png", "a.b/wrong.jpg", data=PNG)
     run(source, out / "a.tar")
     with tarfile.open(out / "a.tar") as archive:
@@ -109,6 +110,7 @@ def test_a_tar_as_webdataset_reads_it(tmp_path: Path, out: Path) -> None:
         "a.b/c%2Ed.jpg",
         "a.b/e.jpg",
         "a.b/wrong.png",
+        "a.b/x%2Epng%2Ejpg.jpg",
         "twins/1%2Ejpg.jpg",
         "twins/1%2Epng.png",
     ]

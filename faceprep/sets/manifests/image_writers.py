@@ -20,6 +20,7 @@ from faceprep.core.names import identity_of
 from faceprep.core.types import Outcome, Sink
 from faceprep.sets import tfrecord, webdataset
 from faceprep.sets.containers import open_set
+from faceprep.sets.distinct_keys import strip_suffix
 from faceprep.sets.image_set import CheckedSample, check_sample
 from faceprep.sets.manifests.layout import PART, Layout, Part
 from faceprep.sets.manifests.soundness import load_kept
@@ -85,9 +86,9 @@ def write_tar(part: Part) -> Iterator[Outcome]:
 
     def add(entry: _Entry) -> None:
         sample, header = entry.checked
-        stem = sample.key
-        if is_image_name(stem) and identity_of(stem) not in twins:
-            stem = stem.rpartition(".")[0]
+        stem = strip_suffix(sample.key)
+        if is_image_name(stem) or identity_of(stem) in twins:
+            stem = sample.key
         key = webdataset.key_of(stem)
         file.write(webdataset.sample_bytes(key, sample.data, header.suffix, entry.label))
         if entry.vector is not None:
