@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -91,7 +91,7 @@ def plan_cleaning(
     least_images: int = 0,
     progress: Progress | None = None,
     hold: Hold = list,
-    others: Sequence[str] = (),
+    taken: Iterable[str] = (),
 ) -> list[Decision]:
     """Plan which images to drop or move, by identity and key, then which identities to drop.
 
@@ -99,9 +99,9 @@ def plan_cleaning(
     measures it; None takes the angle of the model. Likeness thresholds are those of the model. An
     identity is dropped if fewer than `least_images` remain. An identity proposed for a second
     person is accepted only with three or more images that do not match the first person. `hold`
-    sees the decisions on images before small identities are counted. `others` are names that a new
-    identity may not have either, such as those of identities without a vector. Raises OptionError
-    for a bad angle, and SourceError for vectors that are not finite or zero.
+    sees the decisions on images before small identities are counted. New identities get none of the
+    names `taken`, which those without a vector have. Raises OptionError for a bad angle, and
+    SourceError for vectors that are not finite or zero.
     """
     limit = angle
     if limit is None:
@@ -115,7 +115,7 @@ def plan_cleaning(
     bounds = Bounds.of(embeddings.model)
     outliers = list(_find_outliers(vectors, groups, bounds, limit, progress))
     cores = _take_out(vectors, groups, outliers)
-    new_names = _NewNames([*vectors.names, *others])
+    new_names = _NewNames([*{*vectors.names, *taken}])
     images = _Plan(vectors, cores, bounds, limit, new_names).judge_all(outliers)
     images = dict(zip(images, hold(list(images.values())), strict=True))
     return _drop_small(vectors, images, least_images)

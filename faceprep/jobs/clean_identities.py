@@ -14,6 +14,7 @@ from faceprep.core.slow_step import log_progress
 from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, DROP, MOVE, UNDECIDED, Decision, Sink
 from faceprep.identity.outliers import plan_cleaning
+from faceprep.sets.image_paths import NO_IDENTITY
 from faceprep.steps.judged_source import About
 from faceprep.steps.listed_set import load_listed
 from faceprep.steps.plan_identities import (
@@ -63,8 +64,10 @@ class CleanIdentities(PlanningOptions):
             refuse_unknown_model(model, "--angle")
         progress = log_progress("looking for outliers")
         hold = partial(hold_shared_moves, source=about.source)
-        others = load_listed(sink.scratch).listing.identities if about.has_images else ()
-        return plan_cleaning(embeddings, self.angle, self.min_images, progress, hold, others), {
+        taken = set[str]()
+        if about.has_images:
+            taken = {*load_listed(sink.scratch).listing.identities} - {NO_IDENTITY}
+        return plan_cleaning(embeddings, self.angle, self.min_images, progress, hold, taken), {
             "identities": len(set(embeddings.identities)),
             "angle": model.outlier_angle if self.angle is None else self.angle,
             "angle_origin": model.origin if self.angle is None else "--angle",

@@ -44,6 +44,20 @@ def clean(source: Path, output: Path, **options: Any) -> Summary:
     return run_job(job, Request((source,), output), SerialRunner())
 
 
+def test_a_new_number_is_not_that_of_an_identity_without_a_sound_image(tmp_path: Path) -> None:
+    for i in range(9):
+        paint(tmp_path / "in" / "0" / f"{i}.png", RED)
+        paint(tmp_path / "in" / "1" / f"{i}.png", GREEN)
+    for i in range(3):
+        paint(tmp_path / "in" / "0" / f"blue{i}.png", BLUE)
+    (tmp_path / "in" / "2").mkdir()
+    (tmp_path / "in" / "2" / "bad.png").write_bytes(b"")
+    (tmp_path / "in" / "bad.png").write_bytes(b"")
+    clean(tmp_path / "in", tmp_path / "out")
+    moved = [name for name in images(tmp_path / "out") if "blue" in name]
+    assert moved == [f"3/blue{i}.png" for i in range(3)]
+
+
 def test_planned_placed_and_undone(source: Path, tmp_path: Path) -> None:
     before = tree(source)
     (source / "red" / "bad.png").write_bytes(b"")
