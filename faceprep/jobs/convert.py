@@ -81,7 +81,7 @@ class Convert(NamingOptions, Job):
     encoded again, and keep their order. If DST cannot hold all that SRC has, the command names what
     would be lost and stops before it writes; --allow-loss converts anyway. NAME_classes.csv beside
     DST lists the class numbers: those that SRC states, or else those in the order of the
-    identities. What is cut off or not an image is left out and named in failures.csv; `inspect
+    identities. What is not an image, or is cut off, is left out and named in failures.csv; `inspect
     --deep` also finds damage inside of images.
     """
 

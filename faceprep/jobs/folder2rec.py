@@ -51,7 +51,7 @@ class Folder2Rec(ListOptions, Job):
 
     SRC/IDENTITY/* becomes DST/train.rec, train.idx, train.lst, property and classes.csv (class,
     name, images). Classes follow the order of the folder names: as numbers if all are numbers, else
-    as text. Image bytes are not changed. A file that is cut off or not an image is left out and
+    as text. Image bytes are not changed. What is not an image, or is cut off, is left out and
     named in DST/failures.csv, and so are an image outside of any identity and an identity whose
     name is not UTF-8. `inspect --deep` finds damage inside of images.
     """
