@@ -49,7 +49,7 @@ def copy_array(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def join_files(
     paths: Sequence[Path], joined: Path, dtype: npt.DTypeLike = np.uint8
 ) -> npt.NDArray[Any]:
-    """Return the numbers of these files one after the other, to be read only.
+    """Return the numbers of these files, one after the other, as a read-only array.
 
     If they are many, they are copied to the file `joined` and mapped from it.
     """

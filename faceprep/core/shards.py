@@ -27,7 +27,7 @@ def even_bounds(stop: int, size: int, start: int = 0) -> Iterator[tuple[int, int
 
 
 def refuse_empty_files(n_files: int, most: int) -> None:
-    """Raise OptionError if an output of at most `most` files without an empty one has `n_files`."""
+    """Raise OptionError if some of `n_files` would be empty, as only `most` can be filled."""
     if n_files > most:
         expected = f"at most {most}, so that no file is empty"
         raise OptionError("--shards", expected=expected, found=str(n_files))

@@ -170,7 +170,7 @@ class _Earlier:
         return decision
 
     def _was_accepted(self, decision: Decision) -> bool:
-        """Return whether a person accepted a decision, of copies the same one to drop."""
+        """Return whether a person accepted a decision; among copies, the same one is dropped."""
         earlier = self.accepted.get(_pair_of(decision))
         if earlier is None:
             return False

@@ -114,7 +114,7 @@ def _find_frames(table: tuple[Path, str], names: set[str]) -> dict[str, Ints]:
 
 
 def _number_faces(table: tuple[Path, str]) -> Iterator[tuple[int, str]]:
-    """Yield the photo or frame of each face, as a number, and its crop, of `find_faces_table`."""
+    """Yield the photo or frame of each face, as a number, and its crop below the source."""
     path, start = table
     for rows in read_face_tables(path, ["source", "frame", "output"]):
         columns = (rows[name].to_pylist() for name in rows.column_names)

@@ -61,7 +61,7 @@ class RecPaths:
 
     @property
     def are_empty(self) -> bool:
-        """Whether there are two files without a byte, as of a set that all images left."""
+        """Return whether both files are empty, as those of a set without images are."""
         return self.idx is not None and not any(map(storage.file_size, (self.rec, self.idx)))
 
 
