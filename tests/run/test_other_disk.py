@@ -1,7 +1,8 @@
-"""An output that is the root of another disk: a link to a folder there, or a mount."""
+"""An output that is the root of another disk: a link to a folder there, a mount, or an overlay."""
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -14,9 +15,10 @@ from typing import Any
 import pytest
 
 from faceprep import Request, SerialRunner, run_job
+from faceprep.run.staging import Staging
 from faceprep.synthetic import write_insightface_rec
 from tests.command import faceprep
-from tests.fakes import JoinedLines, Lines, results, write_lines
+from tests.fakes import JoinedLines, Lines, results, tree, write_lines
 from tests.run.test_siblings import EVEN, ODD, SortedLines, files
 
 SERIAL = SerialRunner()
@@ -102,3 +104,23 @@ def test_commands(place: Path, tmp_path: Path) -> None:
     for more in ((), (), ("--overwrite",)):
         carry_out("manifest", listed, place / "list.csv", "--seed", "1", *more)
     assert (place / "list.csv").stat().st_size
+
+
+def test_staged_folders_that_cannot_be_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An overlay renames the files of a folder in a lower layer, but not the folder."""
+    real = os.rename
+
+    def rename(source: str, *args: Any, **kwargs: Any) -> None:
+        if os.path.isdir(source):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        real(source, *args, **kwargs)
+
+    monkeypatch.setattr(os, "rename", rename)
+    (tmp_path / "out").mkdir()
+    new = Staging(tmp_path / "out", tmp_path / "state")
+    new.write("a/1", b"1")
+    new.commit([], tmp_path / "page")
+    assert tree(tmp_path / "out") == {"a": None, "a/1": b"1"}
+    assert sorted(os.listdir(tmp_path)) == ["out", "page"]

@@ -44,24 +44,6 @@ def test_committed_files_page_and_nothing_else(new: Staging, tmp_path: Path) -> 
     assert sorted(os.listdir(tmp_path)) == ["out", "page"]
 
 
-def test_staged_folders_that_cannot_be_renamed(
-    new: Staging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An overlay renames the files of a folder in a lower layer, but not the folder."""
-    real = os.rename
-
-    def rename(source: str, *args: Any, **kwargs: Any) -> None:
-        if os.path.isdir(source):
-            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
-        real(source, *args, **kwargs)
-
-    monkeypatch.setattr(os, "rename", rename)
-    new.write("a/1", b"1")
-    new.commit([], tmp_path / "page")
-    assert tree(tmp_path / "out") == {"a": None, "a/1": b"1"}
-    assert sorted(os.listdir(tmp_path)) == ["out", "page"]
-
-
 def test_many_at_once(new: Staging, tmp_path: Path) -> None:
     """Into folders that are there and new ones, after each other and mixed with others."""
     (tmp_path / "out" / "old").mkdir()
