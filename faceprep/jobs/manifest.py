@@ -286,7 +286,8 @@ class Manifest(NamingOptions, Job):
                 found = count_noun(n_classes, "class", "classes")
                 log.warning("--identities %s: only %s can be drawn", f"{self.identities:,}", found)
             n = selection.draw(listing, labels, self.seed or 0, self.max_images, self.identities)
-            log.info("%s not drawn", count_noun(n, "image is", "images are"))
+            if n:
+                log.info("%s not drawn", count_noun(n, "image is", "images are"))
 
     def _lay_out(
         self,

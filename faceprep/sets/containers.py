@@ -46,7 +46,9 @@ def index_set(
     index.close()
     found = open_set(scratch, name)
     if not len(found) and not may_be_empty:
-        expected = "SRC/IDENTITY/IMAGE.jpg (or .png …), or another set of images"
+        expected = "another set of images"
+        if is_folder(path):
+            expected = f"SRC/IDENTITY/IMAGE.jpg (or .png …), or {expected}"
         raise SourceError("no images in it", path=path, expected=expected)
     return found
 

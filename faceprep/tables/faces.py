@@ -46,7 +46,7 @@ from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io import parquet
 from faceprep.core.io.arrow_rows import ROWS_A_BATCH, RowsWriter, column_of
-from faceprep.core.paths import full_path
+from faceprep.core.paths import full_path, real_path
 from faceprep.core.urls import is_remote
 
 FACES_TABLE = "faces.parquet"
@@ -124,15 +124,17 @@ def find_faces_table(folder: Path) -> tuple[Path, str] | None:
     """Return the table of faces of a folder of crops, and what their outputs begin with in it.
 
     The table lies in the folder, or in one above it if the folder is a part of an output, such as
-    the tracks of one video. Returns None without a table. Raises SourceError.
+    the tracks of one video, by its own path or by that of a link to it. Returns None without a
+    table. Raises SourceError.
     """
     if storage.size_of(folder / FACES_TABLE) is not None:
         return folder / FACES_TABLE, ""
-    whole = Path(full_path(folder))
-    for place in () if is_remote(folder) else whole.parents:
-        start = f"{whole.relative_to(place).as_posix()}/"
-        if _has_crops_below(place / FACES_TABLE, start):
-            return place / FACES_TABLE, start
+    wholes = () if is_remote(folder) else map(Path, (full_path(folder), real_path(folder)))
+    for whole in dict.fromkeys(wholes):
+        for place in whole.parents:
+            start = f"{whole.relative_to(place).as_posix()}/"
+            if _has_crops_below(place / FACES_TABLE, start):
+                return place / FACES_TABLE, start
     return None
 
 

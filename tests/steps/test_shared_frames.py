@@ -56,8 +56,11 @@ def test_two_tracks_of_a_frame_are_held_back(tmp_path: Path) -> None:
 def test_the_table_above_a_part_of_the_output_counts(tmp_path: Path) -> None:
     part = Path(write_tracks(tmp_path / "set")) / "a"
     part.mkdir()
-    found = hold_shared_frames([merge("1", "2", 0.99), merge("0", "2", 0.98)], str(part))
-    assert held(found) == ["1"]
+    link = tmp_path / "link"
+    link.symlink_to(part)
+    for path in (part, link):
+        found = hold_shared_frames([merge("1", "2", 0.99), merge("0", "2", 0.98)], str(path))
+        assert held(found) == ["1"]
     move = Decision(MOVE, "1/15.png", "2", 0.9, "alike", ACCEPTED)
     assert held(hold_shared_moves([move], str(part))) == ["1/15.png"]
 
