@@ -48,7 +48,7 @@ class Selection:
         return np.bincount(taken, minlength=len(self.names))
 
     def warn_of_missing_classes(self) -> None:
-        """Warn of classes of which one of two sets has no image."""
+        """Warn of classes without an image in the training or the validation set."""
         train, val = (np.unique(self.class_of[taken]) for taken in (self.train, self.val))
         for name, here, there in (("training", train, val), ("validation", val, train)):
             missing = np.setdiff1d(there, here)

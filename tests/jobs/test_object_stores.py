@@ -227,7 +227,7 @@ def test_the_names_of_objects_are_whole(store: Store, containers: Path, tmp_path
     written = Path(json.loads(done.stdout)["failures"])
     state = json.loads((written.parent / "run.json").read_text())
     assert "no embedding of this name in s3://faces/v.csv" in written.read_text()
-    assert "but an embedding in s3://faces/v.csv" in written.read_text()
+    assert "s3://faces/v.csv has an embedding of this name" in written.read_text()
     assert [each["path"] for each in state["inputs"]] == ["s3://faces/sets/folder"]
     done = store.run("search", name, name, tmp_path / "out.csv", "--relative-to", tmp_path)
     assert "has no effect on the embeddings in s3://faces/v.csv" in done.stderr

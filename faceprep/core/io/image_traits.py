@@ -14,7 +14,7 @@ _WHITE_IS_ZERO, _PLANES_APART = 0, 2
 _WEBP_ANIMATION = 0x02
 _GIF_EXTENSION, _GIF_IMAGE = 0x21, 0x2C
 _JP2_DEPTH = 42
-"""Where the bits of the first channel, less one, and its sign are from `JP2_SIZE` on."""
+"""Bytes from `JP2_SIZE` to the byte with the sign of the first channel and its bits less one."""
 _BMP_INFO, _BMP_V3, _BMP_BITFIELDS = 40, 56, 3
 RGB_555, RGB_565, RGB_888 = (0x7C00, 0x3E0, 0x1F), (0xF800, 0x7E0, 0x1F), (0xFF0000, 0xFF00, 0xFF)
 """The masks of red, green and blue in a BMP that OpenCV reads."""

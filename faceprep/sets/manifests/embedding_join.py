@@ -185,7 +185,7 @@ def find_spare(table: EmbeddingTable, rows: npt.NDArray[np.int64]) -> list[Outco
     ]
     is_used = np.zeros(len(table.rows) + len(table.repeated), np.bool_)
     is_used[rows[rows >= 0]] = True
-    reason = f"no image of this name in the set, but an embedding in {url_of(table.path)}"
+    reason = f"{url_of(table.path)} has an embedding of this name, but the set has no such image"
     spare += [
         Outcome(name, "no_image", f"{name}: {reason}", unit="embedding")
         for name, row in table.rows.items()
