@@ -36,7 +36,7 @@ def sample_lists(draw: st.DrawFn) -> list[Sample]:
 
 def member_bytes(name: str, data: bytes) -> bytes:
     """Return one member of a .tar."""
-    return b"".join(webdataset.member_pieces(name, data))
+    return b"".join(webdataset.sample_pieces(name, [("", data)]))
 
 
 def classes_of(samples: Sequence[Sample]) -> list[str]:

@@ -80,6 +80,8 @@ class ImageSet(ABC):
     """Name of the container in messages and in `inspect --json`."""
     keys_have_suffix: ClassVar[bool] = False
     """Whether keys are file names, with the suffix of the image."""
+    keys_are_plain: ClassVar[bool] = False
+    """Whether no key can end in the suffix of an image, by the way that the set is read."""
     keys_are_below: ClassVar[bool] = False
     """Whether each key lies in the folder of its identity by the way that the set is read."""
 

@@ -66,11 +66,12 @@ class SetNames:
     """The names in a set of `n` images that is to be written.
 
     `keys(start, stop)` are the keys of some images. `keys_have_suffix` says that they are file
-    names. `facts` are those of its index. `n_unnamed` images have no identity. `root` is the folder
-    that keys are paths below, empty for absolute ones, None for images that are not files. `kind`
-    and `path` are those of the set, and `own` names what only this kind of container can hold of
-    it. `relative_to` is the folder that names in a list shall be below, if any. `paths` are those
-    of the images; without them, each key is the path itself.
+    names, and `keys_are_plain` that none can seem to be one. `facts` are those of its index.
+    `n_unnamed` images have no identity. `root` is the folder that keys are paths below, empty for
+    absolute ones, None for images that are not files. `kind` and `path` are those of the set, and
+    `own` names what only this kind of container can hold of it. `relative_to` is the folder that
+    names in a list shall be below, if any. `paths` are those of the images; without them, each key
+    is the path itself.
     """
 
     n: int
@@ -85,6 +86,7 @@ class SetNames:
     relative_to: str = ""
     path: str = ""
     paths: ImagePaths | None = None
+    keys_are_plain: bool = False
 
     @cached_property
     def are_number_keys(self) -> bool:
@@ -116,6 +118,7 @@ class SetNames:
             relative_to,
             images.path,
             ImagePaths(images, keys),
+            images.keys_are_plain,
         )
 
     def listed(self, key: str) -> str:
@@ -332,6 +335,8 @@ def has_double_suffixes(names: SetNames) -> bool:
 
 
 def _may_have_suffixes(names: SetNames) -> bool:
+    if names.keys_are_plain:
+        return False
     return names.keys_have_suffix or any("." in "".join(block) for block in names.blocks())
 
 

@@ -89,23 +89,21 @@ class TarWriter(_StreamWriter):
         sample = checked.sample
         name = path_in_identity(sample.key, sample.identity, self.settings[FORM])
         key = webdataset.key_of(self.read_back(name))
-        pieces = webdataset.member_pieces(key + checked.header.suffix, sample.data)
-        for extension, data in self._describe(sample).items():
-            pieces += webdataset.member_pieces(f"{key}.{extension}", data)
-        return pieces
+        files = [(checked.header.suffix, sample.data), *self._describe(sample).items()]
+        return webdataset.sample_pieces(key, files)
 
     def _describe(self, sample: Sample) -> dict[str, Buffer]:
         """Return the other files of a sample: class, several labels, and what a .tar had more."""
         files: dict[str, Buffer] = {}
         number = self.classes.number(sample.identity)
         if number >= 0:
-            files["cls"] = b"%d" % number
+            files[".cls"] = b"%d" % number
         if len(sample.labels) > 1:
-            files["json"] = json.dumps({"labels": sample.labels}).encode()
+            files[".json"] = json.dumps({"labels": sample.labels}).encode()
         for name, data in sample.extra.items():
             is_stated = name == "cls" and sample.labels
             if "/" not in name and not is_stated:
-                files[name] = data
+                files[f".{name}"] = data
         return files
 
 

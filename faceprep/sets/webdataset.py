@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 from urllib.parse import unquote
@@ -27,16 +27,14 @@ END = bytes(1024)
 """What ends a tar file."""
 _BLOCK = 512
 _SHORT = 100
-_NAME_FILLERS = [bytes(_SHORT - n) for n in range(_SHORT + 1)]
 _FILLERS = [bytes(n) for n in range(_BLOCK)]
 _BEFORE_SIZE = b"0000644\x000000000\x000000000\x00"
 _TIME = b"00000000000\x00"
 _AFTER_CHECKSUM = (
     b"0" + bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\x000000000\x00" + bytes(167)
 )
-_FIXED_SUM = sum(_BEFORE_SIZE) + sum(_TIME) + 8 * ord(" ") + sum(_AFTER_CHECKSUM)
 _LARGEST = 8**11
-_MOST_SIZES = 1 << 14
+_MOST_CACHED = 1 << 14
 
 
 class TarSample(NamedTuple):
@@ -52,6 +50,8 @@ def key_of(path: str) -> str:
     >>> key_of("a.b/c.d")
     'a.b/c%2Ed'
     """
+    if "." not in path and "%" not in path:
+        return path
     folder, slash, name = path.rpartition("/")
     return folder + slash + name.replace("%", "%25").replace(".", "%2E")
 
@@ -68,33 +68,52 @@ def path_of(key: str) -> str:
 
 def sample_bytes(key: str, image: Buffer, suffix: str, label: int) -> bytes:
     """Encode an image (`suffix` with its dot) and its class as two members of a tar file."""
-    members = member_pieces(key + suffix, image) + member_pieces(f"{key}.cls", b"%d" % label)
-    return b"".join(members)
+    return b"".join(sample_pieces(key, [(suffix, image), (".cls", b"%d" % label)]))
 
 
-def member_pieces(name: str, data: Buffer) -> tuple[Buffer, ...]:
-    """Encode one member of a tar file, in pieces."""
-    size = len(data)
-    return *_header(name, size), data, _FILLERS[-size % _BLOCK]
+def sample_pieces(key: str, files: Iterable[tuple[str, Buffer]]) -> list[Buffer]:
+    """Encode the files of a sample, suffixes and contents, as members of a tar file, in pieces."""
+    start = key.encode("utf-8", "surrogateescape")
+    is_plain, sum_of_key = start.isascii(), sum(start)
+    pieces: list[Buffer] = []
+    for suffix, data in files:
+        fields = _fields(len(start), suffix, len(data)) if is_plain else None
+        if fields is None:
+            pieces.append(_long_header(key + suffix, len(data)))
+        else:
+            checksum = _checksum(sum_of_key + fields.sum)
+            pieces += start, fields.up_to_checksum, checksum, _AFTER_CHECKSUM
+        pieces += data, _FILLERS[-len(data) % _BLOCK]
+    return pieces
 
 
-def _header(name: str, size: int) -> tuple[bytes, ...]:
-    """Encode a header in pieces. The sum of its bytes is the sum of those of the pieces."""
-    if len(name) > _SHORT or not name.isascii() or size >= _LARGEST:
-        entry = tarfile.TarInfo(name)
-        entry.size = size
-        return (entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"),)
-    start = name.encode()
-    fields, total = _size_fields(size)
-    checksum = b"%06o\0 " % (sum(start) + total)
-    return start, _NAME_FILLERS[len(start)], fields, checksum, _AFTER_CHECKSUM
+def _long_header(name: str, size: int) -> bytes:
+    """Encode a header with a pax record for what does not fit."""
+    entry = tarfile.TarInfo(name)
+    entry.size = size
+    return entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
-@lru_cache(_MOST_SIZES)
-def _size_fields(size: int) -> tuple[bytes, int]:
-    """Return the fields between name and checksum, and the sum of all bytes but the name's."""
-    digits = b"%011o\0" % size
-    return _BEFORE_SIZE + digits + _TIME, sum(digits) + _FIXED_SUM
+class _Fields(NamedTuple):
+    """The bytes of a header from the suffix of its name on, and the sum of all but the key's."""
+
+    up_to_checksum: bytes
+    sum: int
+
+
+@lru_cache(_MOST_CACHED)
+def _fields(n_before: int, suffix: str, size: int) -> _Fields | None:
+    """Encode what follows a key of `n_before` bytes; None where it does not fit."""
+    n_free = _SHORT - n_before - len(suffix)
+    if n_free < 0 or not suffix.isascii() or size >= _LARGEST:
+        return None
+    fields = suffix.encode() + bytes(n_free) + _BEFORE_SIZE + b"%011o\0" % size + _TIME
+    return _Fields(fields, sum(fields) + 8 * ord(" ") + sum(_AFTER_CHECKSUM))
+
+
+@lru_cache(_MOST_CACHED)
+def _checksum(total: int) -> bytes:
+    return b"%06o\0 " % total
 
 
 # Reading

@@ -92,7 +92,8 @@ def write_tar(part: Part) -> Iterator[Outcome]:
         key = webdataset.key_of(stem)
         file.write(webdataset.sample_bytes(key, sample.data, header.suffix, entry.label))
         if entry.vector is not None:
-            file.write(b"".join(webdataset.member_pieces(f"{key}.npy", npy_bytes(entry.vector))))
+            vector = webdataset.sample_pieces(key, [(".npy", npy_bytes(entry.vector))])
+            file.write(b"".join(vector))
 
     yield from _write(part, add)
     if part.is_last:

@@ -76,6 +76,7 @@ class RecSet(ImageSet):
     """A set in one or several .rec files."""
 
     kind: ClassVar[str] = "rec"
+    keys_are_plain: ClassVar[bool] = True
     keys_are_below: ClassVar[bool] = True
 
     def __init__(self, path: str, index: SetIndex) -> None:

@@ -1,12 +1,13 @@
 """The first labels of all records of a .rec: what an index needs of their headers.
 
-The headers of plain records, whole ones with an image, are read for many at once. Every other
-record is read by itself: one in several parts, without an image, or damaged.
+The headers of plain records, whole ones with an image, are read for many at once, by two threads.
+Every other record is read by itself: one in several parts, without an image, or damaged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,8 @@ _AT_ONCE = 1 << 16
 _WINDOW = 256 << 10  # stays in the processor's cache
 _FARTHEST = (1 << 63) - 1
 _FEWEST = 4
+_THREADS, _MANY = 2, 1 << 12
+"""Threads that share the headers of many records."""
 _KIND = 29
 _FLAG, _LABEL, _LABELS = 2, 3, (PART_HEAD.size + HEADER.size) // 4
 _ID, _ID2 = 4, 6
@@ -100,11 +103,13 @@ class _LabelReader:
         self._metadata, self._left_out = metadata, left_out
         self._records = RecordFile(rec)
         self._source = ByteSource(rec)
+        self._threads = ThreadPoolExecutor(_THREADS)
 
     def __enter__(self) -> _LabelReader:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._threads.shutdown()
         self._records.close()
         self._source.close()
 
@@ -129,6 +134,13 @@ class _LabelReader:
         The offsets ascend.
         """
         heads = np.zeros((len(offsets), _N_WORDS), np.uint32)
+        n_shares = _THREADS if len(offsets) >= _MANY else 1
+        shares = (np.array_split(each, n_shares) for each in (offsets, heads))
+        list(self._threads.map(self._fill_heads, *shares))
+        return heads
+
+    def _fill_heads(self, offsets: Ints, heads: Words) -> None:
+        """Read the words of some of the records into `heads`."""
         start = 0
         while start < len(offsets):
             last = min(int(offsets[start]) + _WINDOW - 4 * _N_WORDS, _FARTHEST)
@@ -136,7 +148,6 @@ class _LabelReader:
             if stop - start >= _FEWEST:
                 self._read_window(offsets[start:stop], heads[start:stop])
             start = stop
-        return heads
 
     def _read_window(self, offsets: Ints, heads: Words) -> None:
         base = int(offsets[0])

@@ -57,7 +57,8 @@ def test_vectors_of_several_kinds(tmp_path: Path) -> None:
         with path.open("wb") as file:
             for name, vector in zip("ab", vectors, strict=True):
                 file.write(webdataset.sample_bytes(f"x/{name}", JPEG, ".jpg", 0))
-                file.write(b"".join(webdataset.member_pieces(f"x/{name}.npy", npy_bytes(vector))))
+                more = webdataset.sample_pieces(f"x/{name}", [(".npy", npy_bytes(vector))])
+                file.write(b"".join(more))
             file.write(webdataset.END)
         with pytest.raises(SourceError, match="a bad embedding at image"):
             list(read_vectors(path))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from functools import reduce
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from faceprep.sets.recordio import labels as labels_module
 from faceprep.sets.recordio.coverage import Unindexed
 from faceprep.sets.recordio.framing import frame_image
 from faceprep.sets.recordio.index import RecPaths
@@ -72,7 +74,9 @@ def test_labels_of_many_records(
         st.permutations(list(enumerate(offsets + strays))) | st.just(list(enumerate(offsets)))
     )
     table = np.array(entries, np.int64)
-    found = list(read_labels(path, table, METADATA, Unindexed(RecPaths(path, None)), n_at_once))
+    with patch.object(labels_module, "_MANY", data.draw(st.sampled_from([2, 99]))):
+        left_out = Unindexed(RecPaths(path, None))
+        found = list(read_labels(path, table, METADATA, left_out, n_at_once))
     assert np.concatenate([rows for rows, _ in found]).tolist() == table.tolist()
     first = np.concatenate([labels.first for _, labels in found])
     is_image = np.concatenate([labels.is_image for _, labels in found]).tolist()

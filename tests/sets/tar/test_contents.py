@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from faceprep.sets.tar import contents
 from faceprep.sets.tar.headers import read_size
-from faceprep.sets.webdataset import member_pieces
+from faceprep.sets.webdataset import sample_pieces
 
 PARTS = st.sampled_from(["a", "b.c", ".x", "..", "%2e", "__d__", "é", "x" * 90])
 NAMES = st.builds("/".join, st.lists(PARTS, min_size=1, max_size=3))
@@ -17,7 +17,7 @@ DATA = st.binary(max_size=1100)
 
 def shard_part(members: list[tuple[str, bytes]]) -> bytes:
     """Return the bytes of members, without what fills the last block."""
-    whole = b"".join(b"".join(member_pieces(name, data)) for name, data in members)
+    whole = b"".join(b"".join(sample_pieces(name, [("", data)])) for name, data in members)
     return whole[: len(whole) - (-len(members[-1][1]) % 512)]
 
 
