@@ -18,6 +18,9 @@ from types import FunctionType
 from typing import Any, ClassVar
 from unittest import mock
 
+import pytest
+
+from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.job import Job
 from faceprep.core.options import option
@@ -366,3 +369,15 @@ def images(root: Path) -> dict[str, bytes]:
 
 
 FULL, BROKEN = errno.ENOSPC, errno.EIO
+
+
+def break_file(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    """Let a file fail when it is opened, as on a disk with a bad sector."""
+    real = storage.open_regular
+
+    def open_others(opened: str) -> int:
+        if Path(opened) == path:
+            raise OSError(BROKEN, os.strerror(BROKEN))
+        return real(opened)
+
+    monkeypatch.setattr(storage, "open_regular", open_others)

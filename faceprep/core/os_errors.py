@@ -109,6 +109,16 @@ def is_fault(error: FaceprepError) -> bool:
     return isinstance(cause, OSError) and cause.errno not in _NO_FAULTS
 
 
+class SuppressDamage:
+    """Suppresses the SourceError of a missing or damaged input, but not that of a failing disk."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        return isinstance(error, SourceError) and not is_fault(error)
+
+
 def missing_source(path: str | os.PathLike[str]) -> SourceError:
     """Return the error of a source that does not exist, with the shards that were written for it.
 

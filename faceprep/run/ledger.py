@@ -17,15 +17,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from faceprep.core import locks, output_tree, passing_faults, storage, store_writes
-from faceprep.core.errors import SourceError
 from faceprep.core.names import is_class_map
-from faceprep.core.os_errors import is_fault
+from faceprep.core.os_errors import SuppressDamage
 from faceprep.core.paths import is_folder
 from faceprep.core.state_file import RUN, STATE, load_run
 from faceprep.core.types import Buffer, Outcome, Shard, ShardReport, count_failures, count_name
@@ -174,16 +173,11 @@ def _load_page(places: Places, shard_id: str) -> Page | None:
 
     Raises SourceError for one that cannot be read: it may be sound.
     """
-    try:
+    with SuppressDamage(), suppress(ValueError):
         page = _read_page(places, shard_id)
-        is_sound = bool(page.counts) and len(page.outputs) == len(page.sizes)
-    except SourceError as error:
-        if is_fault(error):
-            raise
-        return None
-    except ValueError:
-        return None
-    return page if is_sound else None
+        if page.counts and len(page.outputs) == len(page.sizes):
+            return page
+    return None
 
 
 def _read_page(places: Places, shard_id: str) -> Page:

@@ -18,6 +18,7 @@ from faceprep.core import os_errors, storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.csv import CsvReader, csv_bytes
 from faceprep.core.names import CLASSES_CSV, VAL_END, output_of
+from faceprep.core.os_errors import SuppressDamage
 from faceprep.core.paths import is_file
 from faceprep.core.text import count_noun
 
@@ -134,19 +135,22 @@ def _not_a_map(path: str | os.PathLike[str], line: int, expected: str, found: st
 
 
 def has_classes(path: str | os.PathLike[str], names: Sequence[str]) -> bool:
-    """Return whether `path` is a class map with these names, by number."""
-    try:
-        rows = load(path)
-    except SourceError:
-        return False
-    return [(row.number, row.name) for row in rows] == list(enumerate(names))
+    """Return whether `path` is a class map with these names, by number.
+
+    Raises SourceError where the disk fails.
+    """
+    with SuppressDamage():
+        return [(row.number, row.name) for row in load(path)] == list(enumerate(names))
+    return False
 
 
 def has_some_classes(path: str | os.PathLike[str], names: Sequence[str]) -> bool:
-    """Return whether `path` is a class map with some of these names, in their order."""
-    try:
-        rows = load(path)
-    except SourceError:
-        return False
+    """Return whether `path` is a class map with some of these names, in their order.
+
+    Raises SourceError where the disk fails.
+    """
     left = iter(names)
-    return all(row.number == number and row.name in left for number, row in enumerate(rows))
+    with SuppressDamage():
+        rows = enumerate(load(path))
+        return all(row.number == number and row.name in left for number, row in rows)
+    return False

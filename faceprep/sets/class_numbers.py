@@ -11,8 +11,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from faceprep.core.errors import SourceError
-from faceprep.core.os_errors import is_fault
+from faceprep.core.os_errors import SuppressDamage
 from faceprep.core.paths import is_file
 from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome
@@ -49,14 +48,11 @@ def _names_beside(path: Path) -> Sequence[str]:
     table = class_map.find_beside(path) if is_file(path) else None
     if table is None:
         return []
-    try:
+    with SuppressDamage():
         rows = class_map.load(table)
-    except SourceError as error:
-        if is_fault(error):
-            raise
-        return []
-    is_whole = [row.number for row in rows] == list(range(len(rows)))
-    return [row.name for row in rows] if is_whole else []
+        if [row.number for row in rows] == list(range(len(rows))):
+            return [row.name for row in rows]
+    return []
 
 
 def _are_stated(classes: Classes, images: ImageSet) -> bool:

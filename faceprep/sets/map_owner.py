@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from faceprep.core import storage
-from faceprep.core.errors import OutputError, SourceError
-from faceprep.core.os_errors import is_fault
+from faceprep.core.errors import OutputError
+from faceprep.core.os_errors import SuppressDamage
 from faceprep.core.state_file import STATE, load_run
 from faceprep.core.types import Sink
 from faceprep.sets import class_map
@@ -34,8 +35,9 @@ def may_write_map(output: Path, names: Sequence[str], may_drop: bool = False) ->
     """Return whether the run of `output` is to write its map, of the classes `names`.
 
     Return False where another run or a person has written a map of the same classes. Raises
-    OutputError where that map has other classes. With `may_drop`, some of the classes may turn out
-    to be left out, so a map of only some of them may stay until they are known.
+    OutputError where that map has other classes, and SourceError where the disk fails. With
+    `may_drop`, some of the classes may turn out to be left out, so a map of only some of them may
+    stay until they are known.
     """
     path = output.with_name(class_map.name_for(output))
     if not os.path.lexists(path):
@@ -99,16 +101,11 @@ def _is_ours(output: Path, path: Path) -> bool:
     Raises SourceError for a fault of the disk.
     """
     state = output.parent / STATE / output.name
-    try:
+    with SuppressDamage(), suppress(ValueError):
         page = Page(FINISH, storage.read_bytes(state / page_name(FINISH)))
         sizes = dict(zip(page.outputs, page.sizes, strict=True))
-    except ValueError:
-        return False
-    except SourceError as error:
-        if is_fault(error):
-            raise
-        return False
-    return sizes.get(path.name) == storage.size_of(path)
+        return sizes.get(path.name) == storage.size_of(path)
+    return False
 
 
 def _earlier_files(output: Path) -> Sequence[str]:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from faceprep.core import storage
-from faceprep.core.errors import OutputError, SourceError
+from faceprep.core.errors import OutputError
 from faceprep.core.options import Values, option
-from faceprep.core.os_errors import is_fault
+from faceprep.core.os_errors import SuppressDamage
 from faceprep.core.types import ACCEPTED, MERGE, REFUSED, UNDECIDED, Decision
 from faceprep.tables.plan import digest_of, read_plan
 from faceprep.tables.verdicts import refuse_open_review
@@ -58,16 +58,13 @@ def _is_reviewed(plan: Path) -> bool:
 
     Raises SourceError where the disk fails.
     """
-    try:
+    with SuppressDamage():
         header, found = read_plan(plan)
         decisions = list(found)
-    except SourceError as error:
-        if is_fault(error):
-            raise
-        return True  # an edit may have broken the plan, but must be kept
-    if "digest" in header:
-        return bool(header["digest"] != digest_of(decisions))
-    return any(decision.verdict == REFUSED for decision in decisions)
+        if "digest" in header:
+            return bool(header["digest"] != digest_of(decisions))
+        return any(decision.verdict == REFUSED for decision in decisions)
+    return True  # an edit may have broken the plan, but must be kept
 
 
 def _free_name(plan: Path) -> Path:

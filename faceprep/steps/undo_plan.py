@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from faceprep.core import input_faults, storage
 from faceprep.core.errors import SourceError
-from faceprep.core.os_errors import is_fault
+from faceprep.core.os_errors import SuppressDamage
 from faceprep.core.paths import full_path, is_folder
 from faceprep.core.types import DROP, RENAME, RESTORE, Decision, Sink
 from faceprep.sets.folder import find_identities
@@ -134,10 +134,7 @@ def evidence_of(path: str) -> dict[str, int]:
 
     Raises SourceError for a fault of the disk.
     """
-    try:
+    with SuppressDamage():
         size, time = storage.dated_size(path)
-    except SourceError as error:
-        if is_fault(error):
-            raise
-        return {}
-    return {"bytes": size, "changed_ns": time}
+        return {"bytes": size, "changed_ns": time}
+    return {}

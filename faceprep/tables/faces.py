@@ -46,6 +46,7 @@ from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io import parquet
 from faceprep.core.io.arrow_rows import ROWS_A_BATCH, RowsWriter, column_of
+from faceprep.core.os_errors import SuppressDamage
 from faceprep.core.paths import full_path, real_path
 from faceprep.core.urls import is_remote
 
@@ -139,13 +140,15 @@ def find_faces_table(folder: Path) -> tuple[Path, str] | None:
 
 
 def _has_crops_below(path: Path, start: str) -> bool:
-    """Return whether a file is there, is a table of faces, and has outputs that begin so."""
-    try:
+    """Return whether a file is there, is a table of faces, and has outputs that begin so.
+
+    Raises SourceError where the disk fails.
+    """
+    with SuppressDamage():
         tables = read_face_tables(path, ("source", "frame", "output", "template"))
         outputs = (output for table in tables for output in table["output"].to_pylist())
         return any(output is not None and output.startswith(start) for output in outputs)
-    except SourceError:
-        return False
+    return False
 
 
 def join_output(name: str, beside: str = "") -> str:

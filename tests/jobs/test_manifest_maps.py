@@ -11,11 +11,12 @@ from unittest import mock
 
 import pytest
 
-from faceprep.core.errors import FaceprepError, OutputError
+from faceprep.core.errors import FaceprepError, OutputError, SourceError
 from faceprep.core.types import Outcome
 from faceprep.sets import class_map
 from faceprep.sets.manifests import writers
 from faceprep.sets.manifests.layout import Part
+from tests.fakes import break_file
 from tests.manifests import failures, files, make, rows, run
 
 PREPARED = "class,name,images\n0,a,0\n1,b,0\n2,c,0\n"
@@ -55,6 +56,15 @@ def test_a_map_of_a_person_is_never_replaced(source: Path, out: Path, overwrite:
     make(source, "c/1.jpg")
     run(source, out / "t.csv", overwrite=overwrite)
     assert own.read_text() == PREPARED, "the same classes are shared, and the counts stay"
+
+
+def test_a_map_that_the_disk_does_not_give_is_not_called_another(
+    source: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = make(out, "t_classes.csv", data=PREPARED.encode()) / "t_classes.csv"
+    break_file(monkeypatch, own)
+    with pytest.raises(SourceError, match=r"t_classes\.csv: cannot open: Input/output error"):
+        run(source, out / "t.csv")
 
 
 def test_a_map_that_a_person_put_in_place_of_ours_stays(source: Path, out: Path) -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 from pathlib import Path
 
 import pytest
 
-from faceprep.core import storage
 from faceprep.core.errors import OutputError, SourceError
 from faceprep.core.types import ACCEPTED, DROP, MERGE, REFUSED, UNDECIDED, Decision, Request
 from faceprep.jobs.clean_identities import CleanIdentities
@@ -21,7 +18,7 @@ from faceprep.run.serial import SerialRunner
 from faceprep.steps.earlier_plan import carry_verdicts, keep_reviewed
 from faceprep.tables.plan import read_plan, write_plan
 from tests.color_people import BLUE, RED, color_embedders, paint
-from tests.fakes import tree
+from tests.fakes import break_file, tree
 from tests.merging import apply, call_merge, decided, merge, source
 
 __all__ = ["color_embedders", "source"]
@@ -64,14 +61,7 @@ def test_a_plan_that_the_disk_does_not_give_is_not_one_with_verdicts(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     merge(source, tmp_path / "out")
-    real = storage.open_regular
-
-    def refuse_plan(path: Path) -> int:
-        if str(path).endswith("plan.jsonl"):
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return real(path)
-
-    monkeypatch.setattr(storage, "open_regular", refuse_plan)
+    break_file(monkeypatch, tmp_path / "out" / "plan.jsonl")
     with pytest.raises(SourceError, match=r"plan.jsonl: cannot read: Input/output error"):
         keep_reviewed(tmp_path / "out" / "plan.jsonl", overwrite=False)
 

@@ -18,9 +18,11 @@ from hypothesis import strategies as st
 from faceprep.core.errors import SourceError
 from faceprep.core.turns import TURNS
 from faceprep.tables.faces import (
+    FACES_TABLE,
     SCHEMA,
     FaceRow,
     FacesWriter,
+    find_faces_table,
     join_faces,
     join_output,
     load_faces,
@@ -31,6 +33,7 @@ from faceprep.tables.faces import (
     split_output,
     table_of,
 )
+from tests.fakes import break_file
 
 _FLOAT = st.floats(-1e6, 1e6, width=32)
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
@@ -198,6 +201,17 @@ def test_other_tables_are_refused(tmp_path: Path) -> None:
         load_faces(path)
     with pytest.raises(SourceError, match="No such file"):
         load_faces(tmp_path / "no.parquet")
+
+
+def test_a_table_that_the_disk_does_not_give_is_not_overlooked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "clip").mkdir()
+    (tmp_path / FACES_TABLE).write_bytes(as_file([row(1)._replace(output="clip/1.png")]))
+    assert find_faces_table(tmp_path / "clip") == (tmp_path / FACES_TABLE, "clip/")
+    break_file(monkeypatch, tmp_path / FACES_TABLE)
+    with pytest.raises(SourceError, match=r"faces\.parquet: cannot .*: Input/output error"):
+        find_faces_table(tmp_path / "clip")
 
 
 @pytest.mark.parametrize("name", ["source", "image_height", "x1", "landmarks", "transform"])
