@@ -68,6 +68,8 @@ def merge(subject: int, into: int, score: float, verdict: str = "undecided") -> 
         "images": [3, 3],
         "pairs": 9,
     }
+    if verdict == "undecided":
+        evidence["left_undecided"] = True
     reason = f"mean similarity {score:.3f}, between 0.400 and 0.600"
     return Decision(
         "merge", f"person-{subject}", f"person-{into}", score, reason, verdict, evidence

@@ -19,6 +19,8 @@ from faceprep.tables.verdicts import refuse_open_review
 
 IN_TWO_IDENTITIES = "identities"
 """The evidence of a label conflict: the two identities that have copies of one image."""
+_LEFT_UNDECIDED = "left_undecided"
+"""The evidence that a command left a decision undecided, so that only a person accepts it."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,8 @@ class VerdictOptions:
 
     verdicts: Path | None = option(
         None,
-        "Keep the verdicts of this earlier plan: refused decisions stay refused, and accepted ones "
-        "stay accepted if they are below its threshold or about copies in two identities.",
+        "Keep the verdicts of this earlier plan: refused decisions stay refused, and undecided "
+        "ones that you accepted stay accepted.",
         values=Values("PLAN"),
     )
 
@@ -73,6 +75,16 @@ def _free_name(plan: Path) -> Path:
 
 
 # Verdicts for a new plan
+
+
+def mark_undecided(decisions: Sequence[Decision]) -> list[Decision]:
+    """Note in each undecided decision that it was left to a person, whose verdict is then kept."""
+    return [
+        each._replace(evidence={**each.evidence, _LEFT_UNDECIDED: True})
+        if each.verdict == UNDECIDED
+        else each
+        for each in decisions
+    ]
 
 
 def carry_verdicts(
@@ -150,9 +162,10 @@ class _Earlier:
     def _needs_person(self, decision: Decision) -> bool:
         """Return whether only a person can have accepted a decision.
 
-        It is below the threshold, or about copies in two identities.
+        It is marked, or about copies in two identities. A plan of 0.2.0 has no marks, so that a
+        decision below its threshold counts, too.
         """
-        if IN_TWO_IDENTITIES in decision.evidence:
+        if not decision.evidence.keys().isdisjoint((_LEFT_UNDECIDED, IN_TWO_IDENTITIES)):
             return True
         if decision.score is None or self.threshold is None:
             return False

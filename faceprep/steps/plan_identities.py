@@ -42,6 +42,7 @@ from faceprep.steps.earlier_plan import (
     carry_verdicts,
     count_refused,
     keep_reviewed,
+    mark_undecided,
     state_of_verdicts,
 )
 from faceprep.steps.embed_crops import embed_loads, listed_loads, load_parts
@@ -288,7 +289,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
             }
         else:
             decisions, header = self._judge(loaded.embeddings, about, sink)
-        decisions = crop_check.hold_all(about, decisions)
+        decisions = mark_undecided(crop_check.hold_all(about, decisions))
         decisions = carry_verdicts(decisions, self.verdicts, set(loaded.embeddings.identities))
         header["summary"] |= self.count(decisions) | count_refused(decisions)
         listing = load_listed(sink.scratch).listing if about.has_images else list_images([])

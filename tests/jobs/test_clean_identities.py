@@ -104,6 +104,20 @@ def test_a_new_identity_takes_no_name_of_one_without_a_vector(tmp_path: Path) ->
     assert {each.into for each in decisions if each.into} == {"3"}
 
 
+def test_undecided_moves_that_a_person_accepted_stay_accepted(tmp_path: Path) -> None:
+    """Most images of `red` are outliers, so nothing is moved without a person."""
+    for i in range(3):
+        paint(tmp_path / "in" / "red" / f"{i}.png", RED)
+        paint(tmp_path / "in" / "red" / f"blue{i}.png", BLUE)
+        paint(tmp_path / "in" / "blue" / f"{i}.png", BLUE)
+    before = clean(tmp_path / "in", tmp_path / "one", plan_only=True).details
+    assert before["undecided"] and not before["moved"]
+    plan = tmp_path / "one" / "plan.jsonl"
+    plan.write_text(plan.read_text().replace('"undecided"', '"accepted"'))
+    after = clean(tmp_path / "in", tmp_path / "two", plan_only=True, verdicts=plan).details
+    assert (after["undecided"], after["moved"]) == (0, before["undecided"])
+
+
 def test_cleaning_again_changes_nothing(source: Path, tmp_path: Path) -> None:
     clean(source, tmp_path / "out")
     clean(tmp_path / "out", tmp_path / "again")

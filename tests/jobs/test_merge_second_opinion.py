@@ -79,3 +79,17 @@ def test_a_second_opinion_where_there_is_little(n: int, tmp_path: Path) -> None:
         paint(tmp_path / "source" / name, color)
     merge(tmp_path / "source", tmp_path / "out", second_opinion="brightness")
     assert len(images(tmp_path / "out")) == n
+
+
+def test_a_merge_that_was_held_back_stays_accepted(source: Path, tmp_path: Path) -> None:
+    """A person accepts it; its similarity is above the threshold, so no command needs to ask."""
+    paint(source / "a" / "1.png", (150, 0, 0))
+    plan = tmp_path / "one" / "plan.jsonl"
+    merge(source, plan.parent, second_opinion="brightness")
+    header, *lines = plan.read_text().splitlines()
+    accepted = [line.replace('"undecided"', '"accepted"') for line in lines]
+    plan.write_text("\n".join([header, *accepted]) + "\n")
+    for name in ("two", "three"):
+        summary = merge(source, tmp_path / name, second_opinion="brightness", verdicts=plan)
+        assert (summary.details["merged"], summary.details["undecided"]) == (4, 0)
+        plan = tmp_path / name / "plan.jsonl"

@@ -62,6 +62,12 @@ def test_stated_crops_are_judged_without_a_verdict(
     assert "not crops of the stated template" in next(iter(decisions)).reason
 
 
+def test_undecided_drops_are_not_counted_as_dropped(photos: Path, tmp_path: Path) -> None:
+    job = CleanIdentities(embedder="colors", min_images=2, crops="arcface-112")
+    summary = run_job(job, Request((photos,), tmp_path / "out"), SerialRunner())
+    assert "0 moved, 0 dropped, 5 undecided" in job.sentence(summary.details)
+
+
 def test_a_few_odd_images_are_fitted(source: Path, tmp_path: Path) -> None:
     odd = source / "a" / "1.png"
     odd.write_bytes(encode(np.full((8, 20, 3), RED, np.uint8), ".png"))

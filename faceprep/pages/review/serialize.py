@@ -69,7 +69,7 @@ def describe_decision(
     facts = {
         name.replace("_", " "): value
         for name, value in decision.evidence.items()
-        if isinstance(value, int | float | str) and name != "kept"
+        if type(value) in (int, float, str) and name != "kept"
     }
     strips = {role: describe_strip(role, strip) for role, strip in gallery.strips(decision).items()}
     return {"reason": decision.reason, "facts": facts, "strips": strips}
