@@ -75,9 +75,10 @@ class CleanIdentities(PlanningOptions):
         }
 
     def count(self, decisions: Sequence[Decision]) -> dict[str, int]:
-        counts = Counter(decision.action for decision in decisions if decision.verdict == ACCEPTED)
-        undecided = sum(decision.verdict == UNDECIDED for decision in decisions)
-        too_small = sum(decision.action == DROP and not decision.evidence for decision in decisions)
+        accepted = [each for each in decisions if each.verdict == ACCEPTED]
+        counts = Counter(each.action for each in accepted)
+        undecided = sum(each.verdict == UNDECIDED for each in decisions)
+        too_small = sum(each.action == DROP and "images" not in each.evidence for each in accepted)
         return {
             "moved": counts[MOVE],
             "dropped": counts[DROP],
