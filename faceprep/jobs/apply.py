@@ -115,15 +115,15 @@ class Apply(PlacingOptions, Job):
                 plan,
                 source,
             )
-        destinations = resolve(header, decisions, listed.listing, os.fspath(plan), listed.is_folder)
+        destinations = resolve(
+            header, decisions, listed.listing, os.fspath(plan), listed.is_folder, listed.order
+        )
         origin = _check_origin(plan, header, decisions, scratch)
         if origin:
             refuse_overlap(origin, request.output, [request.output])
         if origin and not (request.is_confirmed or request.joins):
             _refuse_strange_origin(plan, source, origin, decisions)
-        n_rows = len(destinations)
-        if request.limit is not None:
-            n_rows = min(n_rows, request.limit)
+        n_rows = min(len(destinations), request.limit or len(destinations))
         target = choose_target(request.output, self.mode, listed, n_rows, origin)
         shards = place_shards(listed.path, target)
         if not shards:

@@ -49,12 +49,12 @@ from faceprep.sets.containers import (
     suggest_containers,
 )
 from faceprep.sets.folder import FolderSet, FolderWriter
-from faceprep.sets.listing import Listing
 from faceprep.sets.losses import find_losses, find_lost_contents, warn_of_losses
 from faceprep.sets.map_owner import refuse_other_map
 from faceprep.sets.set_writer import Classes, SetNames
+from faceprep.steps.destinations import Destinations, Row
 from faceprep.steps.list_options import origin_options
-from faceprep.steps.listed_set import OF_FOLDER, ListedSet, names_below
+from faceprep.steps.listed_set import OF_FOLDER, ListedSet, load_listed, names_below
 from faceprep.steps.placed_samples import (
     WRITER_PART,
     PartPath,
@@ -65,7 +65,7 @@ from faceprep.steps.placed_samples import (
     names_of,
     write_samples,
 )
-from faceprep.steps.resolve_plan import Destinations, Row, resolve
+from faceprep.steps.resolve_plan import resolve
 from faceprep.steps.undo_plan import OutputNames, carry_faces, write_undo
 from faceprep.tables.plan import PLAN, UNDO, digest_of, write_plan
 
@@ -266,7 +266,7 @@ def place_rows(shard: Shard, sink: Sink, path_of: PartPath) -> Iterator[Outcome]
 
 
 def _place_files(rows: Sequence[Row], source: str, mode: str, sink: Sink) -> Iterator[Outcome]:
-    for path, into, origin in rows:
+    for path, into, origin, _ in rows:
         if not into:
             yield Outcome(path, DROPPED)
             continue
@@ -286,17 +286,17 @@ def write_decided(
     header: Mapping[str, Any],
     decisions: Sequence[Decision],
     unreadable: Collection[str],
-    listing: Listing,
     shards: Sequence[Shard],
 ) -> None:
     """Write, as parts of the deciding shard, the plan and the rows of every one of `shards`.
 
-    Warns where images are to be placed, but the decisions drop all of them that are not
-    `unreadable`.
+    The images are those of the saved listing. Warns where images are to be placed, but the
+    decisions drop all of them that are not `unreadable`.
     """
     with sink.open_part(PLAN_PART) as file:
         write_plan(file, dict(header) | {"digest": digest_of(decisions)}, decisions)
-    destinations = resolve(header, decisions, listing)
+    listed = load_listed(sink.scratch)
+    destinations = resolve(header, decisions, listed.listing, order=listed.order)
     if shards:
         _warn_of_empty(destinations, decisions, unreadable)
         write_rows(destinations, shards, sink.scratch, lambda name: sink.open_part(f".{name}"))

@@ -30,8 +30,8 @@ from faceprep.sets.folder import FolderWriter
 from faceprep.sets.image_set import Sample
 from faceprep.sets.map_owner import write_map
 from faceprep.sets.set_writer import OutPart, SetNames, SetWriter
-from faceprep.steps.listed_set import read_listed, read_paths
-from faceprep.steps.resolve_plan import Row
+from faceprep.steps.destinations import Row
+from faceprep.steps.listed_set import read_paths
 
 WRITER_PART = "writer"
 """The name under which `describe_target` is written."""
@@ -103,7 +103,7 @@ def write_samples(
     writer, part = _open_writer(shard, path_of)
     kept = [row for row in rows if row.into]
     check = NumberCheck(writer.classes)
-    samples = check.watch(map(_rename, kept, _read_rows(rows, shard, sink)))
+    samples = check.watch(map(_rename, kept, _read_rows(kept, sink.scratch)))
     outcomes = writer.write(samples, part, sink)
     lost: Counter[str] = Counter()
     for row in rows:
@@ -126,13 +126,13 @@ def _open_writer(shard: Shard, path_of: PartPath) -> tuple[SetWriter, OutPart]:
     return writer, OutPart(output.name, shard.start, shard.stop, target.n, is_whole)
 
 
-def _read_rows(rows: Sequence[Row], shard: Shard, sink: Sink) -> Iterator[Sample | Outcome]:
-    """Yield the images of the rows that go somewhere, those of the set first."""
-    places = [i for i, row in enumerate(rows, shard.start) if row.into and not row.origin]
-    yield from read_listed(sink.scratch, places)
-    restored = [row for row in rows if row.into and row.origin]
-    if restored:
-        yield from read_paths(sink.scratch, ORIGIN, [row.path for row in restored])
+def _read_rows(rows: Sequence[Row], scratch: Path) -> Iterator[Sample | Outcome]:
+    """Yield the images of the rows, from the set or from that of restored images."""
+    others = read_paths(scratch, ORIGIN, [row.path for row in rows if row.origin])
+    with open_set(scratch) as images:
+        own = images.read([row.place for row in rows if not row.origin])
+        for row in rows:
+            yield next(others if row.origin else own)
 
 
 def _rename(row: Row, sample: Sample | Outcome) -> Sample | Outcome:

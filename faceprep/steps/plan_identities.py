@@ -308,7 +308,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
         options = _plain(self, not about.embeddings)
         judged = plan_header(self.command, Path(about.source), about.fingerprint, options) | header
         if about.has_images:
-            write_decided(sink, judged, decisions, left_out, listing, placing)
+            write_decided(sink, judged, decisions, left_out, placing)
         else:
             del judged["fingerprint"]
             with sink.open_part(PLAN_PART) as file:

@@ -15,52 +15,20 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError
 from faceprep.core.io.image_header import is_image_name
 from faceprep.core.types import ACCEPTED, DROP, MERGE, MOVE, RENAME, RESTORE, Decision
 from faceprep.sets.listing import Listing
+from faceprep.steps.destinations import Destinations, Row, place_of
 
 _ROOT = "."
-
-
-class Row(NamedTuple):
-    """A move of the image at `path` to `into`, empty for a drop.
-
-    `origin` is its folder if not the source.
-    """
-
-    path: str
-    into: str
-    origin: str = ""
-
-
-@dataclass
-class Destinations:
-    """The new paths: `changed` maps images that move to their path, or to "" for a drop; `restored`
-    are added.
-    """
-
-    listing: Listing
-    changed: dict[int, str] = field(default_factory=dict)
-    restored: list[Row] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.listing) + len(self.restored)
-
-    def rows(self, start: int, stop: int) -> Iterator[Row]:
-        """Yield the rows of images [start, stop) of the listing, which restored images follow."""
-        n = len(self.listing)
-        for position in range(start, min(stop, n)):
-            path = self.listing.path(position)
-            yield Row(path, self.changed.get(position, path))
-        yield from self.restored[max(start - n, 0) : max(stop - n, 0)]
 
 
 def resolve(
@@ -69,10 +37,12 @@ def resolve(
     listing: Listing,
     plan: str | None = None,
     are_files: bool = True,
+    order: Ints | None = None,
 ) -> Destinations:
     """Resolve the accepted decisions for the images of `listing`; their order does not matter.
 
-    `are_files`: the images are files of a folder, which keep the suffix of an image.
+    `are_files`: the images are files of a folder, which keep the suffix of an image. `order` (n,)
+    has the places of the images in the set if they differ from those in the listing.
     Raises SourceError with the path `plan` for unknown subjects, and for decisions that contradict
     each other or form a cycle.
     """
@@ -80,7 +50,9 @@ def resolve(
     for decision in decisions:
         if decision.verdict == ACCEPTED:
             orders.add(decision)
-    return _Sending(orders, str(judged.get("origin", ""))).send()
+    if order is None:
+        order = np.arange(len(listing))
+    return _Sending(orders, str(judged.get("origin", ""))).send(order)
 
 
 class _Orders:
@@ -92,7 +64,7 @@ class _Orders:
         self.dropped: set[int] = set()
         self.merged: dict[int, set[int]] = {}
         self.images: dict[int, Decision] = {}
-        self.restored: dict[str, str] = {}
+        self.restored: dict[str, Decision] = {}
         self._files: dict[int, dict[str, int]] = {}
 
     def refused(
@@ -106,9 +78,10 @@ class _Orders:
         action, subject, into = decision[:3]
         if action == RESTORE:
             self._check_path(decision)
-            if self.restored.setdefault(into, subject) != subject:
+            before = self.restored.setdefault(into, decision)
+            if before.subject != subject:
                 raise self.refused(
-                    f"two images are to be restored as {into!r}", found=f"{self.restored[into]!r}"
+                    f"two images are to be restored as {into!r}", found=f"{before.subject!r}"
                 )
         elif action == MERGE:
             number, target = self._identity(decision, subject), self._identity(decision, into)
@@ -255,7 +228,7 @@ class _Sending:
         self._coming: dict[str, list[int]] = defaultdict(list)
         self._given: dict[str, str] = {}
 
-    def send(self) -> Destinations:
+    def send(self, order: Ints) -> Destinations:
         orders = self._orders
         moved = {number for number, end in orders.final_identities.items() if number != end}
         for number in sorted(orders.dropped | moved):
@@ -263,15 +236,17 @@ class _Sending:
         for position in sorted(orders.images):
             self._send_image(position, orders.images[position])
         restored = [
-            Row(subject, into, self._origin) for into, subject in sorted(orders.restored.items())
+            Row(each.subject, into, self._origin, place_of(each))
+            for into, each in sorted(orders.restored.items())
         ]
+        restored.sort(key=lambda row: row.place)
         for row in restored:
             self._give(row.into, row.path)
         folders = self._folders()
         self._check_given(folders)
         for folder in sorted(self._coming):
             self._name_all(folder, sorted(self._coming[folder]), folders)
-        return Destinations(self._listing, self._changed, restored)
+        return Destinations(self._listing, order, self._changed, restored)
 
     def _send_identity(self, number: int) -> None:
         if number not in self._orders.dropped:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,8 +16,8 @@ from faceprep.core.types import DROP, RENAME, RESTORE, Decision, Sink
 from faceprep.sets.folder import find_identities
 from faceprep.sets.listing import list_images
 from faceprep.sets.set_writer import SetWriter
+from faceprep.steps.destinations import PLACE, Row
 from faceprep.steps.listed_set import fingerprint_of
-from faceprep.steps.resolve_plan import Row
 from faceprep.tables.plan import write_plan
 
 log = logging.getLogger("faceprep")
@@ -45,9 +45,9 @@ def carry_faces(sink: Sink, source: Path, rows: Iterable[Row]) -> None:
         log.warning("the table of faces is not copied along: %s", error)
         return
     names: dict[str, dict[str, str]] = {os.fspath(source): {}}
-    for path, into, origin in rows:
-        if into:
-            names.setdefault(origin or os.fspath(source), {})[path] = into
+    for row in rows:
+        if row.into:
+            names.setdefault(row.origin or os.fspath(source), {})[row.path] = row.into
     with sink.open(FACES_TABLE) as file, FacesWriter(file) as writer:
         for folder, renamed in names.items():
             if here := find_faces_table(Path(folder)):
@@ -76,8 +76,7 @@ def write_undo(
     else:
         about = {name: value for name, value in header.items() if name != "fingerprint"}
     names.expect(sum(bool(row.into) for row in rows()))
-    decisions = (decision for row in rows() if (decision := _undone(row, source, names)))
-    write_plan(file, about | {"origin": full_path(source)}, decisions)
+    write_plan(file, about | {"origin": full_path(source)}, _undo_all(rows(), source, names))
 
 
 class OutputNames:
@@ -117,16 +116,19 @@ class OutputNames:
         return path + self._suffixes.get(into or path, "")
 
 
-def _undone(row: Row, source: Path, names: OutputNames) -> Decision | None:
-    path, into, origin = row
-    is_there = bool(into) and names.is_there(into)
-    if origin:
-        return Decision(DROP, names.name(into)) if is_there else None
-    if not is_there:
-        return Decision(RESTORE, path, names.name(path), evidence=evidence_of(f"{source}/{path}"))
-    if into == path:
-        return None
-    return Decision(RENAME, names.name(into), names.name(path, into))
+def _undo_all(rows: Iterable[Row], source: Path, names: OutputNames) -> Iterator[Decision]:
+    """Yield the decisions that undo `rows`; `place` counts the images of the source."""
+    place = 0
+    for path, into, origin, _ in rows:
+        is_there = bool(into) and names.is_there(into)
+        if origin and is_there:
+            yield Decision(DROP, names.name(into))
+        elif not origin and not is_there:
+            evidence = {PLACE: place} | evidence_of(f"{source}/{path}")
+            yield Decision(RESTORE, path, names.name(path), evidence=evidence)
+        elif not origin and into != path:
+            yield Decision(RENAME, names.name(into), names.name(path, into))
+        place += not origin
 
 
 def evidence_of(path: str) -> dict[str, int]:

@@ -12,13 +12,16 @@ import pytest
 
 from faceprep.cli import main
 from faceprep.core.errors import FaceprepError, SourceError
-from faceprep.core.types import PLACING_MODES, Request
+from faceprep.core.types import PLACING_MODES, Decision, Request
 from faceprep.jobs.apply import Apply
+from faceprep.jobs.convert import Convert
 from faceprep.jobs.review import Review
 from faceprep.run.engine import run_job
 from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
 from faceprep.steps import place_images as application
+from faceprep.synthetic import write_insightface_rec
+from faceprep.tables.plan import write_plan
 from tests.applying import DECISIONS, apply, save_plan, source
 from tests.fakes import images, results, survives_kills
 
@@ -33,6 +36,32 @@ def test_the_first_images_only(source: Path, tmp_path: Path) -> None:
     }
     apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")
     assert set(images(tmp_path / "back")) == {"0/0.jpg", "0/1.jpg", "0/2.jpg", "1/0.jpg"}
+
+
+@pytest.mark.parametrize("is_shuffled", [False, True])
+@pytest.mark.parametrize("suffix", [".rec", ".tar", ".tfrecord", ".parquet"])
+def test_undo_gives_the_same_container(
+    suffix: str, is_shuffled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The header and the identity records of a .rec and the order of the images are as before."""
+    if suffix != ".parquet":  # a shard ends its row group
+        monkeypatch.setattr(application, "_SHARD", 16)
+    write_insightface_rec(tmp_path / "drawn", 12, 2)
+    whole, seed = tmp_path / f"set{suffix}", 1 if is_shuffled else None
+    run_job(Convert(seed=seed), Request(tmp_path / "drawn", whole), SerialRunner())
+    decisions = [
+        *(Decision("drop", f"0/{number}") for number in (1, 2)),
+        Decision("merge", "1", "11"),
+        Decision("merge", "10", "3"),
+        Decision("drop", "5"),
+        Decision("move", "9/20", "2"),
+    ]
+    with (tmp_path / "plan.jsonl").open("wb") as file:
+        write_plan(file, {"command": "test", "source": str(whole)}, decisions)
+    applied = apply(tmp_path / "plan.jsonl", tmp_path / f"out{suffix}")
+    assert applied.by_status == {"ok": 20, "dropped": 4}
+    apply(tmp_path / "out.undo.jsonl", tmp_path / f"back{suffix}")
+    assert (tmp_path / f"back{suffix}").read_bytes() == whole.read_bytes()
 
 
 def test_the_same_whatever_the_shards_the_runner_and_the_order(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -159,7 +160,21 @@ def test_restored_images_come_last() -> None:
         {"origin": "/o"}, [Decision("restore", "z/1.png", "a/9.png")], listing_of(SET)
     )
     assert len(destinations) == 9
-    assert list(destinations.rows(8, 20)) == [("z/1.png", "a/9.png", "/o")]
+    assert [row[:3] for row in destinations.rows(8, 20)] == [("z/1.png", "a/9.png", "/o")]
+
+
+def test_rows_are_in_the_order_of_the_set_with_restored_images_at_their_places() -> None:
+    """Images of an older plan, which states no place, come last."""
+    back = [
+        Decision("restore", name, name, evidence=evidence)
+        for name, evidence in {"s": {"place": 2}, "r": {"place": 1}, "q": {}, "p": {}}.items()
+    ]
+    order = np.arange(8)[::-1]
+    destinations = resolve({"origin": "/o"}, back, listing_of(SET), are_files=False, order=order)
+    rows = list(destinations.rows(0, 20))
+    assert [row.path for row in rows if row.origin] == ["r", "s", "p", "q"]
+    assert [at for at, row in enumerate(rows) if row.origin] == [1, 2, 10, 11]
+    assert [row.place for row in rows if not row.origin] == list(range(8))
 
 
 def test_an_image_may_take_the_name_that_another_one_leaves() -> None:

@@ -264,7 +264,7 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
         ) | {"found": counts}
         if self._embeds:
             header["model"] = self.model().fingerprint
-        write_decided(sink, header, [*damaged, *decisions], unreadable, listing, placing)
+        write_decided(sink, header, [*damaged, *decisions], unreadable, placing)
         sink.open_part(_LEFT_OUT).write(json.dumps(unreadable).encode())
 
     def _deciding_options(self, n: int) -> dict[str, Any]:
