@@ -59,6 +59,12 @@ class Places:
     def staging(self, attempt: str) -> Path:
         return self.state / "staging" / attempt
 
+    @property
+    def all_states(self) -> Path:
+        """Return the folder of the states of all runs whose outputs are files beside this one."""
+        root = self.root if self.store is None else Path(self.store.root)
+        return root / STATE
+
     def attempts(self) -> list[str]:
         """Return the names of all attempts that have left something."""
         return names_in(self.staging(""))

@@ -13,9 +13,7 @@ from faceprep.core.errors import OptionError, OutputError, ResumeError
 from faceprep.core.names import suffix_of
 from faceprep.core.os_errors import missing_source
 from faceprep.core.output_tree import is_within, refuse_overlap
-from faceprep.core.paths import exists, full_path, is_folder, is_present, real_path
-from faceprep.core.shards import even_bounds
-from faceprep.core.state_file import STATE
+from faceprep.core.paths import exists, is_folder, is_present, real_path
 from faceprep.core.text import format_bytes, list_words
 from faceprep.core.types import Request, Shard, Share, Stage, Work
 from faceprep.run import planning
@@ -28,8 +26,6 @@ _CONTAINERS = tuple(
 )
 _SET_FILES = tuple(suffix for entry in registry.CONTAINERS.values() for suffix in entry.suffixes)
 _AFRESH = "Use the same options to resume, another output, or --overwrite to start again."
-_NAMES = 1 << 16
-"""Names of a list that are looked at at once."""
 _AGAIN_TOGETHER = "To start again, remove the output, then start all processes."
 
 
@@ -270,105 +266,6 @@ def _differing_parts(before: str, now: str) -> tuple[str, str]:
     pairs = zip(parts, now_parts, strict=True)
     changed = [pair for pair in pairs if pair[0] != pair[1]]
     return ", ".join(old for old, _ in changed), ", ".join(new for _, new in changed)
-
-
-def refuse_foreign_outputs(
-    request: Request,
-    work: Work,
-    folders: Sequence[Path],
-    root: str | Path,
-    before: Mapping[str, Any] | None,
-    has: Callable[[str], bool],
-) -> None:
-    """Refuse files in the place of the output that no earlier run made.
-
-    `before` is the record of the earlier run. `has` says whether there is an output of a name.
-    """
-    if work.files is not None:
-        _refuse_to_remove_input(request, work, Path(root), before or {})
-        _refuse_to_write_over(request, Path(root), work.files, before, has)
-    elif before is None:
-        _refuse_foreign_files(folders)
-
-
-def _refuse_foreign_files(folders: Sequence[Path]) -> None:
-    """Refuse folders that are not empty, for a run that needs them for itself."""
-    for folder in folders:
-        names = sum(storage.list_folder(folder), []) if is_folder(folder) else []
-        for name in sorted(set(names) - {STATE})[:1]:
-            raise OutputError(
-                f"the output folder is not empty: it has {name!r}",
-                path=folder,
-                expected="a new or empty folder, or one that this command began",
-            )
-
-
-def _refuse_to_remove_input(
-    request: Request, work: Work, root: Path, before: Mapping[str, Any]
-) -> None:
-    """Refuse to start again where files that the earlier run made are the input of this one."""
-    if before.get("sources") == [full_path(source) for source in request.sources]:
-        return
-    shards = (shard for stage in work.stages for shard in stage.shards)
-    read = {Path(shard.source) for shard in shards if shard.source}
-    inputs = set(map(real_path, read.union(request.sources, work.made_from)))
-    for name in before.get("files") or ():
-        path = real_path(root / name)
-        if any(is_within(path, source) for source in inputs):
-            raise OutputError(
-                "is part of the input",
-                path=root / name,
-                found=f"an earlier output of {request.output}",
-                remedy="Choose another output.",
-            )
-
-
-def refuse_to_remove_images(scratch: Path, folders: Sequence[Path], output: Path) -> None:
-    """Refuse to start again in `folders` with images of a list, whose index is in `scratch`."""
-    from faceprep.sets.containers import SET, open_set
-    from faceprep.sets.list_set import ListSet
-
-    if not is_folder(scratch / SET):
-        return
-    with open_set(scratch) as images:
-        if not isinstance(images, ListSet):
-            return
-        filled = [each for folder in folders for each in (full_path(folder), real_path(folder))]
-        for start, stop in even_bounds(len(images), _NAMES):
-            for key in images.keys(start, stop):
-                path = os.path.normpath(os.path.join(images.root, key))
-                if any(is_within(path, folder) for folder in filled):
-                    raise OutputError(
-                        "the output would overwrite the input",
-                        path=output,
-                        found=f"the image {path}",
-                        remedy="Choose another output.",
-                    )
-
-
-def _refuse_to_write_over(
-    request: Request,
-    root: Path,
-    files: Sequence[str],
-    before: Mapping[str, Any] | None,
-    has: Callable[[str], bool],
-) -> None:
-    """Refuse to overwrite files that this run did not make."""
-    ours = set((before or {}).get("files") or ())
-    for name in files:
-        if name in ours or not has(name):
-            continue
-        path = real_path(root / name)
-        if any(is_within(path, real_path(source)) for source in request.sources):
-            raise OutputError(
-                "is part of the input", path=root / name, remedy="Choose another output."
-            )
-        if not request.overwrite:
-            raise OutputError(
-                "exists already",
-                path=root / name,
-                remedy="Choose another output, or use --overwrite to replace it.",
-            )
 
 
 def refuse_what_cannot_fit(work: Work, left: float, root: Path) -> None:

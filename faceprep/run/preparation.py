@@ -20,6 +20,11 @@ from faceprep.core.types import (
     Work,
 )
 from faceprep.run import planning, preflight
+from faceprep.run.foreign_outputs import (
+    OutputPlace,
+    refuse_foreign_outputs,
+    refuse_to_remove_images,
+)
 from faceprep.run.ledger import Ledger, load_report
 from faceprep.run.shard_task import ShardTask
 from faceprep.tables.ledger import FINISH
@@ -175,10 +180,8 @@ class Preparation:
         before, work, output = self._earlier, self.state.work, self._request.output
         if before is not None and not (self._is_void or self._is_repaired):
             preflight.refuse_changed_input(before, self._described, output)
-        root, has = self._places.root, self._ledger.has_foreign
-        preflight.refuse_foreign_outputs(
-            self._request, work, self._folders, root, self.state.before, has
-        )
+        place = OutputPlace(self._places.root, self._places.all_states, self._ledger.has_foreign)
+        refuse_foreign_outputs(self._request, work, self._folders, place, self.state.before)
         if self._request.joins:
             preflight.refuse_missing_shares(
                 before or {}, work.stages[0], self._ledger.find_unfinished, output
@@ -207,7 +210,7 @@ class Preparation:
         if self._is_fresh:
             if self.state.before is not None:
                 scratch, output = self._places.scratch, self._request.output
-                preflight.refuse_to_remove_images(scratch, self._folders, output)
+                refuse_to_remove_images(scratch, self._folders, output)
             with self._ledger.alone():
                 keep = self._job.writes_in_place(self._request)
                 self._ledger_before().forget(keep_outputs=keep)

@@ -23,6 +23,7 @@ from faceprep.core.types import Request, Runner, Shard, ShardReport, Summary, Wo
 from faceprep.core.urls import is_remote, url_of
 from faceprep.run import planning, preflight
 from faceprep.run.engine import folders_of, places_of
+from faceprep.run.foreign_outputs import OutputPlace, refuse_foreign_outputs
 from faceprep.run.places import Places
 from faceprep.run.serial import SerialRunner
 from faceprep.run.shard_task import Examination
@@ -60,9 +61,8 @@ def preview_job(job: Job, request: Request, runner: Runner | None = None) -> Sum
         is_fresh = request.overwrite or _is_void(before, root)
         with _examiners(runner or SerialRunner(), job, scratch):
             planned = _plan(job, here, scratch, None if is_fresh else before)
-        preflight.refuse_foreign_outputs(
-            here, planned.work, folders, root, before, lambda name: exists(f"{root}/{name}")
-        )
+        place = OutputPlace(Path(root), Path(root, STATE), lambda name: exists(f"{root}/{name}"))
+        refuse_foreign_outputs(here, planned.work, folders, place, before)
         is_finished = (before or {}).get("finished") is True and not is_fresh
         if request.joins and not is_finished:
             find_unfinished = partial(_find_unfinished, state)

@@ -14,6 +14,9 @@ from faceprep import Request, SerialRunner, run_job
 from faceprep.core import registry
 from faceprep.core.errors import FaceprepError, OutputError, ResumeError
 from faceprep.core.registry import Entry
+from faceprep.jobs.dedupe.job import Dedupe
+from faceprep.run.preview import preview_job
+from tests.color_people import paint
 from tests.fakes import Lines, opened, results, write_lines
 from tests.run.test_siblings import SortedLines
 
@@ -177,3 +180,21 @@ def test_the_state_of_a_deleted_output_binds_no_other_source(request_: Request) 
         run_job(Lines(), other, SERIAL)
     outputs[0].unlink()
     assert run_job(Lines(), other, SERIAL).failed == 0
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("call", [run_job, preview_job], ids=["run", "preview"])
+def test_the_plan_of_another_output_of_the_same_stem(
+    call: Callable[..., Any], overwrite: bool, tmp_path: Path
+) -> None:
+    """Both are set.plan.jsonl; its own run may replace it."""
+    for n in range(2):
+        paint(tmp_path / "in" / str(n) / "1.png", (n, 0, 0))
+    job = Dedupe(embedder="none", exact_only=True, plan_only=True)
+    run_job(job, Request(tmp_path / "in", tmp_path / "set.rec"))
+    plan = (tmp_path / "set.plan.jsonl").read_bytes()
+    request = Request(tmp_path / "in", tmp_path / "set.tar", overwrite=overwrite)
+    with pytest.raises(OutputError, match=r"set.plan.jsonl: belongs to set.rec, .*another name"):
+        call(job, request)
+    assert (tmp_path / "set.plan.jsonl").read_bytes() == plan
+    call(job, replace(request, output=tmp_path / "set.rec"))
