@@ -105,6 +105,13 @@ def empty_faults(names: Sequence[str]) -> list[Outcome]:
     return _faults_of(names, "empty", "Copy it again.")
 
 
+def damage_fault(name: str, error: SourceError) -> Outcome:
+    """Return the fault of a file of a set that is read up to the damage that `error` names."""
+    return Outcome(
+        name, "damaged", f"{error}; the rest of the file is lost. Copy it again.", "part"
+    )
+
+
 def _faults_of(names: Sequence[str], status: str, remedy: str) -> list[Outcome]:
     if not names:
         return []

@@ -19,6 +19,7 @@ from faceprep.core import registry, storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.image_bytes import BAD_LABEL, BAD_RECORD, UNDECODABLE, UNREADABLE
 from faceprep.core.io.image_header import read_header
+from faceprep.core.os_errors import is_fault
 from faceprep.core.paths import is_file
 from faceprep.core.storage import ByteSource
 from faceprep.core.text import name_all
@@ -27,6 +28,7 @@ from faceprep.sets import tfrecord
 from faceprep.sets.distinct_keys import FACT, KeyCheck, join_key, keep_key, read_key, read_keys
 from faceprep.sets.example_fields import Range, find_features, find_value, find_values
 from faceprep.sets.file_family import (
+    damage_fault,
     empty_faults,
     find_files,
     fingerprint_files,
@@ -108,13 +110,14 @@ class TfrecordSet(ImageSet):
         classes = _read_class_names(files[0])
         check, facts = KeyCheck(index.folder), _FactReader(classes)
         empty: list[str] = []
+        faults: list[Outcome] = []
         for number, file in enumerate(files):
             with ByteSource(file) as source:
-                _index_file(source, number, facts, index, check)
+                faults += _index_file(source, number, facts, index, check)
                 empty += [file.name] * (not source.size)
         index.facts = {
             FILES: [str(file) for file in files],
-            FAULTS: empty_faults(empty),
+            FAULTS: [*faults, *empty_faults(empty)],
             FACT: check.choose(path),
             MAX_LABELS: facts.max_labels,
             CLASS_NAMES: classes,
@@ -307,20 +310,34 @@ def _lacks_images(files: Sequence[Path]) -> str:
 
 def _index_file(
     source: ByteSource, number: int, reader: _FactReader, index: IndexWriter, check: KeyCheck
-) -> None:
+) -> list[Outcome]:
+    """Add the records of a file, and return its fault where it is damaged or cut off.
+
+    Nothing after the damage can be found. Raises SourceError where there is no record before it.
+    """
     rows: list[tuple[int, int]] = []
     facts: list[_Facts] = []
-    for offset, length, window, start in tfrecord.scan_records(source):
-        rows.append((pack_place(number, offset), length))
-        try:
-            features = find_features(window, start, start + length)
-            facts.append(reader.read(window, features))
-        except Malformed:
-            facts.append(_Facts())
-        if len(rows) == _CHUNK:
-            _add_rows(index, check, rows, facts)
-            rows, facts = [], []
+    faults: list[Outcome] = []
+    try:
+        for offset, length, window, start in tfrecord.scan_records(source):
+            rows.append((pack_place(number, offset), length))
+            facts.append(_read_facts(reader, window, start, length))
+            if len(rows) == _CHUNK:
+                _add_rows(index, check, rows, facts)
+                rows, facts = [], []
+    except SourceError as error:
+        if is_fault(error) or not (rows or len(index)):
+            raise
+        faults.append(damage_fault(Path(source.path).name, error))
     _add_rows(index, check, rows, facts)
+    return faults
+
+
+def _read_facts(reader: _FactReader, window: bytes, start: int, length: int) -> _Facts:
+    try:
+        return reader.read(window, find_features(window, start, start + length))
+    except Malformed:
+        return _Facts()
 
 
 def _add_rows(

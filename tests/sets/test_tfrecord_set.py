@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -186,7 +187,7 @@ def test_an_empty_file_has_no_images(path: Path) -> None:
 # Damage
 
 
-def test_flipped_bits_cost_one_image_or_are_named(path: Path) -> None:
+def test_flipped_bits_cost_one_image_or_are_named(path: Path, tmp_path: Path) -> None:
     """No flipped bit gives other bytes of an image, another key or another identity."""
     samples = samples_of(3)
     whole = encode(samples)
@@ -196,7 +197,8 @@ def test_flipped_bits_cost_one_image_or_are_named(path: Path) -> None:
         data[bit // 8] ^= 1 << bit % 8
         path.write_bytes(data)
         try:
-            found = read_set(path)
+            with index_set(path, tmp_path / str(bit)) as images:
+                found = [*images.read(range(len(images))), *images.faults()]
         except SourceError as error:
             assert "\n" not in str(error)
             continue
@@ -208,13 +210,32 @@ def test_flipped_bits_cost_one_image_or_are_named(path: Path) -> None:
         assert [row[2:] for row in expected if row[2:] in kept] == kept
 
 
-def test_a_file_that_is_cut_off_is_named(path: Path) -> None:
+def test_a_file_that_is_cut_off_is_named(path: Path, tmp_path: Path) -> None:
+    """The records before the damage are kept, as those of a .rec and a .tar are."""
     whole = encode(samples_of(2))
+    path.write_bytes(whole)
+    first, _ = read_set(path)
     for n in range(1, len(whole)):
-        if n != len(whole) // 2:
-            path.write_bytes(whole[:n])
-            with pytest.raises(SourceError, match=r"a\.tfrecord: .* cut off at offset"):
+        path.write_bytes(whole[:n])
+        if n < len(whole) // 2:
+            with pytest.raises(SourceError, match=r"a\.tfrecord: .* cut off at offset 0:"):
                 read_set(path)
+        elif n > len(whole) // 2:
+            with index_set(path, tmp_path / str(n)) as images:
+                assert list(images.read([0])) == [first] and len(images) == 1
+                (fault,) = images.faults()
+            assert re.search(r"a\.tfrecord: .* cut off at offset \d{2,}:.* is lost", fault.reason)
+
+
+def test_a_damaged_file_of_several_keeps_the_others(path: Path, tmp_path: Path) -> None:
+    whole = encode(samples_of(2))
+    parts = [path.with_name(f"a-0000{number}-of-00002.tfrecord") for number in range(2)]
+    parts[0].write_bytes(whole)
+    parts[1].write_bytes(b"\1" + whole[1:])
+    with index_set(parts[0], tmp_path / "index") as images:
+        assert len(images) == 2
+        (fault,) = images.faults()
+    assert "the checksum of the record's length is wrong" in fault.reason
 
 
 def test_records_that_hold_no_image_are_outcomes(path: Path) -> None:
