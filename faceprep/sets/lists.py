@@ -32,6 +32,7 @@ _CSV_NAMES = (
     CSV_COLUMNS[2:],
 )
 """Names that each column may have, in lower case; the first one that is there counts."""
+CALL_IT_IDENTITY = f"If the column holds names, call it {CSV_COLUMNS[2]}."
 NOT_IN_LST = re.compile(r"[\t\n\r]|^\s|\s$")
 """What would break a line or a column of an .lst file, or what im2rec strips from a path."""
 NOT_IN_TXT = re.compile(r"[\n\r]|^\s|\s$")
@@ -171,7 +172,7 @@ def _listed(
     number = parse_label(row[label].strip()) if label >= 0 else None
     if number is None and label >= 0:
         problem = _bad_line(path, line, "a class number", repr(row[label][:80]))
-        problem.add_remedy(f"If the column holds names, call it {CSV_COLUMNS[2]}.")
+        problem.add_remedy(CALL_IT_IDENTITY)
         raise problem
     if identity < 0:
         return ListedImage(row[name], number)

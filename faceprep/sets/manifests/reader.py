@@ -149,8 +149,9 @@ def _rows_of(path: Path, batch: pa.RecordBatch, start: int) -> Iterator[ListedIm
         if text is None:
             raise _bad_row(path, number, f"a path in {NAMES}", name)
         if label is not None and type(label) not in (int, float):
-            expected = f"a number in {CLASSES}, or a name in {_IDENTITY}"
-            raise _bad_row(path, number, expected, label)
+            problem = _bad_row(path, number, "a number as the class", label)
+            problem.add_remedy(lists.CALL_IT_IDENTITY)
+            raise problem
         yield ListedImage(text, label, as_name(identity))
 
 
