@@ -64,6 +64,7 @@ _PHRASES: Mapping[str, tuple[str, str]] = {
 }
 """Files that are not sets of images: what they are, and what to name instead."""
 _LAYOUTS: Mapping[str, str] = {
+    "": "End its name in the suffix of its format, such as .tfrecord.",
     ".npz": "Name its arrays image_names and image_classes.",
     ".parquet": "Call its column of images image; it must hold bytes. Call those of embeddings "
     "image_names and embeddings.",

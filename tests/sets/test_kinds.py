@@ -168,6 +168,10 @@ def test_a_suffix_that_is_not_known_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_bytes(b"x")
     with pytest.raises(SourceError, match=r"found \.tsv\. Call it \.csv"):
         containers.kind_of(tmp_path / "a.tsv")
+    (tmp_path / "data-00000-of-00001").write_bytes(b"x")
+    for look in (containers.kind_of, describe_kind):
+        with pytest.raises(SourceError, match=r"End its name in .* such as \.tfrecord"):
+            look(tmp_path / "data-00000-of-00001")
     with pytest.raises(SourceError, match=r"no such file or folder\. Check the path"):
         describe_kind(tmp_path / "none")
 
