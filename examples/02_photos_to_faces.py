@@ -34,4 +34,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":  # workers import this file: keep the work behind this line
-    main(sys.argv[1:])
+    main(sys.argv[1:]) if len(sys.argv) in (1, 3) else sys.exit(__doc__)

@@ -1,4 +1,4 @@
-"""Read a manifest as a PyTorch Dataset: any class with __len__ and __getitem__ is one."""
+"""Read FOLDER, or a drawn set, as a PyTorch Dataset: a class with __len__ and __getitem__."""
 
 import importlib.util
 import sys
@@ -25,6 +25,7 @@ class Faces:
 
 
 if __name__ == "__main__":  # workers import this file: keep the work behind this line
+    len(sys.argv) in (1, 2) or sys.exit(__doc__)
     work = Path(tempfile.mkdtemp(prefix="faceprep-example-"))
     source = Path(sys.argv[1]) if sys.argv[1:] else work / "folders"
     if not sys.argv[1:]:

@@ -1,5 +1,4 @@
 """Write WebDataset shards, and read them as `webdataset.WebDataset(shards)` does.
-
 Without a folder, it draws a small set.
 """
 
@@ -27,6 +26,7 @@ def read_shard(path: Path) -> Iterator[dict[str, bytes]]:
 
 
 if __name__ == "__main__":  # workers import this file: keep the work behind this line
+    len(sys.argv) in (1, 2) or sys.exit(__doc__)
     work = Path(tempfile.mkdtemp(prefix="faceprep-example-"))
     source = Path(sys.argv[1]) if sys.argv[1:] else work / "folders"
     if not sys.argv[1:]:

@@ -24,11 +24,11 @@ labels = set()
 for key in keys:
     header, image = mx.recordio.unpack(record.read_idx(key))
     labels.add(int(header.label if isinstance(header.label, numbers.Number) else header.label[0]))
-shape = mx.image.imdecode(image).shape
-print(len(keys), "images of", len(labels), "classes, the last", shape)
+print(len(keys), "images of", len(labels), "classes, the last", mx.image.imdecode(image).shape)
 """
 
 if __name__ == "__main__":  # workers import this file: keep the work behind this line
+    len(sys.argv) in (1, 2) or sys.exit(__doc__)
     work = Path(tempfile.mkdtemp(prefix="faceprep-example-"))
     source = Path(sys.argv[1]) if sys.argv[1:] else work / "folders"
     if not sys.argv[1:]:

@@ -23,10 +23,10 @@ def draw_batches(classes: np.ndarray, rng: np.random.Generator, p: int = 3, k: i
 
 
 if __name__ == "__main__":
+    len(sys.argv) in (1, 2) or sys.exit(__doc__)
     work = Path(tempfile.mkdtemp(prefix="faceprep-example-"))
     source = Path(*sys.argv[1:] or [work / "folders"])
-    if not sys.argv[1:]:
-        write_folder(source, n_identities=7, n_images=5)
+    sys.argv[1:] or write_folder(source, n_identities=7, n_images=5)
     run_job(Manifest(seed=1), Request(source, work / "train.npz"))
     names, classes = map(np.load(work / "train.npz").get, ("image_names", "image_classes"))
     batches = [*draw_batches(classes, np.random.default_rng(1))] or sys.exit("needs 3 × 4 images")

@@ -1,5 +1,4 @@
 """Measure a model on a verification .bin after each epoch, with a Keras callback.
-
 Needs TensorFlow: pip install 'faceprep[tensorflow]'. Without a .bin, it draws one.
 """
 
@@ -29,6 +28,7 @@ class Verification(keras.callbacks.Callback):
 
 
 if __name__ == "__main__":
+    len(sys.argv) in (1, 2) or sys.exit(__doc__)
     work = Path(tempfile.mkdtemp(prefix="faceprep-example-"))
     source = Path(sys.argv[1]) if sys.argv[1:] else work / "pairs.bin"
     if not sys.argv[1:]:

@@ -18,6 +18,7 @@ from faceprep import Embed, ProcessRunner, Request, load_embeddings, run_job
 from faceprep.synthetic import write_folder
 
 if __name__ == "__main__":  # workers import this file: keep the work behind this line
+    len(sys.argv) in (1, 3) or sys.exit(__doc__)
     work = Path(tempfile.mkdtemp(prefix="faceprep-example-"))
     source, target = map(Path, sys.argv[1:] or (work / "folders", work / "triplets.csv"))
     if not sys.argv[1:]:

@@ -14,6 +14,7 @@ from faceprep import Convert, ProcessRunner, Request, run_job
 from faceprep.synthetic import write_insightface_rec
 
 if __name__ == "__main__":  # workers import this file: keep the work behind this line
+    len(sys.argv) in (1, 2) or sys.exit(__doc__)
     work = Path(tempfile.mkdtemp(prefix="faceprep-example-"))
     source = Path(sys.argv[1]) if sys.argv[1:] else work / "set"
     if not sys.argv[1:]:

@@ -36,6 +36,7 @@ SAYS = {
 }
 
 
+TAKE_ARGUMENTS = [each for each in EXAMPLES if each.stem not in ("06_verify", "19_own_models")]
 LOADS_TENSORFLOW = re.compile(
     r"^ *(import|from) (tensorflow|keras)|import_module\(.tensorflow.\)", re.MULTILINE
 )
@@ -77,3 +78,22 @@ def test_example(example: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert SAYS[example.stem] in done.stdout
+
+
+@pytest.mark.parametrize("example", TAKE_ARGUMENTS, ids=lambda path: path.stem)
+def test_an_example_checks_the_number_of_its_arguments(example: Path) -> None:
+    assert " sys.exit(__doc__)" in example.read_text()
+
+
+@pytest.mark.parametrize("stem", ["04_crop_again", "17_triplets"])
+def test_a_wrong_number_of_arguments_is_answered_with_the_usage(stem: str, tmp_path: Path) -> None:
+    example = ROOT / "examples" / f"{stem}.py"
+    done = subprocess.run(
+        [sys.executable, example, "faces"],
+        capture_output=True,
+        text=True,
+        env=environment(tmp_path),
+        timeout=120,
+    )
+    assert done.returncode == 1 and f"python examples/{stem}.py" in done.stderr
+    assert "Traceback" not in done.stderr
