@@ -128,9 +128,7 @@ def help_text(job: type) -> tuple[str, str]:
 def _make_job(ctx: click.Context, given: dict[str, Any]) -> Any:
     """Make the job of a command from its options. Raises OptionError."""
     log_defaults(ctx)
-    job = ctx.obj(**given)
-    check_ranges(job)
-    return job
+    return ctx.obj(**given)
 
 
 @contextmanager

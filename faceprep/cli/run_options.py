@@ -10,7 +10,7 @@ from faceprep.core.cpu import n_cores
 from faceprep.core.errors import OptionError
 from faceprep.core.options import Values, option
 from faceprep.core.text import parse_whole
-from faceprep.core.types import ITEM_TIMEOUT_S, Runner, Share
+from faceprep.core.types import ITEM_TIMEOUT, ITEM_TIMEOUT_S, LIMIT, MAX_FAILURES, Runner, Share
 
 _PROCESSES, _RAY = "processes", "ray"
 
@@ -36,10 +36,10 @@ class WorkOptions:
         None,
         "Give up on an image, or on a step in a video, after this many seconds. A later start with "
         "a larger value tries it again. --runner serial cannot stop an image.",
-        values=Values("SECONDS", least=0.1, default=f"{ITEM_TIMEOUT_S:g}"),
+        values=ITEM_TIMEOUT,
     )
     max_failures: int | None = option(
-        None, "Stop when more inputs than this have failed.", values=Values(least=0)
+        None, "Stop when more inputs than this have failed.", values=MAX_FAILURES
     )
 
     dry_run: bool = option(
@@ -75,7 +75,7 @@ class RunOptions(WorkOptions):
         "joins them.",
         values=Values("I/N"),
     )
-    limit: int | None = option(None, "Process only the first N inputs.", values=Values(least=1))
+    limit: int | None = option(None, "Process only the first N inputs.", values=LIMIT)
     overwrite: bool = option(
         False, "Start again: remove the output of the earlier run, or replace the file DST."
     )

@@ -7,17 +7,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from faceprep.core.options import check_ranges
 from faceprep.core.types import Outcome, Request, Shard, Sink, Work
 
 
-class Job(ABC):
-    """A command that runs in shards; the fields of its dataclass are its options.
+class Command(ABC):
+    """A command; the fields of its dataclass are its options."""
+
+    command: ClassVar[str]
+    """Name on the command line."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+class Job(Command):
+    """A command that runs in shards.
 
     Every hook that the engine and the command line call is declared here, with its default.
     """
 
-    command: ClassVar[str]
-    """Name on the command line."""
     has_file_output: ClassVar[bool] = False
     """Whether the output is always one file."""
     may_ask: ClassVar[bool] = False
@@ -89,20 +98,17 @@ class Job(ABC):
         return ""
 
 
-class Continuation(ABC):
+class Continuation(Command):
     """A command that resumes the run of another command."""
-
-    command: ClassVar[str]
 
     @abstractmethod
     def resume(self, output: str | Path) -> tuple[Job, Request]:
         """Return the job that made `output` as far as it is, and the request to resume with."""
 
 
-class Look(ABC):
+class Look(Command):
     """A command that looks at something and prints a result; it runs no shards."""
 
-    command: ClassVar[str]
     stopped: ClassVar[str] = "stopped; nothing was written"
     """Sentence for Ctrl-C."""
 
@@ -115,10 +121,8 @@ class Look(ABC):
         return 3 if result.failed else 0
 
 
-class Service(ABC):
+class Service(Command):
     """A command that serves a page until it is stopped."""
-
-    command: ClassVar[str]
 
     @property
     @abstractmethod

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
+from faceprep.core.options import Values, check_ranges
 from faceprep.core.urls import as_paths
 
 OK = "ok"
@@ -291,6 +292,12 @@ class Share:
         return shards[self.number - 1 :: self.n]
 
 
+ITEM_TIMEOUT_S = 60.0
+"""Seconds after which an item that is decoded or given to a model is given up."""
+LIMIT, MAX_FAILURES = Values(least=1), Values(least=0)
+ITEM_TIMEOUT = Values("SECONDS", least=0.1, default=f"{ITEM_TIMEOUT_S:g}")
+
+
 @dataclass(frozen=True)
 class Request:
     """The arguments of a run, besides the job's own options.
@@ -304,16 +311,16 @@ class Request:
 
     sources: tuple[Path, ...]
     output: Path
-    limit: int | None = None
+    limit: int | None = field(default=None, metadata={"values": LIMIT})
     overwrite: bool = False
-    max_failures: int | None = None
+    max_failures: int | None = field(default=None, metadata={"values": MAX_FAILURES})
     share: Share | None = None
     """The part that this process carries out of a run that it shares with others."""
     joins: bool = False
     """Whether the run is the end of one that was shared."""
     is_confirmed: bool = False
     """Whether a person has confirmed what the job asks about, see `Job.may_ask`."""
-    item_timeout: float | None = None
+    item_timeout: float | None = field(default=None, metadata={"values": ITEM_TIMEOUT})
     """The limit of an item in seconds that was asked for, None for the usual one.
 
     Items that an earlier start gave up after fewer seconds are tried again.
@@ -324,6 +331,7 @@ class Request:
     def __post_init__(self) -> None:
         object.__setattr__(self, "sources", as_paths(self.sources))
         object.__setattr__(self, "output", Path(self.output))
+        check_ranges(self)
 
 
 class ShardWork(Protocol):
@@ -350,10 +358,6 @@ class ShardWork(Protocol):
 
 CarryOut = Callable[[Iterable[Shard]], Generator[ShardReport, None, None]]
 """Carries out shards in any order and yields each one's report."""
-
-
-ITEM_TIMEOUT_S = 60.0
-"""Seconds after which an item that is decoded or given to a model is given up."""
 
 
 class Runner(Protocol):

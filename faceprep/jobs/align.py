@@ -13,7 +13,7 @@ import numpy as np
 from faceprep.core.arrays import Pixels
 from faceprep.core.errors import OptionError, OutputError
 from faceprep.core.job import Job
-from faceprep.core.options import Values, check_ranges, option
+from faceprep.core.options import Values, option
 from faceprep.core.output_tree import is_within
 from faceprep.core.paths import real_path
 from faceprep.core.types import OK, Outcome, Request, Shard, Sink, Stage, Work
@@ -61,7 +61,7 @@ class Align(WritesCrops, ListOptions, Job):
 
     def __post_init__(self) -> None:
         load_template(self.template)
-        check_ranges(self)
+        super().__post_init__()
 
     @property
     def _table(self) -> Path:

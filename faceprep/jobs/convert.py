@@ -18,7 +18,7 @@ from faceprep.core.arrays import Ints
 from faceprep.core.cpu import usable_memory
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.job import Job
-from faceprep.core.options import Values, check_ranges, option
+from faceprep.core.options import Values, option
 from faceprep.core.paths import full_path, is_file
 from faceprep.core.random_order import shuffled
 from faceprep.core.shards import cut_at, cut_evenly, even_bounds, refuse_empty_files
@@ -110,7 +110,7 @@ class Convert(NamingOptions, Job):
     allow_loss: bool = option(False, "Convert although DST cannot hold all that SRC has.")
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        super().__post_init__()
         if self.shards and self.shard_size:
             raise OptionError("--shards and --shard-size exclude each other")
 

@@ -21,7 +21,7 @@ from faceprep.core.io.image_bytes import check_image_bytes, read_image_bytes
 from faceprep.core.io.image_header import is_image_name
 from faceprep.core.job import Job
 from faceprep.core.names import sort_files, sort_names
-from faceprep.core.options import Values, check_ranges, option
+from faceprep.core.options import Values, option
 from faceprep.core.random_order import random_keys
 from faceprep.core.shards import cut_at, cut_evenly
 from faceprep.core.text import count_noun
@@ -69,7 +69,7 @@ class Folder2Rec(ListOptions, Job):
     )
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        super().__post_init__()
         if self.layout == "flat" and self.seed is None:
             raise OptionError("--layout flat shuffles the images", remedy="Give a --seed.")
 

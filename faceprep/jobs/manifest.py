@@ -16,7 +16,7 @@ from faceprep.core.arrays import Ints
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.job import Job
 from faceprep.core.names import CLASSES_CSV
-from faceprep.core.options import Values, check_ranges, option
+from faceprep.core.options import Values, option
 from faceprep.core.paths import full_path, is_file, real_path
 from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
@@ -137,7 +137,7 @@ class Manifest(NamingOptions, Job):
     def __post_init__(self) -> None:
         if self.seed is None:
             raise OptionError("the images are shuffled", remedy="Give a --seed.")
-        check_ranges(self)
+        super().__post_init__()
         for rule, name in ((self.label_rule, LABEL_RULE), (self.group_by, GROUP_BY)):
             if rule is not None:
                 parse_rule(rule, name)

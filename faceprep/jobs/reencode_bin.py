@@ -17,7 +17,7 @@ from faceprep.core import storage
 from faceprep.core.errors import OptionError, OutputError, SourceError
 from faceprep.core.io.image_bytes import check_image_bytes, undecodable
 from faceprep.core.job import Job
-from faceprep.core.options import Values, check_ranges, option
+from faceprep.core.options import Values, option
 from faceprep.core.shards import cut_evenly
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets.pairs_bin import container as pairs_bin
@@ -63,7 +63,7 @@ class ReencodeBin(Job):
             raise OptionError(
                 "invalid place of the output", expected="either --out-dir DIR or --in-place"
             )
-        check_ranges(self)
+        super().__post_init__()
 
     def writes_in_place(self, request: Request) -> bool:
         """Return whether the bins are replaced where they lie."""

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from faceprep.core import storage
 from faceprep.core.job import Service
-from faceprep.core.options import Values, check_ranges, option
+from faceprep.core.options import Values, option
 from faceprep.core.scratch import scratch_folder
 from faceprep.core.text import count_noun, on_one_line
 from faceprep.core.types import OK, VERDICTS
@@ -80,9 +80,6 @@ class Review(Service):
     import_: Path | None = option(
         None, "Import the verdicts that a --static page saved, then stop.", values=Values("FILE")
     )
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
     @property
     def stopped(self) -> str:

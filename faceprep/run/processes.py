@@ -21,6 +21,7 @@ from multiprocessing.connection import wait
 from typing import Any, cast
 
 from faceprep.core.cpu import n_cores as count_cores
+from faceprep.core.errors import OptionError
 from faceprep.core.items import TIMED_OUT, Care
 from faceprep.core.types import ITEM_TIMEOUT_S, CarryOut, Shard, ShardReport, ShardWork
 from faceprep.run.shard_task import crashed
@@ -35,6 +36,8 @@ _LOOK_S = 0.5
 class ProcessRunner:
     """A runner of up to `n_workers` shards at a time, each in a process of its own.
 
+    Raises OptionError for less than one worker.
+
     Each process imports the program's main file, so keep the work of that file behind
     `if __name__ == "__main__":`.
     """
@@ -44,6 +47,10 @@ class ProcessRunner:
     """Seconds after which an item that is decoded or given to a model is given up."""
     cores: int = 0
     """Cores that the workers share; 0 for all that this process may use."""
+
+    def __post_init__(self) -> None:
+        if self.n_workers < 1:
+            raise OptionError("--workers", expected="1 or more", found=str(self.n_workers))
 
     @contextmanager
     def start(self, work: ShardWork) -> Iterator[CarryOut]:

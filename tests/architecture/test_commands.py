@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import MISSING, fields
+from pathlib import Path
 
 import click
 import pytest
@@ -11,7 +12,11 @@ import pytest
 from faceprep.cli.build import command_for
 from faceprep.cli.run_options import RunOptions, WorkOptions
 from faceprep.core import registry
+from faceprep.core.errors import OptionError
 from faceprep.core.job import Continuation, Job
+from faceprep.core.options import typed_name
+from faceprep.core.types import Request
+from faceprep.run.processes import ProcessRunner
 from tests.real import ROOT
 
 SHARED = {"as_json", "quiet", "verbose"}
@@ -37,6 +42,30 @@ def test_names_agree(name: str) -> None:
     import faceprep
 
     assert getattr(faceprep, attribute) is job
+
+
+@pytest.mark.parametrize("name", registry.COMMANDS)
+def test_a_job_made_in_python_checks_the_ranges_of_its_options(name: str) -> None:
+    job = registry.load(registry.COMMANDS, name)
+    required = dict.fromkeys((each.name for each in fields(job) if each.metadata["required"]), 1)
+    in_need = {"out_dir": Path()} if name == "reencode-bin" else {}
+    for field in fields(job):
+        values = field.metadata["values"]
+        if values.range():
+            bad = next(each for each in (-1e9, 1e9) if not values.hold(each))
+            with pytest.raises(OptionError, match=rf"invalid {typed_name(field.name)}: expected"):
+                job(**required | in_need | {field.name: bad})
+
+
+@pytest.mark.parametrize("name", ["limit", "max_failures", "item_timeout"])
+def test_a_request_made_in_python_checks_the_ranges_of_its_options(name: str) -> None:
+    with pytest.raises(OptionError, match=rf"invalid {typed_name(name)}: expected .*found -5"):
+        Request("set", "set.tar", **{name: -5})
+
+
+def test_processes_need_a_worker() -> None:
+    with pytest.raises(OptionError, match="invalid --workers: expected 1 or more, found 0"):
+        ProcessRunner(0)
 
 
 @pytest.mark.parametrize("name", registry.COMMANDS)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from faceprep.core.embeddings import Model
 from faceprep.core.errors import OptionError, OutputError, SourceError, naming
 from faceprep.core.job import Look
-from faceprep.core.options import Values, check_ranges, option
+from faceprep.core.options import Values, option
 from faceprep.core.output_tree import refuse_overlap
 from faceprep.core.paths import is_folder
 from faceprep.core.slow_step import Progress, ignore_progress
@@ -185,7 +185,7 @@ class Verify(EmbedSettings, _Embedders, ListOptions, Look):
             object.__setattr__(self, "embedder", (given,))
         for name in self.embedder:
             self._options(name)
-        check_ranges(self)
+        super().__post_init__()
         if self.scores is not None and self.scores.suffix.lower() not in SUFFIXES:
             expected = "FILE.csv or FILE.parquet"
             raise OptionError("--scores", expected=expected, found=self.scores.name)
