@@ -15,13 +15,14 @@ import os
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote
 
-from faceprep.core import os_errors, storage
 from faceprep.core.errors import SourceError
-from faceprep.core.text import parse_whole
+from faceprep.core.storage import ByteSource
 from faceprep.core.types import Buffer
+from faceprep.sets.tar.names import split_name
+from faceprep.sets.tar.scan import Gap, TarScan
 
 END = bytes(1024)
 """What ends a tar file."""
@@ -122,90 +123,36 @@ def _checksum(total: int) -> bytes:
 def read_samples(path: str | os.PathLike[str]) -> Iterator[TarSample]:
     """Yield the samples of a shard; consecutive files with the same key form one.
 
-    Raises SourceError.
+    Raises SourceError for damage.
     """
     key, files = "", dict[str, bytes]()
     for name, data in _members(path):
-        folder, slash, base = name.rpartition("/")
-        stem, _, extension = base.partition(".")
-        if files and (folder + slash + stem != key or extension in files):
+        here, extension = split_name(name)
+        if files and (here != key or extension in files):
             yield TarSample(key, files)
             files = {}
-        key = folder + slash + stem
+        key = here
         files[extension] = data
     if files:
         yield TarSample(key, files)
 
 
 def _members(path: str | os.PathLike[str]) -> Iterator[tuple[str, bytes]]:
-    """Yield (name, content) of each regular file.
-
-    Unlike `tarfile`, it reports a damaged header and does not take it for the end.
-    """
-    offset, long_name, n_bytes = 0, "", storage.size_of(path) or 0
-    with storage.open_source(path) as file:
-        while entry := _read_header(file, path, offset):
-            if not 0 <= entry.size <= n_bytes - offset:
-                raise _cut_off(path, offset, entry.size, n_bytes - offset)
-            data = _take(file, path, offset, entry.size + -entry.size % _BLOCK)[: entry.size]
-            if entry.type == tarfile.XHDTYPE:
-                long_name = _pax_path(data) or long_name
-            elif entry.type == tarfile.GNUTYPE_LONGNAME:
-                long_name = data.rstrip(b"\0").decode("utf-8", "surrogateescape")
-            else:
-                if entry.isreg():
-                    yield long_name or entry.name, data
-                long_name = ""
-            offset += _BLOCK + entry.size + -entry.size % _BLOCK
+    """Yield (name, content) of each regular file."""
+    with ByteSource(path) as source:
+        for found in TarScan(source).read_members():
+            if isinstance(found, Gap):
+                _refuse_damage(path, found)
+                continue
+            spans = zip(found.contents.tolist(), found.sizes.tolist(), strict=True)
+            for name, (offset, size) in zip(found.names, spans, strict=True):
+                start = offset - found.base
+                data = found.block[start : start + size]
+                yield name, data if len(data) == size else source.read_at(offset, size)
 
 
-def _read_header(
-    file: BinaryIO, path: str | os.PathLike[str], offset: int
-) -> tarfile.TarInfo | None:
-    block = _take(file, path, offset, _BLOCK)
-    if block == END[:_BLOCK]:
-        return None
-    try:
-        return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-    except tarfile.TarError as error:
-        raise SourceError(
-            f"the tar header is damaged: {error}",
-            path=path,
-            where=f"offset {offset}",
-            remedy="Make the file again.",
-        ) from error
-
-
-def _take(file: BinaryIO, path: str | os.PathLike[str], offset: int, n_bytes: int) -> bytes:
-    with os_errors.guard("read", path, SourceError):
-        data = file.read(n_bytes)
-    if len(data) < n_bytes:
-        raise _cut_off(path, offset, n_bytes, len(data))
-    return data
-
-
-def _cut_off(path: str | os.PathLike[str], offset: int, expected: int, found: int) -> SourceError:
-    return SourceError(
-        "the tar file is cut off",
-        path=path,
-        where=f"offset {offset}",
-        expected=f"{expected:,} bytes",
-        found=f"{found:,}",
-    )
-
-
-def _pax_path(records: bytes) -> str:
-    """Read the path from pax records, each `LENGTH KEY=VALUE` and a newline.
-
-    Empty where there is none.
-    """
-    while records:
-        digits, _, _ = records.partition(b" ")
-        length = parse_whole(digits)
-        if not length or length > len(records):
-            return ""
-        key, _, value = records[len(digits) + 1 : length - 1].partition(b"=")
-        if key == b"path":
-            return value.decode("utf-8", "surrogateescape")
-        records = records[length:]
-    return ""
+def _refuse_damage(path: str | os.PathLike[str], gap: Gap) -> None:
+    if gap.reason:
+        problem = gap.reason.partition(";")[0]
+        remedy = "Make the file again."
+        raise SourceError(problem, path=path, where=f"offset {gap.offset}", remedy=remedy)

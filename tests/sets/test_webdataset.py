@@ -86,7 +86,7 @@ WHOLE = sample_bytes("a/1", b"one", ".jpg", 0) + sample_bytes("a/2", b"two", ".j
 @given(cut=st.integers(0, len(WHOLE) - 513))
 def test_a_cut_off_shard_is_named(path: Path, cut: int) -> None:
     path.write_bytes(WHOLE[:cut])
-    with pytest.raises(SourceError, match=r"a\.tar: the tar file is cut off at offset \d+"):
+    with pytest.raises(SourceError, match=r"a\.tar: the (file is cut off|end mark is missing) at"):
         list(webdataset.read_samples(path))
 
 

@@ -68,6 +68,16 @@ def test_vectors_of_several_kinds(tmp_path: Path) -> None:
         list(read_vectors(tmp_path / "a.tfrecord"))
 
 
+def test_two_shards_that_were_joined(tmp_path: Path) -> None:
+    pieces = [
+        b"".join(webdataset.member_pieces(f"{name}.npy", npy_bytes(np.ones(3, "f4"))))
+        + webdataset.END
+        for name in "ab"
+    ]
+    (tmp_path / "a.tar").write_bytes(b"".join(pieces))
+    assert [name for name, _ in read_vectors(tmp_path / "a.tar")] == ["a", "b"]
+
+
 def test_parquet_columns_of_other_kinds(tmp_path: Path) -> None:
     numbers = pa.list_(pa.float32())
     for number, column in enumerate(
