@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from faceprep.core.errors import OptionError
+from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.types import Request
 from faceprep.jobs.convert import Convert
 from faceprep.jobs.inspect.job import Inspect
@@ -237,6 +237,31 @@ def test_numpy_reads_the_member_of_a_tar(face_folder: Path, tmp_path: Path, out:
         assert list(sample.files) == ["jpg", "cls", "npy"]
         found = np.load(io.BytesIO(sample.files["npy"]), allow_pickle=False)
         np.testing.assert_array_equal(found, vectors[f"{sample.key}.jpg"], strict=True)
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tfrecord", ".parquet"])
+def test_vectors_of_a_manifest_with_images_are_joined_to_the_folder(
+    suffix: str, face_folder: Path, tmp_path: Path, out: Path
+) -> None:
+    """Its names have no suffixes."""
+    vectors = embeddings_of(face_folder, tmp_path / "e.npz")
+    run(face_folder, out / f"t{suffix}", embeddings=tmp_path / "e.npz", with_images=True)
+    run(face_folder, out / "again.npz", embeddings=out / f"t{suffix}")
+    with np.load(out / "again.npz") as found:
+        names = [name.removeprefix(f"{face_folder}/") for name in found["image_names"].tolist()]
+        expected = np.stack([vectors[name] for name in names])
+        np.testing.assert_array_equal(found["embeddings"], expected)
+
+
+def test_images_whose_names_differ_in_the_suffix_alone_are_not_joined(
+    tmp_path: Path, out: Path
+) -> None:
+    source = make(tmp_path / "set", "a/1.jpg", "a/2.jpg")
+    embeddings_of(source, tmp_path / "e.npz")
+    run(source, out / "t.tar", embeddings=tmp_path / "e.npz")
+    make(source, "a/1.png")
+    with pytest.raises(SourceError, match="none of the images is in it"):
+        run(source, out / "again.npz", embeddings=out / "t.tar")
 
 
 # A .tfrecord of names alone

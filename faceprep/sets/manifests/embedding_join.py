@@ -24,6 +24,7 @@ from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome
 from faceprep.core.urls import url_of
 from faceprep.identity.sound_vectors import DUPLICATE_NAME, REASONS, find_faulty_vectors
+from faceprep.sets.distinct_keys import strip_suffix
 from faceprep.sets.label_rules import Unlabelled
 from faceprep.sets.listing import Listing
 from faceprep.sets.manifests.vectors import read_vectors
@@ -158,12 +159,19 @@ def match(
 ) -> npt.NDArray[np.int64]:
     """Return the row of each image, -1 where there is none.
 
-    The first of the `spellings` of names that matches any image is used. Raises SourceError when
-    none does.
+    The first of the `spellings` of names that matches any image is used. If none does, names are
+    compared without the suffixes of images, which containers leave out. Raises SourceError when
+    none matches then, or two images match one row.
     """
     for spell in spellings:
         rows = np.fromiter((table.rows.get(name, -1) for name in spell()), np.int64)
         if (rows >= 0).any():
+            return rows
+    stems = {strip_suffix(name): row for name, row in table.rows.items()}
+    for spell in spellings if len(stems) == len(table.rows) else ():
+        rows = np.fromiter((stems.get(strip_suffix(name), -1) for name in spell()), np.int64)
+        found = rows[rows >= 0]
+        if found.size and np.unique(found).size == found.size:
             return rows
     raise SourceError(
         "none of the images is in it",
