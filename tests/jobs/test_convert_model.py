@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from faceprep import ConvertModel
 from faceprep.cli import main
 from faceprep.core import staged_file
 from faceprep.core.errors import FaceprepError, OptionError, OutputError, SourceError
+from faceprep.models.conversion import convert_model
 from faceprep.models.embedders.embedder import EmbedderSpec, open_embedder
 from tests.models.mxnet_files import (
     EMBEDDER,
@@ -49,6 +51,23 @@ def test_a_network_that_does_not_scale_is_given_pixels_as_well(tmp_path: Path) -
     )
     np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-3)
     assert np.abs(one).max() > 5, "of pixels, not of numbers around 0"
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_libraries_print_nothing_with_quiet(
+    quiet: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """TensorFlow Lite and Keras print to the file descriptor."""
+
+    def convert_loudly(spec: str) -> bytes:
+        os.write(2, b"INFO: Created a delegate\n")
+        return convert_model(spec)
+
+    monkeypatch.setattr("faceprep.jobs.convert_model.convert_model", convert_loudly)
+    places = [str(save_embedder(tmp_path / "net")), str(tmp_path / "a.onnx")]
+    monkeypatch.setattr("sys.argv", ["faceprep", "convert-model", *places, *["-q"] * quiet])
+    assert main() == 0
+    assert ("INFO" in capfd.readouterr().err) is not quiet
 
 
 def test_both_names_give_the_same_file(tmp_path: Path) -> None:
