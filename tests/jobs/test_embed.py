@@ -243,6 +243,8 @@ def test_refused_outputs_and_options(crops: Path, tmp_path: Path, net: str) -> N
         run(crops, tmp_path / "out.txt", net)
     with pytest.raises(OptionError, match="--shards"):
         run(crops, tmp_path / "out.npz", net, shards=2)
+    with pytest.raises(OptionError, match="--shards"):  # before it opens the model
+        run(crops, tmp_path / "out.parquet", str(tmp_path / "none.onnx"), shards=1000)
     with pytest.raises(OptionError, match="--shards"):
         run(crops, tmp_path / "out.parquet", net, shards=0)
     with pytest.raises(

@@ -76,12 +76,12 @@ class Embed(EmbedOptions, NamingOptions, Job):
             )
         if self.faces is None:
             refuse_other_template(self, source)
-        self.announce()
         found_there = crop_sources.plan_source(
             source, Wanted(request.limit, self.relative_to, self.faces), scratch
         )
         n = found_there.n
         refuse_empty_files(self.shards, n)
+        self.announce()
         files = shard_names(output.name, self.shards)
         if suffix == ".csv":
             files.append(about_path(output.name))
