@@ -61,6 +61,7 @@ from faceprep.steps.placed_samples import (
     Target,
     describe_target,
     join_container,
+    load_lost,
     load_rows,
     names_of,
     write_samples,
@@ -346,12 +347,13 @@ def finish_placing(
 
     target: Target = shards[0].payload
     source = Path(shards[0].source)
-    writer = None
+    writer, lost = None, list[str]()
     if target.is_container:
-        writer = join_container(shards, path_of, sink, rows())
+        lost = load_lost(shards, sink)
+        writer = join_container(shards, path_of, sink, rows(), lost)
     with sink.open(plan_path(output, UNDO).name) as file:
         header = plan_header(command, output, "", {}) | origin_options(names_below(sink.scratch))
-        names = OutputNames(output, writer, target.are_placed)
+        names = OutputNames(output, writer, target.are_placed, lost)
         write_undo(file, header, source, names, rows)
     if target.are_placed:
         carry_faces(sink, source, rows())

@@ -105,13 +105,14 @@ def write_samples(
     check = NumberCheck(writer.classes)
     samples = check.watch(map(_rename, kept, _read_rows(kept, sink.scratch)))
     outcomes = writer.write(samples, part, sink)
-    lost: Counter[str] = Counter()
+    lost: list[str] = []
     for row in rows:
         if not row.into:
             yield Outcome(row.path, DROPPED)
             continue
         outcome = next(outcomes)
-        lost[identity_of(row.into)] += outcome.is_failure
+        if outcome.is_failure:
+            lost.append(row.into)
         yield outcome._replace(key=row.path)
     deque(outcomes, maxlen=0)  # lets the writer end its part
     sink.open_part(_LOST).write(json.dumps(lost).encode())
@@ -152,12 +153,22 @@ def _without_class(extra: Mapping[str, bytes]) -> dict[str, bytes]:
     return {name: data for name, data in extra.items() if "/" not in name and name not in _OF_CLASS}
 
 
+def load_lost(shards: Sequence[Shard], sink: Sink) -> list[str]:
+    """Return where the images that `write_samples` could not write were to go."""
+    parts = (json.loads(storage.read_bytes(sink.part_path(shard.id, _LOST))) for shard in shards)
+    return [into for part in parts for into in part]
+
+
 def join_container(
-    shards: Sequence[Shard], path_of: PartPath, sink: Sink, rows: Iterable[Row]
+    shards: Sequence[Shard],
+    path_of: PartPath,
+    sink: Sink,
+    rows: Iterable[Row],
+    lost_paths: Iterable[str],
 ) -> SetWriter:
     """Join the parts of a container, write its class map, and warn of lost or changed classes.
 
-    Return the writer of the container.
+    Return the writer of the container. `lost_paths` are those of `load_lost`.
     """
     target: Target = shards[0].payload
     output = Path(target.output)
@@ -170,7 +181,7 @@ def join_container(
         before.add(identity_of(row.path))
         if row.into:
             counts[identity_of(row.into)] += 1
-    lost = class_map.count_lost(sink.part_path(shard.id, _LOST) for shard in shards)
+    lost = Counter(map(identity_of, lost_paths))
     names = writer.classes.names
     known = before.union(counts)
     class_map.warn_of_empty(

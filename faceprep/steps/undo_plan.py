@@ -82,11 +82,14 @@ def write_undo(
 class OutputNames:
     """The names that images have in an output: a container that `writer` wrote, or a folder.
 
-    `are_placed`: images of a folder were placed there as files, which keep their names.
+    `are_placed`: images of a folder were placed there as files, which keep their names. `lost` are
+    the paths of the images that could not be written to a container.
     """
 
-    def __init__(self, output: Path, writer: SetWriter | None, are_placed: bool) -> None:
-        self._output, self._writer = output, writer
+    def __init__(
+        self, output: Path, writer: SetWriter | None, are_placed: bool, lost: Iterable[str]
+    ) -> None:
+        self._output, self._writer, self._lost = output, writer, frozenset(lost)
         self._suffixes: dict[str, str] = {}
         self._all_there = False
         self.fingerprint = ""
@@ -106,7 +109,7 @@ class OutputNames:
     def is_there(self, into: str) -> bool:
         """Return whether an image was placed."""
         if self._writer or self._all_there:
-            return True
+            return into not in self._lost
         return storage.size_of(f"{self._output}/{self.name(into)}") is not None
 
     def name(self, path: str, into: str = "") -> str:

@@ -135,6 +135,20 @@ def test_undo_where_names_differ_in_their_suffix_alone(
     assert images_of(tmp_path / "back.tar", tmp_path / "c") == before
 
 
+@pytest.mark.parametrize("name", ["back", "back.tar", "back.parquet"])
+def test_the_way_back_from_a_container_without_its_damaged_images(
+    name: str, folder: Path, tmp_path: Path
+) -> None:
+    before = images_of(folder, tmp_path / "a")
+    for bad in ("0/bad.jpg", "2/bad.jpg"):
+        (folder / bad).write_bytes(b"not an image")
+    plan = save_plan(tmp_path / "plan.jsonl", folder, [Decision("merge", "0", "1")])
+    assert run(Apply(), plan, tmp_path / "out.tar").by_status == {"ok": 12, "undecodable": 2}
+    back = run(Apply(), tmp_path / "out.undo.jsonl", tmp_path / name)
+    assert back.by_status == {"ok": 12, "undecodable": 2}
+    assert images_of(tmp_path / name, tmp_path / "b") == before
+
+
 def test_a_container_that_has_changed(container: Path, folder: Path, tmp_path: Path) -> None:
     run(Dedupe(exact_only=True, plan_only=True), container, tmp_path / "plan")
     run_job(Convert(seed=1), Request((folder,), container, overwrite=True), SerialRunner())
