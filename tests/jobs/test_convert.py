@@ -164,6 +164,19 @@ def test_a_damaged_image_is_left_out_and_named(tmp_path: Path) -> None:
             assert [(row["name"], row["images"]) for row in rows] == [("a", "1"), ("b", "1")]
 
 
+@pytest.mark.parametrize("target", ["a.rec", "a.tar", "a.tfrecord", "a.parquet"])
+def test_a_set_is_read_although_all_images_of_a_shard_were_damaged(
+    target: str, face_folder: Path, tmp_path: Path
+) -> None:
+    for path in (face_folder / "2").iterdir():
+        path.write_bytes(b"")
+    summary = convert(face_folder, tmp_path / "shards" / target, shards=4)
+    assert summary.by_status == {"ok": 9, "undecodable": 3}
+    back = convert(tmp_path / "shards", tmp_path / "back")
+    names = {path.parent.name for path in tmp_path.glob("back/*/*")}
+    assert (back.ok, names) == (9, {"0", "1", "3"})
+
+
 def test_names_that_differ_in_the_suffix_alone_stay_two_images(tmp_path: Path) -> None:
     for suffix in (".jpg", ".png"):
         (tmp_path / "in" / "a").mkdir(parents=True, exist_ok=True)

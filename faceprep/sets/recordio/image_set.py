@@ -20,7 +20,7 @@ from faceprep.core.io.image_bytes import BAD_LABEL, undecodable
 from faceprep.core.paths import is_folder
 from faceprep.core.text import list_words
 from faceprep.core.types import Outcome
-from faceprep.sets.file_family import missing_faults, pack_place
+from faceprep.sets.file_family import empty_faults, missing_faults, pack_place
 from faceprep.sets.image_set import FAULTS, FILES, MAX_LABELS, ImageSet, Sample
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.read_ahead import announce_reads
@@ -93,18 +93,19 @@ class RecSet(ImageSet):
     @classmethod
     def build_index(cls, path: Path, index: IndexWriter) -> None:
         """Write the columns: keys and offsets from the .idx, identities from the records."""
-        parts = find_parts(path)
-        warn_of_other_sets(path, [paths.rec for paths in parts])
-        if len(parts) == 1 and parts[0].are_empty:
-            parts = []
+        found = find_parts(path)
+        warn_of_other_sets(path, [paths.rec for paths in found])
+        faults = missing_faults(find_missing([paths.rec.name for paths in found]))
+        parts = [paths for paths in found if not paths.are_empty]
+        if len(found) > 1:
+            faults += empty_faults([paths.rec.name for paths in found if paths.are_empty])
         starts: list[int] = []
-        faults = missing_faults(find_missing([paths.rec.name for paths in parts]))
         for paths in parts:
             starts.append(len(index))
             faults += _index_part(paths, index)
         names = [str(paths.rec) for paths in parts]
         index.facts |= {FILES: names, "starts": starts, FAULTS: faults}
-        index.fingerprint = " ".join(paths.fingerprint for paths in parts)
+        index.fingerprint = " ".join(paths.fingerprint for paths in found)
 
     @property
     def own(self) -> str:
