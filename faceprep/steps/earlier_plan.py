@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -10,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from faceprep.core import storage
-from faceprep.core.errors import OutputError
+from faceprep.core.errors import OutputError, SourceError
+from faceprep.core.names import identity_of
 from faceprep.core.options import Values, option
 from faceprep.core.os_errors import SuppressDamage
+from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, MERGE, REFUSED, UNDECIDED, Decision
-from faceprep.tables.plan import digest_of, read_plan
+from faceprep.tables.plan import digest_of, read_plan, refuse_output
 from faceprep.tables.verdicts import refuse_open_review
 
+log = logging.getLogger("faceprep")
 IN_TWO_IDENTITIES = "identities"
 """The evidence of a label conflict: the two identities that have copies of one image."""
 _LEFT_UNDECIDED = "left_undecided"
@@ -113,9 +117,42 @@ def open_verdicts(plan: Path | None) -> Callable[[Decision], Decision]:
     return _load(plan).judge
 
 
-def state_of_verdicts(plan: Path | None) -> str:
-    """Return the state of an earlier plan for the fingerprint of a run; empty without one."""
-    return f", verdicts {storage.fingerprint_of(plan)}" if plan else ""
+def warn_of_renamed(plan: Path | None, identities: Set[str]) -> None:
+    """Warn of refused decisions of an earlier `plan` about others than these identities.
+
+    A folder may have another name since, so what a person refused may be done. Raises SourceError.
+    """
+    missing = list(_load(plan).list_missing(identities)) if plan else []
+    if missing:
+        log.warning(
+            "%s: %s no effect, because the set has no %r; if it was renamed, rename it in the plan",
+            plan,
+            count_noun(len(missing), "refused decision has", "refused decisions have"),
+            missing[0],
+        )
+
+
+def state_of_verdicts(plan: Path | None, command: str) -> str:
+    """Return the state of an earlier plan for the fingerprint of a run; empty without one.
+
+    Raises SourceError if it is not a plan that `command` wrote.
+    """
+    if plan is None:
+        return ""
+    refuse_output(plan, f"faceprep {command} with --verdicts {{plan}}")
+    header, _ = read_plan(plan)
+    found = "an undo plan" if "origin" in header else f"one of {header.get('command', command)}"
+    expected = f"one of {command}"
+    if found != expected:
+        raise SourceError(
+            "--verdicts needs a plan of the same command",
+            path=plan,
+            expected=expected,
+            found=found,
+            remedy=f"Name the plan.jsonl that {command} wrote.",
+        )
+    _load(plan)
+    return f", verdicts {storage.fingerprint_of(plan)}"
 
 
 def _load(plan: Path) -> _Earlier:
@@ -233,6 +270,15 @@ def _pair_of(decision: Decision) -> tuple[str, frozenset[str]]:
     sides = (decision.evidence.get(name) for name in ("kept", "person"))
     other = next((side for side in sides if isinstance(side, str)), decision.into)
     return decision.action, frozenset({decision.subject, other})
+
+    def list_missing(self, identities: Set[str]) -> Iterator[str]:
+        """Yield a name of each refused decision that is about another identity than these."""
+        for decision in self.refused.values():
+            names = [decision.subject]
+            if decision.action == MERGE:
+                names.append(decision.into)
+            missing = [name for name in names if identities.isdisjoint({name, identity_of(name)})]
+            yield from missing[:1]
 
 
 def _change(decision: Decision, verdict: str, why: str) -> Decision:

@@ -44,6 +44,7 @@ from faceprep.steps.earlier_plan import (
     keep_reviewed,
     mark_undecided,
     state_of_verdicts,
+    warn_of_renamed,
 )
 from faceprep.steps.embed_crops import embed_loads, listed_loads, load_parts
 from faceprep.steps.embed_options import EmbedOptions
@@ -199,7 +200,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
 
     def _state(self, about: About, request: Request) -> str:
         """Return the fingerprint of what else the decisions depend on."""
-        verdicts = state_of_verdicts(self.verdicts)
+        verdicts = state_of_verdicts(self.verdicts, self.command)
         if about.embeddings:
             return storage.fingerprint_of(*files_of(request.sources[0])) + verdicts
         return self.model().fingerprint + verdicts
@@ -290,7 +291,9 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
         else:
             decisions, header = self._judge(loaded.embeddings, about, sink)
         decisions = mark_undecided(crop_check.hold_all(about, decisions))
-        decisions = carry_verdicts(decisions, self.verdicts, set(loaded.embeddings.identities))
+        identities = set(loaded.embeddings.identities)
+        decisions = carry_verdicts(decisions, self.verdicts, identities)
+        warn_of_renamed(self.verdicts, identities)
         header["summary"] |= self.count(decisions) | count_refused(decisions)
         listing = load_listed(sink.scratch).listing if about.has_images else list_images([])
         if about.embeddings:

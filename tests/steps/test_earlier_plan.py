@@ -171,6 +171,49 @@ def test_a_third_identity_does_not_bring_a_refused_pair_together(tmp_path: Path)
     assert found[1].reason == "alike; a and b are refused in p"
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "clean/plan.jsonl",
+            "same command.*one of merge-identities, found one of clean-identities",
+        ),
+        ("merged/undo.jsonl", "same command.*one of merge-identities, found an undo plan"),
+        ("merged", r"Run faceprep merge-identities with --verdicts \S*merged/plan.jsonl"),
+        ("clean/broken.jsonl", "not a decision at line 2"),
+    ],
+)
+def test_verdicts_that_mean_nothing_here_are_refused_before_the_work(
+    name: str, message: str, source: Path, tmp_path: Path
+) -> None:
+    merge(source, tmp_path / "merged")
+    request = Request((source,), tmp_path / "clean")
+    run_job(CleanIdentities(embedder="colors"), request, SerialRunner())
+    (tmp_path / "clean" / "broken.jsonl").write_text('{"kind": "plan"}\n{"action": "merge"}\n')
+    with pytest.raises(SourceError, match=message):
+        merge(source, tmp_path / "out", verdicts=tmp_path / name)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["merge-identities", "dedupe"])
+def test_a_warning_names_what_a_refused_decision_does_not_find(
+    command: str, source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused = [
+        pair("a", "b", REFUSED),
+        pair("gone", "b", REFUSED),
+        Decision(DROP, "lost/1.png", verdict=REFUSED, evidence={"kept": "b/1.png"}),
+    ]
+    plan = write(tmp_path / "p", refused)
+    if command == "dedupe":
+        job = Dedupe(embedder="none", verdicts=plan)
+        run_job(job, Request((source,), tmp_path / "out"), SerialRunner())
+    else:
+        merge(source, tmp_path / "out", verdicts=plan)
+    expected = "p: 2 refused decisions have no effect, because the set has no 'gone'; if it was"
+    assert expected in caplog.text
+
+
 def test_clusters_with_a_refused_pair_are_refused(tmp_path: Path) -> None:
     plan = write(tmp_path / "p", [pair("b", "a", REFUSED)])
     new = [pair("a", "c", ACCEPTED), pair("b", "c", UNDECIDED, 0.4)]

@@ -38,6 +38,7 @@ from faceprep.steps.earlier_plan import (
     keep_reviewed,
     open_verdicts,
     state_of_verdicts,
+    warn_of_renamed,
 )
 from faceprep.steps.embed_crops import embed_loads, listed_loads, load_parts
 from faceprep.steps.embed_options import EmbedOptions
@@ -136,6 +137,7 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
     def plan(self, request: Request, scratch: Path) -> Work:
         source = request.sources[0]
         keep_reviewed(plan_path(request.output), request.overwrite)
+        verdicts = state_of_verdicts(self.verdicts, self.command)
         listed = list_source(source, scratch, relative_to=self.relative_to).first(request.limit)
         listed.save(scratch)
         n = len(listed.listing)
@@ -159,7 +161,7 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
             n_files, n_bytes = size_placed(request.output, self.mode, n, listed.n_bytes)
         return Work(
             self._stages(sets, placing),
-            "; ".join(each.fingerprint for each in sets) + state_of_verdicts(self.verdicts),
+            "; ".join(each.fingerprint for each in sets) + verdicts,
             files=output_files(request.output, [PLAN, UNDO] if placing else [PLAN]),
             n_files=n_files + 2,
             n_bytes=n_bytes + 700 * sum(each.n for each in sets),
@@ -247,6 +249,7 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
             vectors = load_parts(sink, [each.id for each in shards], self.model())
             candidates = np.searchsorted(source.rows["number"], _load_candidates(sink, shards))
             look = with_vectors(table, candidates, vectors)
+        warn_of_renamed(self.verdicts, set(listing.identities))
         named = Named(names, listing.identities, open_verdicts(self.verdicts), shown)
         with _open_images(sink.scratch) as load:
             loads = None if self.exact_only else load
