@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from faceprep.core.large_arrays import copy_array
 from faceprep.core.names import are_numbers
 from faceprep.core.slow_step import Progress
 from faceprep.core.text import count_noun
-from faceprep.core.types import ACCEPTED, DROP, MOVE, UNDECIDED, Decision
+from faceprep.core.types import ACCEPTED, DROP, MOVE, REFUSED, UNDECIDED, Decision
 from faceprep.identity.cores import angles_from, measure_angles
 from faceprep.identity.identity_sums import Groups, gather_groups, gather_images
 from faceprep.identity.linkage import MEAN, Bounds, build_clusters, join_all
@@ -41,7 +41,7 @@ correctly; of people who are not in the set, 3 % are moved."""
 
 
 Hold = Callable[[Sequence[Decision]], list[Decision]]
-"""A function that makes some decisions undecided, in the same order."""
+"""A function that gives some decisions another verdict, in the same order."""
 
 
 class Outliers(NamedTuple):
@@ -289,7 +289,7 @@ def _drop_small(vectors: Vectors, images: dict[int, Decision], least: int) -> li
     """
     identity_of = {row: vectors.names[int(vectors.group_of(row))] for row in images}
     small = _count_small(vectors, images, identity_of, least)
-    while stranded := [row for row, each in images.items() if each.into in small]:
+    while stranded := [row for row, each in images.items() if _is_stranded(each, small)]:
         for row in stranded:
             images[row] = _drop_instead(images[row], least)
         small = _count_small(vectors, images, identity_of, least)
@@ -306,6 +306,10 @@ def _drop_small(vectors: Vectors, images: dict[int, Decision], least: int) -> li
 
 def _is_moved(decision: Decision) -> bool:
     return (decision.action, decision.verdict) == (MOVE, ACCEPTED)
+
+
+def _is_stranded(decision: Decision, small: Collection[str]) -> bool:
+    return decision.into in small and decision.verdict != REFUSED
 
 
 def _drop_instead(move: Decision, least: int) -> Decision:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 from faceprep.core.embeddings import Embeddings
@@ -15,6 +14,7 @@ from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, DROP, MOVE, UNDECIDED, Decision, Sink
 from faceprep.identity.outliers import plan_cleaning
 from faceprep.sets.image_paths import NO_IDENTITY
+from faceprep.steps.earlier_plan import describe_open, mark_undecided, open_verdicts
 from faceprep.steps.judged_source import About
 from faceprep.steps.listed_set import load_listed
 from faceprep.steps.plan_identities import (
@@ -63,7 +63,12 @@ class CleanIdentities(PlanningOptions):
         if self.angle is None:
             refuse_unknown_model(model, "--angle")
         progress = log_progress("looking for outliers")
-        hold = partial(hold_shared_moves, source=about.source)
+        verdict_of = open_verdicts(self.verdicts)
+
+        def hold(moves: Sequence[Decision]) -> list[Decision]:
+            held = mark_undecided(hold_shared_moves(moves, about.source))
+            return [verdict_of(move) for move in held]
+
         taken = set[str]()
         if about.has_images:
             taken = {*load_listed(sink.scratch).listing.identities} - {NO_IDENTITY}
@@ -94,7 +99,7 @@ class CleanIdentities(PlanningOptions):
         identities = count_noun(found["identities"], "identity", "identities")
         sentence = (
             f"{images} of {identities}: {found['moved']:,} moved, "
-            f"{found['dropped'] - found['too_small']:,} dropped, {found['undecided']:,} undecided"
+            f"{found['dropped'] - found['too_small']:,} dropped, {describe_open(found)}"
         )
         if found["too_small"]:
             sentence += (

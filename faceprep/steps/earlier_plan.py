@@ -170,6 +170,16 @@ def count_refused(decisions: Sequence[Decision]) -> dict[str, int]:
     return {"refused": n} if n else {}
 
 
+def describe_open(found: Mapping[str, Any]) -> str:
+    """Describe the decisions of a summary that are not carried out.
+
+    >>> describe_open({"undecided": 2}), describe_open({"undecided": 0, "refused": 1})
+    ('2 undecided', '0 undecided, 1 refused')
+    """
+    refused = f", {found['refused']:,} refused" if "refused" in found else ""
+    return f"{found['undecided']:,} undecided{refused}"
+
+
 def _threshold_of(header: Mapping[str, Any]) -> float | None:
     threshold = header.get("summary", {}).get("threshold")
     return threshold if isinstance(threshold, int | float) else None
@@ -210,7 +220,7 @@ class _Earlier:
 
     def judge(self, decision: Decision) -> Decision:
         """Return a decision with the verdict that it had."""
-        if _pair_of(decision) in self.refused:
+        if _pair_of(decision) in self.refused and decision.verdict != REFUSED:
             return _change(decision, REFUSED, f"refused in {self.name}")
         if decision.verdict == UNDECIDED and self._was_accepted(decision):
             return _change(decision, ACCEPTED, f"accepted in {self.name}")
@@ -261,6 +271,15 @@ class _Earlier:
             if pair not in named and decision.action == MERGE and pair[1] <= identities:
                 yield decision
 
+    def list_missing(self, identities: Set[str]) -> Iterator[str]:
+        """Yield a name of each refused decision that is about another identity than these."""
+        for decision in self.refused.values():
+            names = [decision.subject]
+            if decision.action == MERGE:
+                names.append(decision.into)
+            missing = [name for name in names if identities.isdisjoint({name, identity_of(name)})]
+            yield from missing[:1]
+
 
 def _pair_of(decision: Decision) -> tuple[str, frozenset[str]]:
     """Return what a verdict is about: the action, and its two sides in any order.
@@ -270,15 +289,6 @@ def _pair_of(decision: Decision) -> tuple[str, frozenset[str]]:
     sides = (decision.evidence.get(name) for name in ("kept", "person"))
     other = next((side for side in sides if isinstance(side, str)), decision.into)
     return decision.action, frozenset({decision.subject, other})
-
-    def list_missing(self, identities: Set[str]) -> Iterator[str]:
-        """Yield a name of each refused decision that is about another identity than these."""
-        for decision in self.refused.values():
-            names = [decision.subject]
-            if decision.action == MERGE:
-                names.append(decision.into)
-            missing = [name for name in names if identities.isdisjoint({name, identity_of(name)})]
-            yield from missing[:1]
 
 
 def _change(decision: Decision, verdict: str, why: str) -> Decision:

@@ -4,13 +4,14 @@ and back again.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from faceprep.core.errors import OptionError
-from faceprep.core.types import Request, Summary
+from faceprep.core.types import REFUSED, Request, Summary
 from faceprep.jobs.apply import Apply
 from faceprep.jobs.clean_identities import CleanIdentities
 from faceprep.run.engine import run_job
@@ -114,8 +115,34 @@ def test_undecided_moves_that_a_person_accepted_stay_accepted(tmp_path: Path) ->
     assert before["undecided"] and not before["moved"]
     plan = tmp_path / "one" / "plan.jsonl"
     plan.write_text(plan.read_text().replace('"undecided"', '"accepted"'))
-    after = clean(tmp_path / "in", tmp_path / "two", plan_only=True, verdicts=plan).details
-    assert (after["undecided"], after["moved"]) == (0, before["undecided"])
+    for name in ("two", "three"):
+        after = clean(tmp_path / "in", tmp_path / name, plan_only=True, verdicts=plan).details
+        assert (after["undecided"], after["moved"]) == (0, before["undecided"])
+        plan = tmp_path / name / "plan.jsonl"
+
+
+def test_an_identity_whose_images_a_person_keeps_is_not_too_small(tmp_path: Path) -> None:
+    """The green image stays in red, which then has enough images; small is kept as it is."""
+    source = tmp_path / "set"
+    for i in range(4):
+        paint(source / "red" / f"{i}.png", GREEN if i == 3 else RED)
+        paint(source / "green" / f"{i}.png", GREEN)
+    for name in ("small", "tiny"):
+        paint(source / name / "0.png", BLUE if name == "tiny" else YELLOW)
+    clean(source, tmp_path / "one", min_images=4)
+    assert {path.parent.name for path in (tmp_path / "one").glob("*/*.png")} == {"green"}
+    plan = tmp_path / "one" / "plan.jsonl"
+    lines = plan.read_text().splitlines()
+    for subject in ("red/3.png", "small"):
+        at = next(i for i, line in enumerate(lines) if f'"subject": "{subject}"' in line)
+        lines[at] = json.dumps(json.loads(lines[at]) | {"verdict": REFUSED})
+    plan.write_text("\n".join(lines) + "\n")
+    summary = clean(source, tmp_path / "two", min_images=4, verdicts=plan)
+    assert images(source).keys() - images(tmp_path / "two").keys() == {"tiny/0.png"}
+    figures = {name: summary.details[name] for name in ("moved", "dropped", "too_small", "refused")}
+    assert figures == {"moved": 0, "dropped": 1, "too_small": 1, "refused": 2}
+    sentence = CleanIdentities().sentence(summary.details)
+    assert "0 moved, 0 dropped, 0 undecided, 2 refused, and 1 identity with too few" in sentence
 
 
 def test_cleaning_again_changes_nothing(source: Path, tmp_path: Path) -> None:
