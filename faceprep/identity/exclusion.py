@@ -61,10 +61,12 @@ def plan_exclusion(
     bounds: Bounds,
     name_other: NameOther = str,
     progress: Progress | None = None,
+    judge: Callable[[Decision], Decision] = lambda decision: decision,
 ) -> Exclusion:
     """Plan what to drop from a set so that nobody of `others` stays in it.
 
-    Raises SourceError for vectors that are not finite or zero.
+    `judge` gives a decision the verdict that a person has given it before. Raises SourceError for
+    vectors that are not finite or zero.
 
     >>> from faceprep.core.embeddings import Model
     >>> rows = np.array([[1, 0], [0, 1]], "f4")
@@ -79,7 +81,8 @@ def plan_exclusion(
     identities = search.find(factors_of_groups(ours.groups), ours.choose_identities, _N_RIVALS)
     images = search.find(factors_of_images(ours.vectors), ours.choose_images, 1)
     plan = _Plan(ours, theirs, bounds, name_other, identities, images)
-    found = [drop for group in plan.involved() for drop in plan.judge(group)]
+    planned = (drop for group in plan.involved() for drop in plan.judge(group))
+    found = [drop._replace(decision=judge(drop.decision)) for drop in planned]
     shared = _find_shared(plan, [drop for drop in found if drop.decision.verdict == ACCEPTED])
     decisions = sorted((drop.decision for drop in found), key=lambda each: _rank(each, bounds))
     n_shared = len(np.unique(theirs.identity_of(np.flatnonzero(shared))))
@@ -219,12 +222,13 @@ class _Judged(NamedTuple):
 
 
 class _Drop(NamedTuple):
-    """A decision on an identity, or on one of its images.
+    """A decision on an identity, or on one of its images, which matches `person`.
 
     `row` is that of the image, or -1 for the whole identity.
     """
 
     decision: Decision
+    person: int
     group: int
     row: int = -1
 
@@ -241,6 +245,7 @@ def _find_shared(plan: _Plan, drops: Sequence[_Drop]) -> Bools:
     for dropped in (plan.ours.choose_identities(whole), plan.ours.choose_images(rows)):
         choose = partial(_choose, dropped)
         is_shared |= search.find_people(factors_of_groups(dropped), choose)
+    is_shared[[drop.person for drop in drops]] = True  # a person may accept less similar ones
     return is_shared
 
 
@@ -302,7 +307,7 @@ class _Plan:
             reason += f"; but it also matches {names[1]}, which does not match {names[0]}"
         name = self.ours.vectors.names[group]
         evidence = self._evidence(self.ours.rows_of(group), person)
-        return _Drop(Decision(DROP, name, "", score, reason, verdict, evidence), group)
+        return _Drop(Decision(DROP, name, "", score, reason, verdict, evidence), person, group)
 
     def _find_rival(self, found: slice) -> int | None:
         """Return a person that matches as well, but does not match the first one.
@@ -368,7 +373,7 @@ class _Plan:
     def _drop_image(self, group: int, row: int, person: int, judged: _Judged) -> _Drop:
         key = self.ours.vectors.key(row)
         evidence = self._evidence(np.array([row]), person)
-        return _Drop(Decision(DROP, key, "", *judged, evidence), group, row)
+        return _Drop(Decision(DROP, key, "", *judged, evidence), person, group, row)
 
     def _person(self, person: int) -> str:
         return self.theirs.name_of(person)

@@ -31,6 +31,7 @@ from faceprep.identity.evidence import NameOther
 from faceprep.identity.exclusion import measure_sameness, plan_exclusion
 from faceprep.identity.linkage import Bounds
 from faceprep.identity.vectors import DECIMALS
+from faceprep.steps.earlier_plan import describe_open, open_verdicts
 from faceprep.steps.embed_options import EMBED_OPTIONS
 from faceprep.steps.embedded_sets import (
     EMBED,
@@ -154,7 +155,8 @@ class ExcludePeople(PlanningOptions):
             for which, each in (("SRC", embeddings), ("OTHER", others)):
                 _refuse_sameness(which, each, bounds.merge_from)
         progress = log_progress("comparing with the other set")
-        found = plan_exclusion(embeddings, others, bounds, name, progress)
+        verdict_of = open_verdicts(self.verdicts)
+        found = plan_exclusion(embeddings, others, bounds, name, progress, verdict_of)
         return found.decisions, {
             "identities": found.n_identities,
             "other_identities": found.n_others,
@@ -190,7 +192,7 @@ class ExcludePeople(PlanningOptions):
         images = count_noun(found["dropped_images"], "image")
         sentence = (
             f"found {found['in_both']:,} of {others} of the other set in this one: "
-            f"{images} dropped, {whole} as a whole; {found['undecided']:,} undecided; "
+            f"{images} dropped, {whole} as a whole; {describe_open(found)}; "
             f"matched at a similarity of {found['threshold']:.6g} or more"
         )
         return sentence + separable(found)

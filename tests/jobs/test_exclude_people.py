@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from faceprep.core.errors import OptionError, SourceError
-from faceprep.core.types import Request, Summary
+from faceprep.core.types import ACCEPTED, REFUSED, UNDECIDED, Request, Summary
 from faceprep.jobs.convert import Convert
 from faceprep.jobs.exclude_people import ExcludePeople
 from faceprep.pages.review.gallery import FOR, Gallery
@@ -21,7 +21,7 @@ from faceprep.pages.review.thumbnails import ImageInSet
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
 from faceprep.tables.plan import read_plan
-from tests.color_people import BLACK, BLUE, GREEN, RED, Colors, color_embedders, paint
+from tests.color_people import BLACK, BLUE, GREEN, ORANGE, RED, Colors, color_embedders, paint
 from tests.fakes import before_changes, images, killed_before, start, status_of, tree
 from tests.merging import apply, decided, embed, source
 from tests.reports import report
@@ -67,6 +67,25 @@ def test_planned_placed_and_undone(source: Path, other: Path, tmp_path: Path) ->
     apply(tmp_path / "out" / "undo.jsonl", tmp_path / "back")
     assert images(tmp_path / "back") == images(source)
     assert (tree(source), tree(other)) == before
+
+
+def test_the_people_in_both_sets_are_those_whose_drop_is_carried_out(
+    source: Path, tmp_path: Path
+) -> None:
+    paint(tmp_path / "other" / "Zoe" / "9.png", ORANGE)
+    paint(tmp_path / "other" / "Kim" / "9.png", GREEN)
+    exclude(source, tmp_path / "other", tmp_path / "one")
+    plan = tmp_path / "one" / "plan.jsonl"
+    header, *lines = plan.read_text().splitlines()
+    verdicts = {"a": ACCEPTED, "c": REFUSED, "d": REFUSED}
+    edited = [json.loads(line) for line in lines]
+    edited = [each | {"verdict": verdicts.get(each["subject"], UNDECIDED)} for each in edited]
+    plan.write_text("\n".join([header, *map(json.dumps, edited)]) + "\n")
+    found = exclude(source, tmp_path / "other", tmp_path / "two", verdicts=plan).details
+    assert (found["in_both"], found["dropped_images"], found["refused"]) == (1, 1, 2)
+    sentence = ExcludePeople().sentence(found)
+    assert sentence.startswith("found 1 of 2 identities of the other set in this one: 1 image dro")
+    assert "; 1 undecided, 2 refused; " in sentence
 
 
 def test_a_set_without_itself(source: Path, tmp_path: Path) -> None:
