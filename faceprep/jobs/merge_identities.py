@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from faceprep.identity.guards import refuse_one_cluster, refuse_one_person
 from faceprep.identity.linkage import CENTROID, LINKAGES, Bounds
 from faceprep.identity.merge import plan_merges, second_opinion
 from faceprep.identity.vectors import DECIMALS
+from faceprep.steps.earlier_plan import describe_open
 from faceprep.steps.embed_options import EmbedOptions
 from faceprep.steps.judged_source import About
 from faceprep.steps.model_names import EMBEDDERS
@@ -31,6 +31,7 @@ from faceprep.steps.plan_identities import (
     refuse_unknown_model,
     separable,
 )
+from faceprep.steps.resolve_plan import connect_merged
 from faceprep.steps.shared_frames import hold_shared_frames
 
 log = logging.getLogger("faceprep")
@@ -132,8 +133,13 @@ class MergeIdentities(PlanningOptions):
         return hold_shared_frames(merges.decisions, about.source), found
 
     def count(self, decisions: Sequence[Decision]) -> dict[str, int]:
-        counts = Counter(decision.verdict for decision in decisions)
-        return {"merged": counts[ACCEPTED], "undecided": counts[UNDECIDED]}
+        merges: dict[str, list[str]] = {}
+        for decision in decisions:
+            if decision.verdict == ACCEPTED:
+                merges.setdefault(decision.subject, []).append(decision.into)
+        n_merged = sum(len(names) - 1 for names in connect_merged(merges))
+        n_undecided = sum(decision.verdict == UNDECIDED for decision in decisions)
+        return {"merged": n_merged, "undecided": n_undecided}
 
     def sentence(self, found: Mapping[str, Any]) -> str:
         """State how many people there are, and by which rule."""
@@ -144,7 +150,7 @@ class MergeIdentities(PlanningOptions):
         identities = count_noun(n, "identity", "identities")
         sentence = (
             f"{identities} {'is' if n == 1 else 'are'} {n_people}: {merged:,} merged, "
-            f"{found['undecided']:,} undecided"
+            f"{describe_open(found)}"
         )
         if found["conflicts"]:
             sentence += (

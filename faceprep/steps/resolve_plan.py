@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from faceprep.sets.listing import Listing
 from faceprep.steps.destinations import Destinations, Row, place_of
 
 _ROOT = "."
+_Name = TypeVar("_Name", int, str)
 
 
 def resolve(
@@ -189,20 +190,20 @@ class _Orders:
             names = [repr(self.listing.identities[number]) for number in reversed(error.args[1])]
             raise self.refused("the merges form a cycle", found=" into ".join(names)) from error
         final_identities = {}
-        for members in _connected(merges):
+        for members in connect_merged(merges):
             goals = [number for number in members if number not in merges]
             goal = max(goals, key=lambda number: (len(self.run_of(number)), -number))
             final_identities.update(dict.fromkeys(members, goal))
         return final_identities
 
 
-def _connected(merges: Mapping[int, Sequence[int]]) -> list[list[int]]:
+def connect_merged(merges: Mapping[_Name, Iterable[_Name]]) -> list[list[_Name]]:
     """Group identities that merges connect.
 
-    >>> _connected({1: [2], 3: [2], 4: [5]})
+    >>> connect_merged({1: [2], 3: [2], 4: [5]})
     [[1, 2, 3], [4, 5]]
     """
-    group_of: dict[int, list[int]] = {}
+    group_of: dict[_Name, list[_Name]] = {}
     for subject, targets in merges.items():
         for target in targets:
             larger, smaller = (

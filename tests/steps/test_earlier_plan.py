@@ -141,6 +141,9 @@ def test_a_refused_pair_stays_refused(source: Path, tmp_path: Path) -> None:
     summary = merge(source, tmp_path / "two", verdicts=tmp_path / "one" / "plan.jsonl")
     assert ("merge", "a", "b", "refused") in decided(tmp_path / "two")
     assert (summary.details["merged"], summary.details["refused"]) == (2, 1)
+    assert "5 people: 2 merged, 1 undecided, 1 refused;" in MergeIdentities().sentence(
+        summary.details
+    )
     assert (tmp_path / "two" / "a" / "1.png").exists()
     header, _ = read_plan(tmp_path / "two" / "plan.jsonl")
     assert header["options"]["verdicts"] == str(tmp_path / "one" / "plan.jsonl")
@@ -237,6 +240,19 @@ def test_a_merge_that_a_person_accepted_below_the_threshold_is_accepted(tmp_path
     assert verdicts(found) == {"a b": ACCEPTED, "c d": UNDECIDED}
 
 
+def test_identities_that_a_person_merged_are_counted_once(tmp_path: Path) -> None:
+    """Each of the three is accepted to be either of the others."""
+    for name, color in {"a": (250, 130, 130), "b": (130, 250, 130), "c": (130, 130, 250)}.items():
+        paint(tmp_path / "set" / name / "1.png", color)
+    merge(tmp_path / "set", tmp_path / "one")
+    plan = tmp_path / "one" / "plan.jsonl"
+    plan.write_text(plan.read_text().replace(UNDECIDED, ACCEPTED))
+    summary = merge(tmp_path / "set", tmp_path / "two", verdicts=plan)
+    assert len(decided(tmp_path / "two")) == 3
+    assert MergeIdentities().sentence(summary.details).startswith("3 identities are 1 person: 2 ")
+    assert len({path.parent for path in (tmp_path / "two").glob("*/*.png")}) == 1
+
+
 def test_a_verdict_on_a_drop_is_about_the_person_of_the_other_set(tmp_path: Path) -> None:
     """It says that these two are, or are not, one person, and nothing about a third."""
 
@@ -261,7 +277,8 @@ def test_refused_copies_stay_refused(tmp_path: Path) -> None:
     plan = write(tmp_path / "p", [drop])
     job = Dedupe(embedder="none", verdicts=plan)
     summary = run_job(job, Request((tmp_path / "set",), tmp_path / "out"), SerialRunner())
-    assert summary.details["exact"] == 0
+    assert (summary.details["exact"], summary.details["refused"]) == (0, 1)
+    assert job.sentence(summary.details).endswith("dropped; 1 refused")
     (decision,) = read_plan(tmp_path / "out" / "plan.jsonl")[1]
     assert decision.verdict == REFUSED and "refused in p" in decision.reason
     assert len(list((tmp_path / "out").glob("a/*.png"))) == 2

@@ -35,6 +35,7 @@ from faceprep.sets.containers import SET, faults_after, index_set, open_set
 from faceprep.sets.folder import FolderSet
 from faceprep.steps.earlier_plan import (
     VerdictOptions,
+    count_refused,
     keep_reviewed,
     open_verdicts,
     state_of_verdicts,
@@ -258,7 +259,7 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
             deduplication.damage_drops(signatures.load_damaged(sink, _ids(sets[:1])), listing.path)
         )
         unreadable = [decision.subject for decision in damaged]
-        counts |= {deduplication.DAMAGED: len(damaged)}
+        counts |= {deduplication.DAMAGED: len(damaged)} | count_refused(decisions)
         header = plan_header(
             self.command,
             Path(shard.source),
@@ -305,6 +306,8 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
         if found["conflicts"]:
             conflicts = count_noun(found["conflicts"], "label conflict")
             sentence += f"; {conflicts}, undecided in the plan"
+        if "refused" in found:
+            sentence += f"; {found['refused']:,} refused"
         return sentence
 
 
