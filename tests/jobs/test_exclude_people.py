@@ -24,6 +24,7 @@ from faceprep.tables.plan import read_plan
 from tests.color_people import BLACK, BLUE, GREEN, ORANGE, RED, Colors, color_embedders, paint
 from tests.fakes import before_changes, images, killed_before, start, status_of, tree
 from tests.merging import apply, decided, embed, source
+from tests.pages.report.pages import Page
 from tests.reports import report
 
 __all__ = ["color_embedders", "source"]
@@ -143,10 +144,18 @@ def test_review_shows_images_of_both_sets(source: Path, other: Path, tmp_path: P
 
 def test_report_lists_who_is_in_both(source: Path, other: Path, tmp_path: Path) -> None:
     exclude(source, other, tmp_path / "out")
-    overlap = report(tmp_path / "out")["plan"]["overlap"]
+    found = report(tmp_path / "out")
+    overlap = found["plan"]["overlap"]
     assert [row["subject"] for row in overlap] == [*"abefg", "d"]
     assert {row["person"] for row in overlap[:2]} == {"Zoe"}
-    assert "People who are in both sets" in (tmp_path / "out" / "report.html").read_text()
+    answer = "Found 2 of 2 identities of the other set in this one. 2 images of 2 identities wr"
+    assert found["answer"]["text"].startswith(answer)
+    page = Page(tmp_path / "out" / "report.html").judge()
+    assert "People who are in both sets" in page.texts
+    shown = {name.partition(",")[0] for name in page.pictures}
+    assert {"a/1.png", f"{other}/Zoe/9.png", f"{other}/8.png"} <= shown
+    at = page.texts.index("other image: ok")
+    assert [text for text in page.texts[at + 1 :] if text.strip()][:2] == ["2", "used"]
 
 
 def test_a_threshold(source: Path, other: Path, tmp_path: Path) -> None:

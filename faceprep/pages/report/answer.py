@@ -113,8 +113,11 @@ def _brief(figures: str) -> str:
 
     >>> _brief("9 images: 2 moved, 0 dropped, " + "by a rule that is " + "long " * 9 + "; 3 more")
     '9 images: 2 moved, 0 dropped'
+    >>> _brief("found 3 of 4 people: " + "by a rule that is " + "long " * 9)
+    'Found 3 of 4 people'
     """
     clause = figures.partition("; ")[0]
     if len(clause) > _LONG:
-        clause = clause[:_LONG].rpartition(", ")[0]
+        start = clause[:_LONG]
+        clause = start.rpartition(", ")[0] or start.rpartition(": ")[0]
     return clause[:1].upper() + clause[1:]

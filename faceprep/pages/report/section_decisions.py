@@ -30,8 +30,8 @@ _OPEN_TEXT = "None of these was carried out: decide on each with faceprep review
 _UNDECIDED_TEXT = " What is marked undecided was not carried out."
 _TEXTS = {
     MERGE: "The names in one box are one person. The least similar are shown first.",
-    MOVE: "Each image on the left was moved to the identity on the right.",
-    DROP: "Each image on the left was dropped. The one that is kept is on the right.",
+    MOVE: "Each image on the left is moved to the identity on the right.",
+    DROP: "Each image on the left is dropped. An image on the right is the one that it matches.",
 }
 
 
@@ -129,15 +129,19 @@ def _describe(decision: Decision, is_named: bool) -> str:
 
 
 def _sides(decision: Decision, gallery: Gallery) -> list[Side]:
-    """Return the sides of a decision to move or to drop."""
-    lead = gallery.strips(decision).get(LEAD, Strip("", (), 0)).names
+    """Return the sides of a decision to move or to drop.
+
+    The second side of a drop is the image that is kept, or the most similar one of another set.
+    """
+    strips = gallery.strips(decision)
+    lead, pair = (strips.get(role, Strip("", (), 0)).names for role in (LEAD, FOR))
     first = _identity(decision, gallery, SUBJECT)
     if lead:
         first = _side(decision, gallery, LEAD, lead[:1])
     if decision.action == MOVE:
         return [first, _identity(decision, gallery, INTO)]
-    kept = [_side(decision, gallery, LEAD, [name]) for name in lead[1:2]]
-    return [first, *kept]
+    role, names = (LEAD, lead) if len(lead) > 1 else (FOR, pair)
+    return [first, *(_side(decision, gallery, role, [name]) for name in names[1:2])]
 
 
 def _identity(decision: Decision, gallery: Gallery, role: str) -> Side:

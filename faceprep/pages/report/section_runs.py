@@ -39,7 +39,7 @@ def run_section(run: Run, tally: Tally) -> Section:
         "by_status": join_units(found.by_status),
     }
     outcomes = [
-        (name, n, share_of(n, n_inputs) if name in found.inputs else "", _verdict(name))
+        (_title(name), n, share_of(n, n_inputs) if name in found.inputs else "", _verdict(name))
         for name, n in found.by_status.most_common()
     ]
     given = record.get("options") or {}
@@ -61,11 +61,21 @@ def run_section(run: Run, tally: Tally) -> Section:
     return Section("run", title, numbers, parts, so_far(text, run, tally), is_detail=True)
 
 
-def _verdict(status: str) -> str:
+def _title(name: str) -> str:
+    """Name an outcome, after its unit where it is not that of an input.
+
+    >>> _title("ok"), _title("cut_off of a video")
+    ('ok', 'video: cut_off')
+    """
+    status, unit = split_count_name(name)
+    return f"{unit}: {status}" if unit else status
+
+
+def _verdict(name: str) -> str:
     """Say what an outcome means for its input."""
-    if status == OK:
+    if split_count_name(name)[0] == OK:
         return "used"
-    return "failure" if is_failure(status) else "left out"
+    return "failure" if is_failure(name) else "left out"
 
 
 def describe_failures(by_status: Mapping[str, int]) -> str:
