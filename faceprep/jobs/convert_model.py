@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from faceprep.core import storage
 from faceprep.core.errors import OptionError, OutputError
+from faceprep.core.hush import hush_libraries
 from faceprep.core.job import Look
 from faceprep.core.options import option
 from faceprep.core.slow_step import Progress, ignore_progress
@@ -82,7 +83,8 @@ class ConvertModel(Look):
         storage.refuse_store(out)
         if out.suffix.lower() != _SUFFIX:
             raise OptionError("OUT is an ONNX file", expected=f"FILE{_SUFFIX}", found=str(out))
-        model = convert_model(str(spec))
+        with hush_libraries():
+            model = convert_model(str(spec))
         inputs, outputs = describe_tensors(model)
         if not self.overwrite:
             _refuse_other_file(out, model)
