@@ -105,9 +105,10 @@ class ParquetWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Complete the content, or give it up after an error: pyarrow would complain later."""
-        if kind is None:
-            self.close()
-        else:
+        try:
+            if kind is None:
+                self.close()
+        finally:
             self._writer.is_open = False
 
 

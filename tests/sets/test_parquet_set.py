@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import io
 import json
@@ -376,3 +377,18 @@ def test_hugging_face_reads_what_we_write(tmp_path: Path) -> None:
     assert found.features["label"].names == ["p0", "p1"]
     found = found.cast_column("image", datasets.Image(decode=False))
     assert [row["image"]["bytes"] for row in found] == [each.data for each in samples_of(4)]
+
+
+def test_a_file_that_is_interrupted_at_its_end_is_not_closed_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", stop)
+    file = io.BytesIO()
+    with pytest.raises(KeyboardInterrupt), ParquetWriter(file, ["a"]) as writer:
+        writer.add(Sample("a/1", "a", b"image"), 0, ".jpg")
+    file.close()
+    del writer
+    gc.collect()  # pyarrow would print a traceback, which is a warning here
