@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 _UTF8_MODE = "PYTHONUTF8"
@@ -15,7 +16,10 @@ def main() -> None:
         from faceprep.cli import main as command_line
     except KeyboardInterrupt:
         sys.exit("faceprep: stopped")
-    sys.exit(command_line())
+    status = command_line()
+    for number in (signal.SIGINT, signal.SIGTERM):  # Python would print a traceback as it ends
+        signal.signal(number, signal.SIG_DFL)
+    sys.exit(status)
 
 
 def _ensure_utf8() -> None:

@@ -53,6 +53,20 @@ def start(source: Path, output: Path) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_when_all_is_done_leaves_no_traceback(number: signal.Signals) -> None:
+    program = f"""
+import atexit, os, sys
+from faceprep.__main__ import main
+atexit.register(os.kill, os.getpid(), {number.value})
+sys.argv = ["faceprep", "--version"]
+main()
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (-number, "")
+    assert ended.stdout.startswith("faceprep")
+
+
 def left_of(session: int) -> list[psutil.Process]:
     left = []
     for process in psutil.process_iter():
