@@ -103,6 +103,8 @@ def read_directory(source: ByteSource, directory: Directory) -> Iterator[ZipMemb
         if at - base + _MOST_RECORD > len(block) and base + len(block) < directory.stop:
             base, block = at, source.read_at(at, min(_PIECE, directory.stop - at))
         member, length = _parse(source, block, at - base, base, directory.shift)
+        if at + length > directory.stop:  # a wrong length hides the records that follow
+            raise _damaged(source, at)
         yield member
         at += length
 

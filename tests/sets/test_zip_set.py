@@ -150,6 +150,15 @@ def test_members_that_are_refused(path: Path, at: int, data: bytes, problem: str
     assert str(caught.value).startswith(str(path))
 
 
+@pytest.mark.parametrize("at", [30, 32])
+def test_a_length_that_hides_the_next_members_is_refused(path: Path, at: int) -> None:
+    """The lengths of the extra fields and of the comment."""
+    pack(path, {f"a/{i}.jpg": b"1" for i in range(3)})
+    change(path, at, b"\xff\xff")
+    with pytest.raises(SourceError, match=r"the directory of the zip file is damaged at offset"):
+        read(path)
+
+
 def test_a_damaged_member_costs_one_image(path: Path) -> None:
     pack(path, {"a/1.jpg": b"1" * 500, "a/2.jpg": b"2"}, zipfile.ZIP_STORED)
     data = bytearray(path.read_bytes())
