@@ -116,7 +116,7 @@ def open_file(path: str | os.PathLike[str], **options: Any) -> pq.ParquetFile:
 def naming_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     """Raise errors of pyarrow inside the block as SourceError about `path`."""
     try:
-        with os_errors.guard("read", path, SourceError):
+        with os_errors.guard("read", path, SourceError), _naming_damage():
             yield
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise SourceError(
@@ -124,6 +124,17 @@ def naming_errors(path: str | os.PathLike[str]) -> Iterator[None]:
             path=path,
             remedy="Make the file again.",
         ) from error
+
+
+@contextmanager
+def _naming_damage() -> Iterator[None]:
+    """Raise pyarrow's errors about damage as such; some look like errors of the disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno:
+            raise
+        raise pa.ArrowInvalid(str(error)) from error
 
 
 def read_rows(path: str | os.PathLike[str]) -> Iterator[Mapping[str, Any]]:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from faceprep.core.errors import OutputError, SourceError
 from faceprep.core.io import parquet
+from faceprep.core.os_errors import is_fault
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 ROWS = st.lists(st.tuples(TEXT, st.integers(0, 1 << 40), TEXT), min_size=1, max_size=8)
@@ -83,6 +84,20 @@ def test_a_cut_off_file_is_refused(path: Path, cut: int) -> None:
     for read in (parquet.describe, lambda path: list(parquet.read_rows(path))):
         with pytest.raises(SourceError, match=r"a\.parquet: cannot be read as Parquet"):
             read(path)
+
+
+@pytest.mark.parametrize("place", ["first page", "footer"])
+def test_damage_is_not_taken_for_a_fault_of_the_disk(path: Path, place: str) -> None:
+    """pyarrow raises an OSError for some damage."""
+    data = bytearray(as_file([("a", 0, "b")]))
+    at = 4
+    if place == "footer":
+        at = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    data[at : at + 8] = b"\xff" * 8
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match=r"a\.parquet: cannot be read as Parquet") as caught:
+        list(parquet.read_rows(path))
+    assert not is_fault(caught.value)
 
 
 def test_what_the_disk_says_is_not_lost() -> None:
