@@ -142,6 +142,8 @@ def _measure_loss(copies: Copies, group: Ints, places: tuple[int, int], loaded: 
     overlay = copies.views.overlay(*pair)
     rows, larges = copies.rows[list(pair)], copies.views.larges
     loss = max(lost_by_cut(overlay), CLIPPED * _is_clipped(rows["clipped"]))
+    if overlay.is_mirrored and not overlay.is_scaled:
+        loss = max(loss, _ENCODED_AGAIN * _is_coarser(rows))
     differs = may_be_written_on(larges[pair[0]], larges[pair[1]], overlay)
     is_laid = not overlay.is_scaled and not overlay.is_mirrored
     if not differs and not (is_laid and _may_be_encoded_from(rows)):
@@ -172,6 +174,15 @@ def _may_be_encoded_from(rows: npt.NDArray[np.void]) -> bool:
     is_known = UNKNOWN not in rows["coarseness"] and one["coarseness"] != other["coarseness"]
     is_sized = one["height"] == other["height"] and one["width"] == other["width"]
     return bool(is_known and is_sized and abs(one["quality"] - other["quality"]) < _ENCODED_AGAIN)
+
+
+def _is_coarser(rows: npt.NDArray[np.void]) -> bool:
+    """Return whether the first of two copies is rounded to larger steps.
+
+    Of an image and its mirror image, no more is known, because their blocks lie at other places.
+    """
+    one, other = rows["coarseness"].tolist()
+    return _may_be_encoded_from(rows) and one > other
 
 
 def _is_clipped(clipped: npt.NDArray[np.int32]) -> bool:

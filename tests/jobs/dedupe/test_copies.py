@@ -142,6 +142,18 @@ def test_the_original_stays_where_a_copy_is_saved_again_at_a_higher_quality() ->
     assert dropped(*copies, original) == {"0", "1"}
 
 
+@pytest.mark.parametrize(("quality", "lower"), [(95, 60), (95, 70), (92, 80)])
+def test_the_original_stays_where_a_mirror_image_is_more_compressed(
+    quality: int, lower: int
+) -> None:
+    """The edges of its blocks look like detail."""
+    photo = np.asarray(cv2.GaussianBlur(PHOTO, (0, 0), 0.8))
+    original = encode(photo, ".jpg", quality)
+    mirrored = encode(CHANGES["mirrored"](decode(original)), ".jpg", lower)
+    assert dropped(original, mirrored) == {"1"}
+    assert dropped(mirrored, original) == {"0"}
+
+
 def test_the_original_stays_among_copies_that_are_altered_in_two_ways() -> None:
     copies = [encode(each, ".png") for each in (written_on(PHOTO), logo(PHOTO))]
     assert dropped(*copies, encode(PHOTO, ".jpg", 90), encode(PHOTO, ".jpg", 60)) == {"0", "1", "3"}
