@@ -70,7 +70,7 @@ def test_vectors_of_several_kinds(tmp_path: Path) -> None:
 
 def test_two_shards_that_were_joined(tmp_path: Path) -> None:
     pieces = [
-        b"".join(webdataset.member_pieces(f"{name}.npy", npy_bytes(np.ones(3, "f4"))))
+        b"".join(webdataset.sample_pieces(name, [(".npy", npy_bytes(np.ones(3, "f4")))]))
         + webdataset.END
         for name in "ab"
     ]
