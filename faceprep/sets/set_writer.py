@@ -71,7 +71,7 @@ class SetNames:
     absolute ones, None for images that are not files. `kind` and `path` are those of the set, and
     `own` names what only this kind of container can hold of it. `relative_to` is the folder that
     names in a list shall be below, if any. `paths` are those of the images; without them, each key
-    is the path itself.
+    is the path itself. `before` are the names before a plan, which its undo plan gives back.
     """
 
     n: int
@@ -87,6 +87,7 @@ class SetNames:
     path: str = ""
     paths: ImagePaths | None = None
     keys_are_plain: bool = False
+    before: SetNames | None = None
 
     @cached_property
     def are_number_keys(self) -> bool:

@@ -78,7 +78,8 @@ class TarWriter(_StreamWriter):
     @classmethod
     def choose_settings(cls, names: SetNames) -> Settings:
         """Leave the suffix out of the keys, unless they would lose it or seem to have another."""
-        keeps = has_twins(names) or has_double_suffixes(names)
+        both = filter(None, (names, names.before))
+        keeps = any(has_twins(each) or has_double_suffixes(each) for each in both)
         return {FORM: names.form, _CUTS_SUFFIXES: not keeps}
 
     @property

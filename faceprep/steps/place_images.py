@@ -251,7 +251,8 @@ def write_rows(
             of_plan = f", such as {new[0]!r} of the plan" if new else " of the plan"
             _refuse_lost_names(names, Path(target.output), shards[0].source, of_plan)
         with open_part(WRITER_PART) as file:
-            file.write(describe_target(target, names, scratch))
+            before = names_of(destinations.listing.prefixed_paths(""), target.are_files)
+            file.write(describe_target(target, replace(names, before=before), scratch))
 
 
 def place_rows(shard: Shard, sink: Sink, path_of: PartPath) -> Iterator[Outcome]:

@@ -135,6 +135,25 @@ def test_undo_where_names_differ_in_their_suffix_alone(
     assert images_of(tmp_path / "back.tar", tmp_path / "c") == before
 
 
+@pytest.mark.parametrize(
+    "decision", [Decision("drop", "1"), Decision("move", "1/4.png", "2")], ids=["drop", "move"]
+)
+def test_the_way_back_to_names_that_differ_in_their_suffix_alone(
+    decision: Decision, folder: Path, tmp_path: Path
+) -> None:
+    """The .tar has only one of these names, or none."""
+    (folder / "1" / "4.png").write_bytes(encode_face(1, 99, ".png"))
+    plan = save_plan(tmp_path / "plan.jsonl", folder, [decision])
+    run(Apply(), plan, tmp_path / "out.tar")
+    run(Apply(), tmp_path / "out.undo.jsonl", tmp_path / "back")
+    names = [
+        {path.relative_to(root).as_posix() for path in root.glob("*/*")}
+        for root in (folder, tmp_path / "back")
+    ]
+    assert names[0] == names[1]
+    assert images_of(tmp_path / "back", tmp_path / "b") == images_of(folder, tmp_path / "a")
+
+
 @pytest.mark.parametrize("name", ["back", "back.tar", "back.parquet"])
 def test_the_way_back_from_a_container_without_its_damaged_images(
     name: str, folder: Path, tmp_path: Path
