@@ -15,6 +15,7 @@ from faceprep.core.errors import OutputError, SourceError
 from faceprep.core.names import identity_of
 from faceprep.core.options import Values, option
 from faceprep.core.os_errors import SuppressDamage
+from faceprep.core.paths import are_same, exists
 from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, MERGE, REFUSED, UNDECIDED, Decision
 from faceprep.tables.plan import digest_of, read_plan, refuse_output
@@ -39,14 +40,21 @@ class VerdictOptions:
     )
 
 
-def keep_reviewed(plan: Path, overwrite: bool) -> None:
+def keep_reviewed(plan: Path, overwrite: bool, verdicts: Path | None = None) -> None:
     """Refuse to plan again over verdicts of a person; with `overwrite`, copy the plan first.
 
-    Raises OutputError, and SourceError where a review is not finished.
+    `verdicts` is the earlier plan that is to be read. Raises OutputError, and SourceError where a
+    review is not finished.
     """
     if storage.size_of(plan) is None:
         return
     refuse_open_review(plan)
+    if overwrite and verdicts and exists(verdicts) and are_same(plan, verdicts):
+        raise OutputError(
+            "--overwrite would remove the plan that --verdicts names",
+            path=plan,
+            remedy="Choose another output, or copy the plan to another place first.",
+        )
     if not _is_reviewed(plan):
         return
     if not overwrite:

@@ -141,7 +141,7 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
     # Before
 
     def plan(self, request: Request, scratch: Path) -> Work:
-        keep_reviewed(plan_path(request.output), request.overwrite)
+        keep_reviewed(plan_path(request.output), request.overwrite, self.verdicts)
         about, listed = look_at_source(request, scratch, self.relative_to)
         stages = []
         if about.embeddings:

@@ -87,6 +87,19 @@ def test_overwriting_keeps_every_edited_plan(source: Path, tmp_path: Path) -> No
         assert plan.read_bytes() == planned
 
 
+def test_overwriting_does_not_remove_the_plan_whose_verdicts_count(
+    source: Path, tmp_path: Path
+) -> None:
+    merge(source, tmp_path / "out")
+    plan = tmp_path / "out" / "plan.jsonl"
+    refuse(plan, "a")
+    before = tree(tmp_path / "out")
+    run = Request((source,), tmp_path / "out", overwrite=True)
+    with pytest.raises(OutputError, match="--overwrite would remove the plan that --verdicts"):
+        run_job(MergeIdentities(embedder="colors", verdicts=plan), run, SerialRunner())
+    assert tree(tmp_path / "out") == before
+
+
 def test_a_review_that_was_killed_is_not_lost(source: Path, tmp_path: Path) -> None:
     merge(source, tmp_path / "out")
     (tmp_path / "out" / "plan.jsonl.review.jsonl").write_text("")

@@ -137,7 +137,7 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
 
     def plan(self, request: Request, scratch: Path) -> Work:
         source = request.sources[0]
-        keep_reviewed(plan_path(request.output), request.overwrite)
+        keep_reviewed(plan_path(request.output), request.overwrite, self.verdicts)
         verdicts = state_of_verdicts(self.verdicts, self.command)
         listed = list_source(source, scratch, relative_to=self.relative_to).first(request.limit)
         listed.save(scratch)
