@@ -47,6 +47,7 @@ from faceprep.steps.place_images import (
     place_shards,
     plan_path,
     size_placed,
+    warn_of_empty,
     write_rows,
 )
 from faceprep.steps.placed_samples import ORIGIN
@@ -118,6 +119,7 @@ class Apply(PlacingOptions, Job):
         destinations = resolve(
             header, decisions, listed.listing, os.fspath(plan), listed.is_folder, listed.order
         )
+        warn_of_empty(destinations, decisions)
         origin = _check_origin(plan, header, decisions, scratch)
         if origin:
             refuse_overlap(origin, request.output, [request.output])

@@ -300,13 +300,14 @@ def write_decided(
     listed = load_listed(sink.scratch)
     destinations = resolve(header, decisions, listed.listing, order=listed.order)
     if shards:
-        _warn_of_empty(destinations, decisions, unreadable)
+        warn_of_empty(destinations, decisions, unreadable)
         write_rows(destinations, shards, sink.scratch, lambda name: sink.open_part(f".{name}"))
 
 
-def _warn_of_empty(
-    destinations: Destinations, decisions: Sequence[Decision], unreadable: Collection[str]
+def warn_of_empty(
+    destinations: Destinations, decisions: Sequence[Decision], unreadable: Collection[str] = ()
 ) -> None:
+    """Warn if the decisions drop all images that are not `unreadable`."""
     if any(row.into for row in destinations.rows(0, len(destinations))):
         return
     drops = (each for each in decisions if each.verdict == ACCEPTED)

@@ -74,6 +74,20 @@ def test_undo_of_an_undo(source: Path, tmp_path: Path) -> None:
     assert images(tmp_path / "out again") == images(tmp_path / "out")
 
 
+def test_a_warning_says_that_nothing_is_left(
+    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ("0", "1", "2/inner", "3", "4", "5")
+    drops = [Decision("drop", name, reason="too dark") for name in names]
+    apply(save_plan(tmp_path / "one.jsonl", source, drops[1:]), tmp_path / "one")
+    assert "all images are dropped" not in caplog.text
+    apply(save_plan(tmp_path / "all.jsonl", source, drops), tmp_path / "all")
+    assert "all images are dropped (18), the first one 0: too dark" in caplog.text
+    caplog.clear()
+    apply(tmp_path / "all" / "undo.jsonl", tmp_path / "back")
+    assert "all images are dropped" not in caplog.text
+
+
 def test_a_plan_that_decides_nothing_copies(source: Path, tmp_path: Path) -> None:
     apply(save_plan(tmp_path / "plan.jsonl", source, []), tmp_path / "out")
     assert images(tmp_path / "out") == images(source)
