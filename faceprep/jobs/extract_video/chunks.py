@@ -6,7 +6,6 @@ the one before it ends. The result does not depend on their sizes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -67,26 +66,27 @@ def cut_segments(
 ) -> Iterator[Chunk]:
     """Yield frames in chunks of whole segments, or of parts of a segment that is too large.
 
-    Segments begin at multiples of `every`. `n_frames` is the number of frames that is expected: the
-    chunks of a short video are of about one size, so that no thread gets more than the others.
+    Segments begin at multiples of `every`. `n_frames` is the number of frames that is expected. One
+    scene may take several times as long as another, so chunks get smaller towards the end if there
+    are several threads. They then end at about the same time.
     """
     most_bytes = _ALL_BYTES // (n_threads + _SPARE_CHUNKS)
     chunk: list[Frame] = []
     before: Future[Trail] | None = None
-    n_chunks = 0
-    for n_seen, frame in enumerate(frames):
+    # Of the frames left, a chunk takes one share and leaves two for each of the other threads.
+    n_left, n_shares = n_frames, 1 + 2 * (n_threads - 1)
+    for frame in frames:
         most = max(1, min(_SEGMENT_FRAMES, most_bytes // frame.pixels.nbytes))
-        n_rounds = max(1, math.ceil(n_frames / (most * n_threads)))
-        share = (n_chunks + 1) * n_frames / (n_rounds * n_threads)
-        is_share = n_seen + every / 2 > share
+        n = len(chunk)
+        is_share = n + every / 2 > n_left / n_shares
         is_new = bool(chunk) and frame.number // every != chunk[-1].number // every
-        if is_new and (before or is_share or len(chunk) + every > most):
+        if is_new and (before or is_share or n + every > most):
             yield Chunk(chunk, before)
-            n_chunks, chunk, before = n_chunks + 1, [], None
-        elif len(chunk) >= most:
+            n_left, chunk, before = n_left - n, [], None
+        elif n >= most:
             after: Future[Trail] = Future()
             yield Chunk(chunk, before, after)
-            n_chunks, chunk, before = n_chunks + 1, [], after
+            n_left, chunk, before = n_left - n, [], after
         chunk.append(frame)
     if chunk:
         yield Chunk(chunk, before)

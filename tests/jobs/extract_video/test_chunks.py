@@ -45,11 +45,34 @@ def test_chunks_hold_segments_or_wait_for_their_beginning(
 
 @pytest.mark.parametrize(
     ("n_frames", "sizes"),
-    [(9, [9]), (85, [40, 45]), (275, [70, 70, 70, 65]), (300, [80, 70] * 2), (330, [60, 50] * 3)],
+    [
+        (9, [9]),
+        (85, [30, 20, 10, 10, 10, 5]),
+        (275, [80, 70, 40, 30, 20, 10, 10, 10, 5]),
+        (600, [80] * 5 + [70, 40, 30, 20, 10, 10, 10, 10]),
+    ],
 )
-def test_chunks_of_a_short_video_have_about_one_size(n_frames: int, sizes: list[int]) -> None:
+def test_chunks_get_smaller_towards_the_end(n_frames: int, sizes: list[int]) -> None:
     chunks = cut_segments(frames(list(range(n_frames))), 10, n_threads=2, n_frames=n_frames)
     assert [len(chunk.frames) for chunk in chunks] == sizes
+
+
+def test_one_thread_needs_no_small_chunks() -> None:
+    chunks = cut_segments(frames(list(range(275))), 10, n_threads=1, n_frames=275)
+    assert [len(chunk.frames) for chunk in chunks] == [80, 80, 80, 35]
+
+
+@pytest.mark.parametrize("n_threads", [2, 4])
+@pytest.mark.parametrize("slow", [range(70), range(70, 140), range(140, 210), range(210, 275)])
+def test_threads_end_together_though_a_scene_takes_three_times_as_long(
+    n_threads: int, slow: range
+) -> None:
+    chunks = cut_segments(frames(list(range(275))), 10, n_threads, n_frames=275)
+    work = [sum(3 if frame.number in slow else 1 for frame in chunk.frames) for chunk in chunks]
+    ends = [0] * n_threads
+    for cost in work:
+        ends[ends.index(min(ends))] += cost
+    assert max(ends) <= 1.25 * sum(work) / n_threads
 
 
 def test_an_error_reaches_the_chunks_that_wait() -> None:
