@@ -35,7 +35,7 @@ OUTSIDE = 127.5
 """Grey level of pixels outside of the image, which the networks see as zero."""
 _AT_ONCE = 512
 """Number of boxes that are compared with all others, or cropped, at a time."""
-CROPS_ON_CPU = 16
+CROPS_ON_CPU = 4
 """Crops in one run on the CPU; a larger batch does not fit into the cache."""
 
 
