@@ -29,13 +29,13 @@ from faceprep.models.refine.looks import Look, OnetLook, RetinaFaceLook
 from faceprep.models.refine.squares import squares_of_boxes, squares_of_landmarks
 
 ONET, RETINAFACE, NONE = "onet", "retinaface", ""
-_VERSION = 3
+_VERSION = 4
 """Increase it when the same weights give other landmarks."""
 _FIRST, _SECOND = ((56.0, 64.0), 90.0), ((56.0, 62.0), 95.0)
 """Centre and side of O-Net's two squares, in pixels of arcface-112."""
-_TINY_SIDE, _SMALL_SIDE = 32.0, 48.0
-"""Sides in pixels of O-Net's square. It enlarges squares below the second value, and the noise in
-them, so that more looks place landmarks better. Below the first value they do not."""
+_SMALL_SIDE = 48.0
+"""Side in pixels of O-Net's square below which more looks place the landmarks more steadily. Such a
+square is enlarged, and the noise in it."""
 _SHIFTED = ((59.0, 66.0), (53.0, 60.0), (59.0, 60.0), (53.0, 66.0))
 _SHIFTED_SIDE = 92.0
 """Centres and side of further squares, averaged to keep the landmarks of a small face still."""
@@ -162,8 +162,7 @@ class Refiner:
 
         A look that is unsure, or far from the mean of the two, does not count.
         """
-        sides = _FIRST[1] / _enlargements(mean)
-        small = np.flatnonzero((sides >= _TINY_SIDE) & (sides < _SMALL_SIDE))
+        small = np.flatnonzero(_FIRST[1] / _enlargements(mean) < _SMALL_SIDE)
         if not len(small):
             return
         before = mean[small]
