@@ -120,7 +120,10 @@ class OutputNames:
 
 
 def _undo_all(rows: Iterable[Row], source: Path, names: OutputNames) -> Iterator[Decision]:
-    """Yield the decisions that undo `rows`; `place` counts the images of the source."""
+    """Yield the decisions that undo `rows`.
+
+    `place` counts the images of the source, and those of the output that are dropped.
+    """
     place = 0
     for path, into, origin, _ in rows:
         is_there = bool(into) and names.is_there(into)
@@ -131,7 +134,7 @@ def _undo_all(rows: Iterable[Row], source: Path, names: OutputNames) -> Iterator
             yield Decision(RESTORE, path, names.name(path), evidence=evidence)
         elif not origin and into != path:
             yield Decision(RENAME, names.name(into), names.name(path, into))
-        place += not origin
+        place += is_there or not origin
 
 
 def evidence_of(path: str) -> dict[str, int]:

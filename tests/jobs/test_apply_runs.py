@@ -21,7 +21,7 @@ from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
 from faceprep.steps import place_images as application
 from faceprep.synthetic import write_insightface_rec
-from faceprep.tables.plan import write_plan
+from faceprep.tables.plan import read_plan, write_plan
 from tests.applying import DECISIONS, apply, save_plan, source
 from tests.fakes import images, results, survives_kills
 
@@ -62,6 +62,22 @@ def test_undo_gives_the_same_container(
     assert applied.by_status == {"ok": 20, "dropped": 4}
     apply(tmp_path / "out.undo.jsonl", tmp_path / f"back{suffix}")
     assert (tmp_path / f"back{suffix}").read_bytes() == whole.read_bytes()
+
+
+def test_undo_of_a_plan_that_restores_and_drops(tmp_path: Path) -> None:
+    write_insightface_rec(tmp_path / "drawn", 4, 2)
+    whole = tmp_path / "set.tar"
+    run_job(Convert(), Request(tmp_path / "drawn", whole), SerialRunner())
+    judged = {"command": "test", "source": str(whole)}
+    with (tmp_path / "plan.jsonl").open("wb") as file:
+        write_plan(file, judged, [Decision("drop", name) for name in ("0/1", "1/4", "3/7")])
+    apply(tmp_path / "plan.jsonl", tmp_path / "few.tar")
+    header, undo = read_plan(tmp_path / "few.undo.jsonl")
+    with (tmp_path / "both.jsonl").open("wb") as file:
+        write_plan(file, header, [*undo, *(Decision("drop", name) for name in ("0/2", "2/5"))])
+    assert apply(tmp_path / "both.jsonl", tmp_path / "other.tar").by_status["dropped"] == 2
+    apply(tmp_path / "other.undo.jsonl", tmp_path / "back.tar")
+    assert (tmp_path / "back.tar").read_bytes() == (tmp_path / "few.tar").read_bytes()
 
 
 def test_the_same_whatever_the_shards_the_runner_and_the_order(
