@@ -14,7 +14,7 @@ from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, DROP, MOVE, UNDECIDED, Decision, Sink
 from faceprep.identity.outliers import plan_cleaning
 from faceprep.sets.image_paths import NO_IDENTITY
-from faceprep.steps.earlier_plan import describe_open, mark_undecided, open_verdicts
+from faceprep.steps.earlier_plan import describe_open, open_verdicts
 from faceprep.steps.judged_source import About
 from faceprep.steps.listed_set import load_listed
 from faceprep.steps.plan_identities import (
@@ -66,8 +66,7 @@ class CleanIdentities(PlanningOptions):
         verdict_of = open_verdicts(self.verdicts)
 
         def hold(moves: Sequence[Decision]) -> list[Decision]:
-            held = mark_undecided(hold_shared_moves(moves, about.source))
-            return [verdict_of(move) for move in held]
+            return [verdict_of(move) for move in hold_shared_moves(moves, about.source)]
 
         taken = set[str]()
         if about.has_images:

@@ -91,12 +91,11 @@ def _free_name(plan: Path) -> Path:
 
 def mark_undecided(decisions: Sequence[Decision]) -> list[Decision]:
     """Note in each undecided decision that it was left to a person, whose verdict is then kept."""
-    return [
-        each._replace(evidence={**each.evidence, _LEFT_UNDECIDED: True})
-        if each.verdict == UNDECIDED
-        else each
-        for each in decisions
-    ]
+    return [_mark(each) if each.verdict == UNDECIDED else each for each in decisions]
+
+
+def _mark(decision: Decision) -> Decision:
+    return decision._replace(evidence={**decision.evidence, _LEFT_UNDECIDED: True})
 
 
 def carry_verdicts(
@@ -231,7 +230,7 @@ class _Earlier:
         if _pair_of(decision) in self.refused and decision.verdict != REFUSED:
             return _change(decision, REFUSED, f"refused in {self.name}")
         if decision.verdict == UNDECIDED and self._was_accepted(decision):
-            return _change(decision, ACCEPTED, f"accepted in {self.name}")
+            return _change(_mark(decision), ACCEPTED, f"accepted in {self.name}")
         return decision
 
     def _was_accepted(self, decision: Decision) -> bool:

@@ -89,6 +89,20 @@ def test_the_people_in_both_sets_are_those_whose_drop_is_carried_out(
     assert "; 1 undecided, 2 refused; " in sentence
 
 
+def test_what_a_person_accepted_stays_accepted_in_a_third_plan(tmp_path: Path) -> None:
+    """It matches two people, above the threshold."""
+    paint(tmp_path / "set" / "a" / "1.png", (180, 180, 0))
+    for name, color in {"Zoe": RED, "Kim": GREEN}.items():
+        paint(tmp_path / "other" / name / "9.png", color)
+    plan, other = None, tmp_path / "other"
+    for number, verdict in enumerate((UNDECIDED, ACCEPTED, ACCEPTED)):
+        output = tmp_path / str(number)
+        exclude(tmp_path / "set", other, output, threshold=0.7, verdicts=plan)
+        assert decided(output) == [("drop", "a", "", verdict)]
+        plan = output / "plan.jsonl"
+        plan.write_text(plan.read_text().replace(f'"{UNDECIDED}"', f'"{ACCEPTED}"'))
+
+
 def test_a_set_without_itself(source: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(source)
     for other in (source, tmp_path / "link"):
