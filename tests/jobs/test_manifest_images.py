@@ -264,6 +264,13 @@ def test_images_whose_names_differ_in_the_suffix_alone_are_not_joined(
         run(source, out / "again.npz", embeddings=out / "t.tar")
 
 
+def test_an_image_of_another_suffix_is_another_image(tmp_path: Path, out: Path) -> None:
+    embeddings_of(make(tmp_path / "set", "a/1.jpg"), tmp_path / "e.npz")
+    other = make(tmp_path / "other", "a/1.png")
+    with pytest.raises(SourceError, match="none of the images is in it"):
+        run(other, out / "t.npz", embeddings=tmp_path / "e.npz")
+
+
 # A .tfrecord of names alone
 
 

@@ -7,7 +7,7 @@ them all.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -159,20 +159,23 @@ def match(
 ) -> npt.NDArray[np.int64]:
     """Return the row of each image, -1 where there is none.
 
-    The first of the `spellings` of names that matches any image is used. If none does, names are
-    compared without the suffixes of images, which containers leave out. Raises SourceError when
-    none matches then, or two images match one row.
+    The first of the `spellings` of names that matches any image is used. If none does, the names of
+    one side are compared without the suffixes of images, which containers leave out. Raises
+    SourceError when none matches then, or two images match one row.
     """
     for spell in spellings:
-        rows = np.fromiter((table.rows.get(name, -1) for name in spell()), np.int64)
+        rows = _find_rows(table.rows, spell())
         if (rows >= 0).any():
             return rows
     stems = {strip_suffix(name): row for name, row in table.rows.items()}
-    for spell in spellings if len(stems) == len(table.rows) else ():
-        rows = np.fromiter((stems.get(strip_suffix(name), -1) for name in spell()), np.int64)
-        found = rows[rows >= 0]
-        if found.size and np.unique(found).size == found.size:
-            return rows
+    if len(stems) < len(table.rows):
+        stems = {}
+    for spell in spellings:
+        for row_of, names in ((table.rows, map(strip_suffix, spell())), (stems, spell())):
+            rows = _find_rows(row_of, names)
+            found = rows[rows >= 0]
+            if found.size and np.unique(found).size == found.size:
+                return rows
     raise SourceError(
         "none of the images is in it",
         path=table.path,
@@ -180,6 +183,10 @@ def match(
         found=f"names like {next(iter(table.rows), '')!r}",
         remedy="See --relative-to.",
     )
+
+
+def _find_rows(row_of: Mapping[str, int], names: Iterable[str]) -> npt.NDArray[np.int64]:
+    return np.fromiter((row_of.get(name, -1) for name in names), np.int64)
 
 
 def find_spare(table: EmbeddingTable, rows: npt.NDArray[np.int64]) -> list[Outcome]:
