@@ -75,11 +75,13 @@ def count_lost(paths: Iterable[Path]) -> Counter[str]:
     return lost
 
 
-def warn_of_empty(names: Sequence[str], effect: str = UNUSED) -> None:
-    """Warn of classes whose images are all bad, if there are any, and of the effect."""
+def warn_of_empty(
+    names: Sequence[str], effect: str = UNUSED, why: str = "without a sound image"
+) -> None:
+    """Warn of classes that have no images, if there are any: why, and the effect."""
     if names:
         n = count_noun(len(names), "class", "classes")
-        log.warning("%s without a sound image, such as %s: %s", n, names[0], effect)
+        log.warning("%s %s, such as %s: %s", n, why, names[0], effect)
 
 
 def load(path: str | os.PathLike[str]) -> list[ClassRow]:

@@ -183,10 +183,9 @@ def join_container(
             counts[identity_of(row.into)] += 1
     lost = Counter(map(identity_of, lost_paths))
     names = writer.classes.names
-    known = before.union(counts)
-    class_map.warn_of_empty(
-        [name for name in names if name in known and counts[name] == lost[name]]
-    )
+    class_map.warn_of_empty([name for name in names if 0 < counts[name] == lost[name]])
+    emptied = [name for name in names if name in before and not counts[name]]
+    class_map.warn_of_empty(emptied, why="whose images were all moved or dropped")
     counts.subtract(lost)
     write_map(sink, output, names, [counts[name] for name in names])
     found = [storage.read_bytes(sink.part_path(shard.id, _NUMBERS)) for shard in shards]

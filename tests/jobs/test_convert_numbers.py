@@ -178,7 +178,8 @@ def test_a_plan_keeps_the_stated_numbers(
     assert sorted(numbers(merged).values()) == [1, 1, 1, 1, 3, 3]
     assert rows(merged) == [(0, "zed", 0), (1, "2", 4), (2, "1", 0), (3, "0", 2)]
     said = [record.getMessage() for record in caplog.records if "class" in record.getMessage()]
-    assert said == ["1 class without a sound image, such as 1: their class numbers stay unused"]
+    emptied = "1 class whose images were all moved or dropped, such as 1"
+    assert said == [f"{emptied}: their class numbers stay unused"]
     back = carry_out(tmp_path / "c.undo.jsonl", tmp_path / f"d{suffix}")
     assert numbers(back) == numbers(fixed)
 
