@@ -110,14 +110,18 @@ class TfrecordSet(ImageSet):
         classes = _read_class_names(files[0])
         check, facts = KeyCheck(index.folder), _FactReader(classes)
         empty: list[str] = []
-        faults: list[Outcome] = []
+        damaged: dict[str, SourceError] = {}
         for number, file in enumerate(files):
             with ByteSource(file) as source:
-                faults += _index_file(source, number, facts, index, check)
+                if error := _index_file(source, number, facts, index, check):
+                    damaged[file.name] = error
                 empty += [file.name] * (not source.size)
+        if damaged and not len(index):
+            raise next(iter(damaged.values()))
+        faults = [damage_fault(name, error) for name, error in damaged.items()]
         index.facts = {
             FILES: [str(file) for file in files],
-            FAULTS: [*faults, *empty_faults(empty)],
+            FAULTS: faults + empty_faults(empty),
             FACT: check.choose(path),
             MAX_LABELS: facts.max_labels,
             CLASS_NAMES: classes,
@@ -287,37 +291,52 @@ def _decode(text: bytes) -> str:
 
 
 def _lacks_images(files: Sequence[Path]) -> str:
-    """Return the features of the first record if none is an image, else nothing.
+    """Return the features of the first sound record if none is an image, else nothing.
 
-    Raises SourceError where the record is damaged.
+    Raises SourceError where the first record of every file is damaged.
     """
+    damage: SourceError | None = None
     for file in files:
-        with ByteSource(file) as source:
-            for offset, length, window, start in tfrecord.scan_records(source):
-                try:
-                    features = find_features(window, start, start + length)
-                except Malformed as problem:
-                    raise SourceError(
-                        f"the record is not a tf.train.Example: {problem}",
-                        path=file,
-                        where=f"offset {offset}",
-                    ) from None
-                if _first(features, _IMAGE):
-                    return ""
-                return ", ".join(map(_decode, features)) or "a record without features"
+        try:
+            features = _find_first_features(file)
+        except SourceError as error:
+            damage = damage or error
+            continue
+        if features is None:
+            continue
+        if _first(features, _IMAGE):
+            return ""
+        return ", ".join(map(_decode, features)) or "a record without features"
+    if damage:
+        raise damage
     return ""
+
+
+def _find_first_features(file: Path) -> Features | None:
+    """Return the features of the first record; None in an empty file. Raises SourceError."""
+    with ByteSource(file) as source:
+        for offset, length, window, start in tfrecord.scan_records(source):
+            try:
+                return find_features(window, start, start + length)
+            except Malformed as problem:
+                raise SourceError(
+                    f"the record is not a tf.train.Example: {problem}",
+                    path=file,
+                    where=f"offset {offset}",
+                ) from None
+    return None
 
 
 def _index_file(
     source: ByteSource, number: int, reader: _FactReader, index: IndexWriter, check: KeyCheck
-) -> list[Outcome]:
-    """Add the records of a file, and return its fault where it is damaged or cut off.
+) -> SourceError | None:
+    """Add the records of a file up to the first damage, and return the error about it.
 
-    Nothing after the damage can be found. Raises SourceError where there is no record before it.
+    Nothing after the damage can be found. Raises SourceError for a fault of the disk.
     """
     rows: list[tuple[int, int]] = []
     facts: list[_Facts] = []
-    faults: list[Outcome] = []
+    damage: SourceError | None = None
     try:
         for offset, length, window, start in tfrecord.scan_records(source):
             rows.append((pack_place(number, offset), length))
@@ -326,11 +345,11 @@ def _index_file(
                 _add_rows(index, check, rows, facts)
                 rows, facts = [], []
     except SourceError as error:
-        if is_fault(error) or not (rows or len(index)):
+        if is_fault(error):
             raise
-        faults.append(damage_fault(Path(source.path).name, error))
+        damage = error
     _add_rows(index, check, rows, facts)
-    return faults
+    return damage
 
 
 def _read_facts(reader: _FactReader, window: bytes, start: int, length: int) -> _Facts:

@@ -227,15 +227,31 @@ def test_a_file_that_is_cut_off_is_named(path: Path, tmp_path: Path) -> None:
             assert re.search(r"a\.tfrecord: .* cut off at offset \d{2,}:.* is lost", fault.reason)
 
 
-def test_a_damaged_file_of_several_keeps_the_others(path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_damaged_file_of_several_keeps_the_others(
+    number: int, path: Path, tmp_path: Path
+) -> None:
     whole = encode(samples_of(2))
-    parts = [path.with_name(f"a-0000{number}-of-00002.tfrecord") for number in range(2)]
-    parts[0].write_bytes(whole)
-    parts[1].write_bytes(b"\1" + whole[1:])
+    parts = [path.with_name(f"a-0000{each}-of-00002.tfrecord") for each in range(2)]
+    parts[1 - number].write_bytes(whole)
+    parts[number].write_bytes(b"\1" + whole[1:])
     with index_set(parts[0], tmp_path / "index") as images:
         assert len(images) == 2
         (fault,) = images.faults()
+    assert fault.key == parts[number].name
     assert "the checksum of the record's length is wrong" in fault.reason
+
+
+def test_a_set_of_damaged_files_alone_is_refused(path: Path, tmp_path: Path) -> None:
+    damaged = b"\1" + encode(samples_of(2))[1:]
+    parts = [path.with_name(f"a-0000{each}-of-00002.tfrecord") for each in range(2)]
+    for part in parts:
+        part.write_bytes(damaged)
+    with (
+        pytest.raises(SourceError, match="00000-of-00002.tfrecord: the checksum"),
+        index_set(parts[0], tmp_path / "index"),
+    ):
+        pass
 
 
 def test_records_that_hold_no_image_are_outcomes(path: Path) -> None:
