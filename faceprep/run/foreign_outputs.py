@@ -29,14 +29,13 @@ class OutputPlace(NamedTuple):
     states: Path
     has: Callable[[str], bool]
 
-    def find_other(self, name: str, output: str) -> str:
-        """Return the output of a run other than that of `output` that wrote the file `name`."""
-        runs = storage.list_folder(self.states)[0] if is_folder(self.states) else []
-        others = (each for each in sorted(runs) if each != output)
-        wrote = (
-            each for each in others if name in (load_run(self.states / each).get("files") or ())
-        )
-        return next(wrote, "")
+    def find_owners(self, names: set[str], output: str) -> dict[str, str]:
+        """Return, by the name of a file, the output of a run other than `output` that wrote it."""
+        if not names or not is_folder(self.states):
+            return {}
+        others = (each for each in storage.list_folder(self.states)[0] if each != output)
+        written = ((each, load_run(self.states / each).get("files") or ()) for each in others)
+        return {name: each for each, files in written for name in names.intersection(files)}
 
 
 def refuse_foreign_outputs(
@@ -117,18 +116,17 @@ def _refuse_to_write_over(
 ) -> None:
     """Refuse to overwrite files that this run did not make."""
     ours = set((before or {}).get("files") or ())
-    for name in files:
-        if name in ours or not place.has(name):
-            continue
+    found = [name for name in files if name not in ours and place.has(name)]
+    owners = place.find_owners(set(found) - {request.output.name}, request.output.name)
+    for name in found:
         path = real_path(place.root / name)
         if any(is_within(path, real_path(source)) for source in request.sources):
             raise OutputError(
                 "is part of the input", path=place.root / name, remedy="Choose another output."
             )
-        owner = place.find_other(name, request.output.name)
-        if owner and name != request.output.name:
+        if name in owners:
             raise OutputError(
-                f"belongs to {owner}, which another run wrote",
+                f"belongs to {owners[name]}, which another run wrote",
                 path=place.root / name,
                 remedy="Choose an output of another name.",
             )
