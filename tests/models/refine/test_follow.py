@@ -49,6 +49,20 @@ def test_the_face_is_that_of_full_detection(scale: float, shift: tuple[float, fl
     assert away < 0.08 * side
 
 
+@pytest.mark.parametrize("scale", [0.75, 1.0])
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (0.15, -0.1)])
+def test_the_landmarks_of_a_large_face_are_those_of_full_detection(
+    scale: float, shift: tuple[float, float]
+) -> None:
+    """The square holds enough of the surroundings: in one of 144 pixels they are 1 to 3 % apart."""
+    photo, face = full(scale)
+    box = face.boxes[0].astype(np.float64)
+    side = float(np.ptp(box.reshape(2, 2), axis=0).max())
+    seen = search_in(photo, (box + np.tile(shift, 2) * side)[None])
+    away = np.linalg.norm(seen.landmarks[0] - face.landmarks[0], axis=1).max()
+    assert away < 0.01 * side
+
+
 @pytest.mark.parametrize("edge", ["left", "top"])
 def test_a_face_at_the_edge_is_that_of_full_detection(edge: str) -> None:
     """The network sees an edge of the image in the square as it does in full detection."""
