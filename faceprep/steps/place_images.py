@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 from faceprep.core import storage
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.io.image_bytes import UNREADABLE
-from faceprep.core.options import check_ranges, option
+from faceprep.core.options import option
 from faceprep.core.paths import full_path
 from faceprep.core.shards import cut_evenly
 from faceprep.core.text import list_words
@@ -87,9 +87,6 @@ class PlacingOptions:
         "a symlink to the source.",
         choices=PLACING_MODES,
     )
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
     def writes_file(self, output: Path) -> bool:
         return is_container_name(output)

@@ -119,7 +119,7 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
     plan_only: bool = option(False, "Write the plan only; place no images.")
 
     def __post_init__(self) -> None:
-        EmbedOptions.__post_init__(self)
+        super().__post_init__()
         if self.exact_only and self.embedder not in (_NO_EMBEDDER, type(self).embedder):
             raise OptionError(
                 "--exact-only looks at bytes alone", remedy="Leave out --embedder, or --exact-only."
