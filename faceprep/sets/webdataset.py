@@ -82,7 +82,7 @@ def sample_pieces(key: str, files: Iterable[tuple[str, Buffer]]) -> list[Buffer]
         if fields is None:
             pieces.append(_long_header(key + suffix, len(data)))
         else:
-            checksum = _checksum(sum_of_key + fields.sum)
+            checksum = b"%06o\0 " % (sum_of_key + fields.sum)
             pieces += start, fields.up_to_checksum, checksum, _AFTER_CHECKSUM
         pieces += data, _FILLERS[-len(data) % _BLOCK]
     return pieces
@@ -110,11 +110,6 @@ def _fields(n_before: int, suffix: str, size: int) -> _Fields | None:
         return None
     fields = suffix.encode() + bytes(n_free) + _BEFORE_SIZE + b"%011o\0" % size + _TIME
     return _Fields(fields, sum(fields) + 8 * ord(" ") + sum(_AFTER_CHECKSUM))
-
-
-@lru_cache(_MOST_CACHED)
-def _checksum(total: int) -> bytes:
-    return b"%06o\0 " % total
 
 
 # Reading
