@@ -18,7 +18,8 @@ def main() -> None:
         sys.exit("faceprep: stopped")
     status = command_line()
     for number in (signal.SIGINT, signal.SIGTERM):  # Python would print a traceback as it ends
-        signal.signal(number, signal.SIG_DFL)
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     sys.exit(status)
 
 

@@ -53,17 +53,22 @@ def start(source: Path, output: Path) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.parametrize("is_ignored", [False, True])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_when_all_is_done_leaves_no_traceback(number: signal.Signals) -> None:
+def test_a_signal_when_all_is_done_leaves_no_traceback(
+    number: signal.Signals, is_ignored: bool
+) -> None:
     program = f"""
-import atexit, os, sys
+import atexit, os, signal, sys
 from faceprep.__main__ import main
+if {is_ignored}:
+    signal.signal({number.value}, signal.SIG_IGN)
 atexit.register(os.kill, os.getpid(), {number.value})
 sys.argv = ["faceprep", "--version"]
 main()
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert (ended.returncode, ended.stderr) == (-number, "")
+    assert (ended.returncode, ended.stderr) == (0 if is_ignored else -number, "")
     assert ended.stdout.startswith("faceprep")
 
 
