@@ -14,7 +14,7 @@ import pytest
 
 from faceprep.core.errors import OptionError, OutputError, SourceError
 from faceprep.core.os_errors import guard
-from faceprep.core.types import DROP, Decision, Request, Summary
+from faceprep.core.types import Decision, Request, Summary
 from faceprep.jobs.apply import Apply
 from faceprep.jobs.convert import Convert
 from faceprep.jobs.dedupe.job import Dedupe
@@ -278,16 +278,6 @@ def test_a_rec_with_gaps_in_its_labels_is_warned_of(
     shutil.rmtree(folder / "1")
     run(Convert(), folder, tmp_path / "gap.rec")
     assert "the labels of 2 identities go up to 2" in caplog.text
-
-
-def test_a_class_that_a_plan_emptied_is_warned_of(
-    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    run(Convert(), folder, tmp_path / "in.tar")
-    plan = save_plan(tmp_path / "plan.jsonl", tmp_path / "in.tar", [Decision(DROP, "1")])
-    run(Apply(), plan, tmp_path / "out.tar")
-    why = "1 class whose images were all moved or dropped, such as 1: their class numbers stay"
-    assert why in caplog.text
 
 
 @pytest.mark.parametrize("name", KINDS + ["out.csv"])
