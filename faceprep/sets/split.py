@@ -54,8 +54,8 @@ class Selection:
             missing = np.setdiff1d(there, here)
             if val.size and missing.size:
                 log.warning(
-                    "the %s set has no image of %s, such as %r. Another --seed or --val-fraction "
-                    "helps where a class has several groups",
+                    "the %s set has no images of %s, such as %r. If the class has several groups, "
+                    "try another --seed or --val-fraction",
                     name,
                     count_noun(missing.size, "class", "classes"),
                     self.names[missing[0]],

@@ -96,7 +96,10 @@ def _long_header(name: str, size: int) -> bytes:
 
 
 class _Fields(NamedTuple):
-    """The bytes of a header from the suffix of its name on, and the sum of all but the key's."""
+    """A part of a header: from the suffix, which follows the key in the name, to the checksum.
+
+    `sum` adds up all bytes of the header except those of the key.
+    """
 
     up_to_checksum: bytes
     sum: int

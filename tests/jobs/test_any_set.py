@@ -309,7 +309,7 @@ def test_names_that_a_container_cannot_hold(tmp_path: Path) -> None:
 
 
 def test_new_names_that_a_rec_cannot_hold(folder: Path, tmp_path: Path) -> None:
-    """A new name that is no label would renumber the classes; whole records keep their labels."""
+    """A .rec holds numbers as identities: `30` is accepted, and `1-2` is not."""
     run(Convert(), folder, tmp_path / "in.rec")
     for name, new in (("plan", "1-2"), ("numbers", "30")):
         with (tmp_path / f"{name}.jsonl").open("wb") as file:

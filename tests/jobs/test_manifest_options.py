@@ -72,10 +72,10 @@ def test_a_class_that_one_set_lacks_is_named(
         run(source, tmp_path / "out" / "a.csv", seed=seed, val_fraction=0.5, **options)
     train = {row[0].split("/")[-3] for row in rows(tmp_path / "out" / "a.csv")}
     lacking = "validation" if "spoof" in train else "training"
-    (record,) = (each for each in caplog.records if "no image" in each.getMessage())
+    (record,) = (each for each in caplog.records if "no images" in each.getMessage())
     assert record.getMessage() == (
-        f"the {lacking} set has no image of 1 class, such as 'spoof'. Another --seed or "
-        "--val-fraction helps where a class has several groups"
+        f"the {lacking} set has no images of 1 class, such as 'spoof'. "
+        "If the class has several groups, try another --seed or --val-fraction"
     )
 
 
