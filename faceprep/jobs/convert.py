@@ -23,7 +23,7 @@ from faceprep.core.paths import full_path, is_file
 from faceprep.core.random_order import shuffled
 from faceprep.core.shards import cut_at, cut_evenly, even_bounds, refuse_empty_files
 from faceprep.core.text import list_words
-from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.core.types import OK, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets import class_map
 from faceprep.sets.class_numbers import NumberCheck, find_stated_classes, warn_of_changes
 from faceprep.sets.containers import (
@@ -36,7 +36,7 @@ from faceprep.sets.containers import (
     open_set,
     suggest_containers,
 )
-from faceprep.sets.image_set import ImageSet, Sample
+from faceprep.sets.image_set import ImageSet, Sample, SampleRun, read_singly
 from faceprep.sets.losses import find_losses
 from faceprep.sets.map_owner import may_write_map, write_map
 from faceprep.sets.sample_spill import read_spilled, reads_fast, write_spill
@@ -65,7 +65,7 @@ class _Spills:
         """Return the shards of the first pass."""
         return cut_evenly(self.n, self.size, source, stage=_SPILL, id_format="{stage}-{n:06d}")
 
-    def read(self, shard: Shard, sink: Sink) -> Iterator[Sample | Outcome]:
+    def read(self, shard: Shard, sink: Sink) -> Iterator[SampleRun | Sample | Outcome]:
         """Yield the samples of a shard of the second pass."""
         ids = [spill.id for spill in self.shards(shard.source)]
         paths = [partial(sink.part_path, shard_id) for shard_id in ids]
@@ -236,16 +236,15 @@ class Convert(NamingOptions, Job):
         lost: dict[str, int] = {}
         positions = _positions(sink.scratch / _ORDER, shard.start, shard.stop)
         numbers = images.index.identity_of[np.asarray(positions, np.int64)].tolist()
-        samples = images.read(positions)
+        found = images.read_runs(positions)
         if spills:
-            samples = spills.read(shard, sink)
-        if not writer.refers_to_files:
-            samples = _shorten_keys(samples, images.below)
+            found = spills.read(shard, sink)
+        if images.below and not writer.refers_to_files:
+            found = _shorten_keys(read_singly(found), images.below)
         check = NumberCheck(writer.classes)
-        samples = check.watch(samples)
-        outcomes = writer.write(samples, part, sink)
+        outcomes = writer.write_runs(check.watch(found), part, sink)
         for position, number, outcome in zip(positions, numbers, outcomes, strict=True):
-            if not outcome.is_failure:
+            if outcome.status == OK:
                 yield outcome
                 continue
             if number >= 0:
@@ -353,9 +352,7 @@ def _cut_parts(writer: SetWriter, n: int, n_files: int) -> list[OutPart]:
 
 
 def _shorten_keys(samples: Iterator[Sample | Outcome], below: str) -> Iterator[Sample | Outcome]:
-    """Take absolute keys as paths in the folder `below`, if there is one."""
-    if not below:
-        return samples
+    """Take absolute keys as paths in the folder `below`."""
     return (each._replace(key=each.key.removeprefix(f"{below}/")) for each in samples)
 
 

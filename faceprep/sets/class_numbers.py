@@ -16,7 +16,7 @@ from faceprep.core.paths import is_file
 from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome
 from faceprep.sets import class_map
-from faceprep.sets.image_set import CLASS_NAMES, ImageSet, Sample
+from faceprep.sets.image_set import CLASS_NAMES, ImageSet, Sample, SampleRun
 from faceprep.sets.manifests.class_names import ClassNames
 from faceprep.sets.set_writer import Classes
 
@@ -77,9 +77,11 @@ class NumberCheck:
         self._classes = classes
         self.n, self.first = 0, ""
 
-    def watch(self, samples: Iterable[Sample | Outcome]) -> Iterator[Sample | Outcome]:
-        """Pass the samples through, and count."""
-        for each in samples:
+    def watch(
+        self, found: Iterable[SampleRun | Sample | Outcome]
+    ) -> Iterator[SampleRun | Sample | Outcome]:
+        """Pass the samples through, and count; the labels of a run are its identities."""
+        for each in found:
             if isinstance(each, Sample) and each.labels:
                 self._look_at(each)
             yield each

@@ -27,7 +27,14 @@ from faceprep.core.urls import url_of
 from faceprep.sets import class_map
 from faceprep.sets.distinct_keys import find_repeats, hash_names, strip_suffix
 from faceprep.sets.image_paths import PLAIN, ImagePaths
-from faceprep.sets.image_set import CheckedSample, ImageSet, Sample, check_sample
+from faceprep.sets.image_set import (
+    CheckedSample,
+    ImageSet,
+    Sample,
+    SampleRun,
+    check_sample,
+    read_singly,
+)
 from faceprep.sets.recordio.records import EXACT_FLOATS
 
 PART = ".part"
@@ -249,6 +256,12 @@ class SetWriter(ABC):
         self, samples: Iterator[Sample | Outcome], part: OutPart, sink: Sink
     ) -> Iterator[Outcome]:
         """Write the sound ones of `samples` and yield one Outcome for each."""
+
+    def write_runs(
+        self, found: Iterator[SampleRun | Sample | Outcome], part: OutPart, sink: Sink
+    ) -> Iterator[Outcome]:
+        """Do the same as `write` with samples that may come in runs."""
+        return self.write(read_singly(found), part, sink)
 
     @abstractmethod
     def join(self, name: str, parts: Sequence[tuple[str, OutPart]], sink: Sink) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import BinaryIO, ClassVar
 
+from faceprep.core.io.image_end import check_images
 from faceprep.core.types import Buffer, Outcome, Sink
 from faceprep.sets import webdataset
-from faceprep.sets.image_paths import FORM, path_in_identity
-from faceprep.sets.image_set import CheckedSample, Sample
+from faceprep.sets.image_paths import FORM, PLAIN, path_in_identity
+from faceprep.sets.image_set import CheckedSample, Sample, SampleRun, check_sample
 from faceprep.sets.set_writer import (
     Capabilities,
     OutPart,
@@ -20,7 +21,6 @@ from faceprep.sets.set_writer import (
     has_double_suffixes,
     has_twins,
     join_bytes,
-    write_each,
 )
 from faceprep.sets.tfrecord_set import encode_sample
 
@@ -28,6 +28,28 @@ _AT_ONCE = 256 << 10
 """Bytes of images that are joined for one write; they stay in the processor's cache."""
 _MOST_PIECES = 1 << 14
 _CUTS_SUFFIXES = "cuts_suffixes"
+
+
+class _Pieces:
+    """Pieces of a file, joined for one write when they are enough."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._pieces: list[Buffer] = []
+        self._n_bytes = 0
+
+    def add(self, pieces: Iterable[Buffer], n_bytes: int = 0) -> None:
+        """Append pieces, which hold about this many bytes of images."""
+        self._pieces.extend(pieces)
+        self._n_bytes += n_bytes
+        if self._n_bytes >= _AT_ONCE or len(self._pieces) >= _MOST_PIECES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is not written yet."""
+        self._file.write(b"".join(self._pieces))
+        self._pieces.clear()
+        self._n_bytes = 0
 
 
 class _StreamWriter(SetWriter):
@@ -39,27 +61,39 @@ class _StreamWriter(SetWriter):
     def write(
         self, samples: Iterator[Sample | Outcome], part: OutPart, sink: Sink
     ) -> Iterator[Outcome]:
-        file = part.open(sink)
-        block: list[Buffer] = []
-        n_bytes = 0
+        return self.write_runs(samples, part, sink)
 
-        def add(_: int, checked: CheckedSample) -> None:
-            nonlocal n_bytes
-            block.extend(self.encode(checked))
-            n_bytes += len(checked.sample.data)
-            if n_bytes >= _AT_ONCE or len(block) >= _MOST_PIECES:
-                file.write(b"".join(block))
-                block.clear()
-                n_bytes = 0
+    def write_runs(
+        self, found: Iterator[SampleRun | Sample | Outcome], part: OutPart, sink: Sink
+    ) -> Iterator[Outcome]:
+        out = _Pieces(part.open(sink))
 
-        yield from write_each(samples, part, add)
+        def write_one(sample: Sample | Outcome) -> Outcome:
+            checked = check_sample(sample)
+            if isinstance(checked, Outcome):
+                return checked
+            out.add(self.encode(checked), len(checked.sample.data))
+            return Outcome(checked.sample.key)
+
+        for each in found:
+            if not isinstance(each, SampleRun):
+                yield write_one(each)
+            elif pieces := self.encode_run(each):
+                out.add(pieces, each.stops[-1] - each.starts[0])
+                yield from map(Outcome, each.keys)
+            else:
+                yield from map(write_one, each.read_singly())
         if part.stop == part.n:
-            block.append(self.end)
-        file.write(b"".join(block))
+            out.add([self.end])
+        out.flush()
 
     @abstractmethod
     def encode(self, checked: CheckedSample) -> Sequence[Buffer]:
         """Return the bytes of one image in the file, in pieces."""
+
+    def encode_run(self, run: SampleRun) -> Sequence[Buffer]:
+        """Return the bytes of a run, in pieces; none where its images are encoded one by one."""
+        return ()
 
     def join(self, name: str, parts: Sequence[tuple[str, OutPart]], sink: Sink) -> None:
         with sink.open(name) as file:
@@ -92,6 +126,19 @@ class TarWriter(_StreamWriter):
         key = webdataset.key_of(self.read_back(name))
         files = [(checked.header.suffix, sample.data), *self._describe(sample).items()]
         return webdataset.sample_pieces(key, files)
+
+    def encode_run(self, run: SampleRun) -> Sequence[Buffer]:
+        headers = check_images(run.block, run.starts, run.stops)
+        numbers = list(map(self.classes.number, run.identities))
+        are_sound = min(numbers) >= 0 and not any(header.damage for header in headers)
+        if not are_sound or self.settings[FORM] != PLAIN:
+            return ()
+        block, pieces = memoryview(run.block), list[Buffer]()
+        columns = (run.keys, headers, run.starts, run.stops, numbers)
+        for key, header, start, stop, number in zip(*columns, strict=True):
+            files = (header.suffix, block[start:stop]), (".cls", b"%d" % number)
+            pieces += webdataset.sample_pieces(webdataset.key_of(key), files)
+        return pieces
 
     def _describe(self, sample: Sample) -> dict[str, Buffer]:
         """Return the other files of a sample: class, several labels, and what a .tar had more."""

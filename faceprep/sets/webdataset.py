@@ -75,17 +75,23 @@ def sample_bytes(key: str, image: Buffer, suffix: str, label: int) -> bytes:
 def sample_pieces(key: str, files: Iterable[tuple[str, Buffer]]) -> list[Buffer]:
     """Encode the files of a sample, suffixes and contents, as members of a tar file, in pieces."""
     start = key.encode("utf-8", "surrogateescape")
-    is_plain, sum_of_key = start.isascii(), sum(start)
+    is_plain, n_before, sum_of_key = start.isascii(), len(start), sum(start)
     pieces: list[Buffer] = []
     for suffix, data in files:
-        fields = _fields(len(start), suffix, len(data)) if is_plain else None
+        size = len(data)
+        fields = _fields(n_before, suffix, size) if is_plain else None
         if fields is None:
-            pieces.append(_long_header(key + suffix, len(data)))
+            pieces.append(_long_header(key + suffix, size))
         else:
-            checksum = b"%06o\0 " % (sum_of_key + fields.sum)
-            pieces += start, fields.up_to_checksum, checksum, _AFTER_CHECKSUM
-        pieces += data, _FILLERS[-len(data) % _BLOCK]
+            up_to_checksum, total = fields
+            pieces += start, up_to_checksum, _checksum(sum_of_key + total), _AFTER_CHECKSUM
+        pieces += data, _FILLERS[-size % _BLOCK]
     return pieces
+
+
+@lru_cache(_MOST_CACHED)
+def _checksum(total: int) -> bytes:
+    return b"%06o\0 " % total
 
 
 def _long_header(name: str, size: int) -> bytes:

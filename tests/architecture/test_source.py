@@ -187,7 +187,11 @@ DECODES = {
     "codec.decode_noted": ["faceprep/vision/load_image.py"],
     "decode_heic": ["faceprep/vision/codec.py"],
     "cv2.imdecode": ["faceprep/vision/codec.py"],
-    "check_image": ["faceprep/core/io/image_bytes.py", "faceprep/vision/codec.py"],
+    "check_image": [
+        "faceprep/core/io/image_bytes.py",
+        "faceprep/core/io/image_end.py",
+        "faceprep/vision/codec.py",
+    ],
 }
 
 

@@ -19,7 +19,7 @@ from faceprep.core.types import Request, Summary
 from faceprep.jobs.rec2folder import Rec2Folder
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
-from faceprep.sets.recordio import records as recordio
+from faceprep.sets.recordio import spans
 from faceprep.sets.recordio.framing import frame, frame_image
 from faceprep.synthetic import encode_face, write_insightface_rec
 from faceprep.vision import codec
@@ -171,7 +171,7 @@ def test_bad_records_anywhere_among_sound_ones(
     """Whatever lies beside what, in windows of a few records: files and failures are those of
     each record alone.
     """
-    monkeypatch.setattr(recordio, "_WINDOW", 12 * len(JPEG))
+    monkeypatch.setattr(spans, "_WINDOW", 12 * len(JPEG))
     png = codec.encode(codec.decode(JPEG), ".png")
     kinds = [
         ("{}/{}.jpg", lambda label: frame_image([label], JPEG, 1)),

@@ -7,8 +7,9 @@ files, so it is IDENTITY/PART_KEY there.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -21,7 +22,15 @@ from faceprep.core.paths import is_folder
 from faceprep.core.text import list_words
 from faceprep.core.types import Outcome
 from faceprep.sets.file_family import empty_faults, missing_faults, pack_place
-from faceprep.sets.image_set import FAULTS, FILES, MAX_LABELS, ImageSet, Sample
+from faceprep.sets.image_set import (
+    FAULTS,
+    FILES,
+    MAX_LABELS,
+    ImageSet,
+    Sample,
+    SampleRun,
+    read_singly,
+)
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.read_ahead import announce_reads
 from faceprep.sets.recordio import index as rec_index
@@ -156,6 +165,9 @@ class RecSet(ImageSet):
         return ends
 
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
+        return read_singly(self.read_runs(positions))
+
+    def read_runs(self, positions: Sequence[int]) -> Iterator[SampleRun | Sample | Outcome]:
         for block in announce_reads(self._files, self._places, positions):
             yield from self._read_block(block)
 
@@ -165,26 +177,28 @@ class RecSet(ImageSet):
         lengths = self._ends(rows) - offsets
         return np.stack([pack_place(self._parts_of(rows), offsets), lengths], axis=1)
 
-    def _read_block(self, positions: Sequence[int]) -> list[Sample | Outcome]:
+    def _read_block(self, positions: Sequence[int]) -> Iterable[SampleRun | Sample | Outcome]:
         """Read the images at `positions`, each file in its own order."""
         block = self._block(np.asarray(positions, np.int64))
         order = np.lexsort((np.array(block.offsets, np.int64), block.parts))
-        found: list[Sample | Outcome] = []
+        found: list[Iterator[SampleRun | Sample | Outcome]] = []
         for part in np.unique(block.parts).tolist():
-            found += self._read_part(part, order[block.parts[order] == part].tolist(), block)
-        return [found[place] for place in np.argsort(order).tolist()]
+            found.append(self._read_part(part, order[block.parts[order] == part].tolist(), block))
+        in_order = chain.from_iterable(found)
+        if (np.diff(order) == 1).all():
+            return in_order
+        samples = list(read_singly(in_order))
+        return [samples[place] for place in np.argsort(order).tolist()]
 
     def _read_part(
         self, part: int, rows: Sequence[int], block: _Block
-    ) -> Iterator[Sample | Outcome]:
+    ) -> Iterator[SampleRun | Sample | Outcome]:
         """Yield the images of one file at `rows` of the block, which are in the file's order."""
         n_read = 0
         offsets, ends = ([column[row] for row in rows] for column in (block.offsets, block.ends))
         for run in self._files.open(part).read_whole(offsets, ends):
             if isinstance(run, ImageRun):
-                here = rows[n_read : n_read + len(run)]
-                columns = (here, run.headers, run.images, run.labels)
-                yield from map(partial(_make_sample, block), *columns)
+                yield from _make_samples(block, rows[n_read : n_read + len(run)], run)
                 n_read += len(run)
             else:
                 yield _unpack_sample(block, rows[n_read], run)
@@ -192,6 +206,20 @@ class RecSet(ImageSet):
 
     def close(self) -> None:
         self._files.close()
+
+
+def _make_samples(
+    block: _Block, rows: Sequence[int], run: ImageRun
+) -> Iterable[SampleRun | Sample | Outcome]:
+    """Return the images of a run of records at `rows` of a block: as one run, where it may be."""
+
+    def make_samples() -> Iterator[Sample | Outcome]:
+        return map(partial(_make_sample, block), rows, run.headers, run.images, run.labels)
+
+    keys, identities = ([column[row] for row in rows] for column in (block.keys, block.identities))
+    if run.have_one_label and all(identities):
+        return [SampleRun(keys, identities, run.block, run.starts, run.stops, make_samples)]
+    return make_samples()
 
 
 def _make_sample(

@@ -22,6 +22,7 @@ from faceprep.core.errors import SourceError
 from faceprep.core.io.image_bytes import BAD_RECORD, UNREADABLE
 from faceprep.core.storage import ByteSource
 from faceprep.core.types import Buffer
+from faceprep.sets.recordio.spans import GAP, Spans
 
 MAGIC = 0xCED7230A
 MAGIC_BYTES = struct.pack("<I", MAGIC)
@@ -33,10 +34,9 @@ _WHOLE, FIRST, MIDDLE, LAST = range(4)
 PART_HEAD = struct.Struct("<II")
 HEADER = struct.Struct("<IfQQ")
 WHOLE_HEAD = struct.Struct("<IIIfQQ")
-_WINDOW = 256 << 10  # stays in the processor's cache: 4 MiB took four times as long to read
+_HEAD_AND_FLAG, _LABEL = struct.Struct("<III"), struct.Struct("<f")
 LABEL_AT = PART_HEAD.size + 4
 """Bytes from the start of a record to its label, if it has one. No part is cut before it."""
-_GAP = 64 << 10
 _SEARCHED = 4 << 20
 
 
@@ -82,32 +82,53 @@ class ImageRecord(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ImageRun:
-    """Consecutive image records without metadata, in columns of the same length.
+    """Consecutive image records without metadata in a block of a file, in columns of one length.
 
-    `headers` are the bytes in front of the images: flag, label, ids and labels.
+    Record i lies in ``block[begins[i] : stops[i]]``, and its image begins at ``starts[i]``.
     """
 
-    flags: list[int]
-    labels: list[tuple[float, ...]]
-    ids: list[int]
-    headers: list[bytes]
-    images: list[bytes]
+    block: bytes
+    begins: list[int]
+    starts: list[int]
+    stops: list[int]
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.begins)
 
     def __iter__(self) -> Iterator[ImageRecord]:
-        second_ids = (HEADER.unpack_from(header)[3] for header in self.headers)
-        columns = (self.flags, self.labels, self.ids, self.images)
-        return map(ImageRecord, *columns, second_ids, self.lengths)
+        columns = zip(self.begins, self.images, self.labels, self.lengths, strict=True)
+        for begin, image, labels, length in columns:
+            flag, _, id, id2 = HEADER.unpack_from(self.block, begin + PART_HEAD.size)
+            yield ImageRecord(flag, labels, id, image, id2, length)
+
+    @property
+    def images(self) -> list[bytes]:
+        """Return the encoded images."""
+        spans = zip(self.starts, self.stops, strict=True)
+        return [self.block[start:stop] for start, stop in spans]
+
+    @property
+    def labels(self) -> list[tuple[float, ...]]:
+        """Return the labels of each image."""
+        spans = zip(self.begins, self.starts, strict=True)
+        return [_labels_between(self.block, begin, start) for begin, start in spans]
+
+    @property
+    def headers(self) -> list[bytes]:
+        """Return the bytes in front of each image: flag, label, ids and labels."""
+        spans = zip(self.begins, self.starts, strict=True)
+        return [self.block[begin + PART_HEAD.size : start] for begin, start in spans]
+
+    @property
+    def have_one_label(self) -> bool:
+        """Return whether each record has its label in the header."""
+        return self.starts == [begin + WHOLE_HEAD.size for begin in self.begins]
 
     @property
     def lengths(self) -> list[int]:
         """Return the lengths of the whole records in their file."""
-        return [
-            PART_HEAD.size + (len(header) + len(image) + 3 & ~3)
-            for header, image in zip(self.headers, self.images, strict=True)
-        ]
+        spans = zip(self.begins, self.stops, strict=True)
+        return [stop - begin + 3 & ~3 for begin, stop in spans]
 
 
 class IdentityNames(dict[float, str]):
@@ -152,7 +173,7 @@ class RecordFile:
         """Let the system fetch bytes that are read soon."""
         self._source.announce(offset, n_bytes)
 
-    def read(self, offset: int, window: int = _GAP) -> Record | Damage:
+    def read(self, offset: int, window: int = GAP) -> Record | Damage:
         """Read the record at byte `offset`.
 
         `window` bytes are read ahead when it is not in memory.
@@ -195,12 +216,12 @@ class RecordFile:
 
         `ends` says where they end, as far as it is known: no more is read then.
         """
-        ends = ends or [offset + _GAP for offset in offsets]
+        spans = Spans(offsets, ends or [offset + GAP for offset in offsets])
         start = 0
         while start < len(offsets):
             offset, damage = offsets[start], None
             if not self._holds(offset):
-                damage = self._bring(offset, self._reach(offsets, ends, start))
+                damage = self._bring(offset, spans.reach(start))
             if damage:
                 yield damage
                 start += 1
@@ -230,38 +251,20 @@ class RecordFile:
         only.
         """
         window, size, base = self._window, len(self._window), self._base
-        flags: list[int] = []
-        labels: list[tuple[float, ...]] = []
-        ids: list[int] = []
-        headers: list[bytes] = []
-        images: list[bytes] = []
+        run = ImageRun(window, [], [], [])
         for i in range(start, len(offsets)):
             at = offsets[i] - base
             if not 0 <= at <= size - WHOLE_HEAD.size:
                 break
-            magic, word, flag, label, id, _ = WHOLE_HEAD.unpack_from(window, at)
+            magic, word, flag = _HEAD_AND_FLAG.unpack_from(window, at)
             start_of_image, stop = at + WHOLE_HEAD.size + 4 * flag, at + 8 + word
             # A record in several parts has flag bits that put its end far outside the window.
             if magic != MAGIC or not start_of_image < stop <= size:
                 break
-            flags.append(flag)
-            labels.append(_unpack_labels(window, at + WHOLE_HEAD.size, flag) if flag else (label,))
-            ids.append(id)
-            headers.append(window[at + PART_HEAD.size : start_of_image])
-            images.append(window[start_of_image:stop])
-        return ImageRun(flags, labels, ids, headers, images)
-
-    def _reach(self, offsets: Sequence[int], ends: Sequence[int], i: int) -> int:
-        """Compute the bytes to read from the i-th offset: about one window, or up to the next
-        gap.
-        """
-        start = offsets[i]
-        for j in range(i + 1, len(offsets)):
-            if _is_apart(offsets, ends, j):
-                return ends[j - 1] - start
-            if offsets[j] - start >= _WINDOW:
-                return offsets[j] - start
-        return ends[-1] - start
+            run.begins.append(at)
+            run.starts.append(start_of_image)
+            run.stops.append(stop)
+        return run
 
     def find_next(self, offset: int) -> int | None:
         """Find the next record at or after `offset`: an aligned magic with cflag 0 or 1."""
@@ -332,11 +335,6 @@ class RecordFile:
             expected = (MIDDLE, LAST)
 
 
-def _is_apart(offsets: Sequence[int], ends: Sequence[int], i: int) -> bool:
-    """Return whether there is a gap before the i-th record that is not worth reading."""
-    return offsets[i] > ends[i - 1] and offsets[i] - offsets[i - 1] > _GAP
-
-
 def _unpack_record(record: Record | Damage, offset: int) -> ImageRecord | Damage:
     """Unpack the image of the record at byte `offset`."""
     if isinstance(record, Damage):
@@ -368,6 +366,14 @@ def unpack_image(payload: Buffer) -> ImageRecord | Damage:
         )
     labels = _unpack_labels(payload, HEADER.size, flag)
     return ImageRecord(flag, labels, id, payload[start:], id2)
+
+
+def _labels_between(block: bytes, begin: int, start: int) -> tuple[float, ...]:
+    """Unpack the labels of the record at `begin` whose image begins at `start`."""
+    if start - begin == WHOLE_HEAD.size:
+        return _LABEL.unpack_from(block, begin + LABEL_AT)
+    first = begin + WHOLE_HEAD.size
+    return _unpack_labels(block, first, (start - first) // 4)
 
 
 def _unpack_labels(data: Buffer, at: int, n: int) -> tuple[float, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
+from itertools import accumulate
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faceprep.core.io.image_end import check_image
+from faceprep.core.io.image_end import check_image, check_images
 from faceprep.core.io.image_header import is_image_name, read_header
 from faceprep.synthetic import encode_face
 from faceprep.vision import codec
@@ -139,3 +140,17 @@ def test_any_boxes_get_an_answer(junk: bytes, brand: bytes) -> None:
         whole = b"\0\0\0\x14ftyp" + brand + bytes(4) + brand + data
         header = check_image(whole)
         assert header.suffix or header.damage
+
+
+@given(data=st.data())
+def test_many_images_are_checked_as_each_is(data: st.DataObject) -> None:
+    """Images shorter than the head of the first, or cut off, are found among sound ones."""
+    jpeg = encode_face(0, 0)
+    kinds = st.sampled_from([jpeg, encode_face(1, 0), encode_face(0, 0, ".png"), b"", b"text"])
+    images = data.draw(
+        st.lists(st.one_of(kinds, st.integers(0, len(jpeg)).map(lambda n: jpeg[:n])), min_size=1)
+    )
+    block = b"".join(images)
+    stops = list(accumulate(map(len, images)))
+    starts = [stop - len(image) for stop, image in zip(stops, images, strict=True)]
+    assert check_images(block, starts, stops) == [check_image(image) for image in images]

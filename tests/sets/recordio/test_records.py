@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from faceprep.core.errors import FaceprepError
 from faceprep.sets.recordio import index as rec_index
 from faceprep.sets.recordio import records as recordio
+from faceprep.sets.recordio import spans
 from faceprep.sets.recordio.entries import read_entries
 from faceprep.sets.recordio.framing import frame, frame_image
 from faceprep.sets.recordio.records import (
@@ -83,8 +84,8 @@ def test_one_label_can_be_an_array() -> None:
 def test_windows_of_any_size_read_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, window: int
 ) -> None:
-    monkeypatch.setattr(recordio, "_WINDOW", window)
-    monkeypatch.setattr(recordio, "_GAP", window // 4)
+    monkeypatch.setattr(spans, "_WINDOW", window)
+    monkeypatch.setattr(spans, "GAP", window // 4)
     images = [bytes([i]) * (i * 37 % 300) for i in range(40)]
     offsets = write_records(
         tmp_path / "a.rec", [frame_image([i], image, i) for i, image in enumerate(images)]
