@@ -7,9 +7,8 @@ files, so it is IDENTITY/PART_KEY there.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -168,8 +167,14 @@ class RecSet(ImageSet):
         return read_singly(self.read_runs(positions))
 
     def read_runs(self, positions: Sequence[int]) -> Iterator[SampleRun | Sample | Outcome]:
-        for block in announce_reads(self._files, self._places, positions):
-            yield from self._read_block(block)
+        for rows in announce_reads(self._files, self._places, positions):
+            block = self._block(np.asarray(rows, np.int64))
+            order = np.lexsort((np.array(block.offsets, np.int64), block.parts))
+            if (np.diff(order) == 1).all():
+                yield from self._read_block(block, order, _make_run)
+            else:
+                samples = list(self._read_block(block, order, _make_samples))
+                yield from (samples[place] for place in np.argsort(order).tolist())
 
     def _places(self, rows: Ints) -> Ints:
         """Return the places (n, 2) of the records of the images `rows`, and their lengths."""
@@ -177,49 +182,45 @@ class RecSet(ImageSet):
         lengths = self._ends(rows) - offsets
         return np.stack([pack_place(self._parts_of(rows), offsets), lengths], axis=1)
 
-    def _read_block(self, positions: Sequence[int]) -> Iterable[SampleRun | Sample | Outcome]:
-        """Read the images at `positions`, each file in its own order."""
-        block = self._block(np.asarray(positions, np.int64))
-        order = np.lexsort((np.array(block.offsets, np.int64), block.parts))
-        found: list[Iterator[SampleRun | Sample | Outcome]] = []
-        for part in np.unique(block.parts).tolist():
-            found.append(self._read_part(part, order[block.parts[order] == part].tolist(), block))
-        in_order = chain.from_iterable(found)
-        if (np.diff(order) == 1).all():
-            return in_order
-        samples = list(read_singly(in_order))
-        return [samples[place] for place in np.argsort(order).tolist()]
-
-    def _read_part(
-        self, part: int, rows: Sequence[int], block: _Block
+    def _read_block(
+        self, block: _Block, order: Ints, make: MakeFound
     ) -> Iterator[SampleRun | Sample | Outcome]:
-        """Yield the images of one file at `rows` of the block, which are in the file's order."""
-        n_read = 0
-        offsets, ends = ([column[row] for row in rows] for column in (block.offsets, block.ends))
-        for run in self._files.open(part).read_whole(offsets, ends):
-            if isinstance(run, ImageRun):
-                yield from _make_samples(block, rows[n_read : n_read + len(run)], run)
-                n_read += len(run)
-            else:
-                yield _unpack_sample(block, rows[n_read], run)
-                n_read += 1
+        """Yield the images of a block in `order`, by which each file is read in its own order."""
+        for part in np.unique(block.parts).tolist():
+            rows = order[block.parts[order] == part].tolist()
+            offsets, ends = (
+                [values[row] for row in rows] for values in (block.offsets, block.ends)
+            )
+            n_read = 0
+            for run in self._files.open(part).read_whole(offsets, ends):
+                if isinstance(run, ImageRun):
+                    yield from make(block, rows[n_read : n_read + len(run)], run)
+                    n_read += len(run)
+                else:
+                    yield _unpack_sample(block, rows[n_read], run)
+                    n_read += 1
 
     def close(self) -> None:
         self._files.close()
 
 
-def _make_samples(
+MakeFound = Callable[[_Block, Sequence[int], ImageRun], Iterable[SampleRun | Sample | Outcome]]
+"""Makes the images of a run of records, which are rows of a block."""
+
+
+def _make_samples(block: _Block, rows: Sequence[int], run: ImageRun) -> Iterator[Sample | Outcome]:
+    return map(partial(_make_sample, block), rows, run.headers, run.images, run.labels)
+
+
+def _make_run(
     block: _Block, rows: Sequence[int], run: ImageRun
 ) -> Iterable[SampleRun | Sample | Outcome]:
-    """Return the images of a run of records at `rows` of a block: as one run, where it may be."""
-
-    def make_samples() -> Iterator[Sample | Outcome]:
-        return map(partial(_make_sample, block), rows, run.headers, run.images, run.labels)
-
+    """Return the images as one run, where they may be one."""
     keys, identities = ([column[row] for row in rows] for column in (block.keys, block.identities))
+    make = partial(_make_samples, block, rows, run)
     if run.have_one_label and all(identities):
-        return [SampleRun(keys, identities, run.block, run.starts, run.stops, make_samples)]
-    return make_samples()
+        return [SampleRun(keys, identities, run.block, run.starts, run.stops, make)]
+    return make()
 
 
 def _make_sample(
