@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ from faceprep.core.names import sort_names
 from faceprep.core.random_order import shuffled
 from faceprep.core.scratch import scratch_folder
 from faceprep.core.slow_step import Progress
+from faceprep.core.text import count_noun
+from faceprep.core.types import Outcome
 from faceprep.core.urls import url_of
 from faceprep.identity.metrics.identification import Searches, judge_searches, search
 from faceprep.identity.metrics.pooling import pool_templates, scaled
@@ -40,6 +43,8 @@ from faceprep.steps.embedded_sets import NOBODY, check_embeddings, refuse_none
 from faceprep.steps.listed_set import ListedSet, People, list_people, list_source
 from faceprep.steps.stated_template import refuse_other_template
 from faceprep.tables.embeddings import load_embeddings
+
+log = logging.getLogger("faceprep")
 
 
 class Draw(NamedTuple):
@@ -91,8 +96,8 @@ def judge_set(
     found = _Images(vectors, is_sound(n, problems), people, keys)
     left_out = [*problems.values(), *faults]
     with naming_left_out(left_out):
-        judged = _judge(name, path, options.model().metric, found, draw)
-    return judged._replace(n_inputs=n + len(faults), left_out=left_out, n_embedded=n)
+        judged = _judge(name, path, options.model().metric, found, draw, left_out)
+    return judged._replace(n_embedded=n)
 
 
 def judge_embeddings(path: Path, name: str, draw: Draw) -> Judged:
@@ -105,11 +110,12 @@ def judge_embeddings(path: Path, name: str, draw: Draw) -> Judged:
     with naming_left_out(left_out):
         if left_out:
             refuse_none(loaded.embeddings, path)
-        judged = _judge_sound(loaded.embeddings, path, name, draw)
-    return judged._replace(n_inputs=judged.n_inputs + len(left_out), left_out=left_out)
+        return _judge_sound(loaded.embeddings, path, name, draw, left_out)
 
 
-def _judge_sound(embeddings: Embeddings, path: Path, name: str, draw: Draw) -> Judged:
+def _judge_sound(
+    embeddings: Embeddings, path: Path, name: str, draw: Draw, left_out: list[Outcome]
+) -> Judged:
     """Search in embeddings without faulty rows. Raises SourceError."""
     column = encode_strings(embeddings.identities)
     names = [each for each in sort_names(column.names) if each not in NOBODY]
@@ -117,17 +123,24 @@ def _judge_sound(embeddings: Embeddings, path: Path, name: str, draw: Draw) -> J
         raise SourceError("no identities in it", path=path)
     number_of = {each: number for number, each in enumerate(names)}
     renamed = np.array([number_of.get(each, -1) for each in column.names])[column.numbers]
-    places = np.argsort(renamed, kind="stable")[np.count_nonzero(renamed < 0) :]
+    n_unnamed = int(np.count_nonzero(renamed < 0))
+    if n_unnamed:
+        noun = count_noun(
+            n_unnamed, "image without an identity is", "images without an identity are"
+        )
+        log.warning("%s: %s skipped", path, noun)
+    places = np.argsort(renamed, kind="stable")[n_unnamed:]
     counts = np.bincount(renamed[places], minlength=len(names))
     vectors = np.asarray(embeddings.vectors)[places]
     people = People(names, counts, places)
     keys = ChosenStrings(embeddings.keys, places)
     found = _Images(vectors, np.ones(len(places), np.bool_), people, keys)
-    judged = _judge(name, path, embeddings.model.metric, found, draw)
-    return judged._replace(n_inputs=len(places))
+    return _judge(name, path, embeddings.model.metric, found, draw, left_out)
 
 
-def _judge(name: str, path: Path, metric: str, images: _Images, draw: Draw) -> Judged:
+def _judge(
+    name: str, path: Path, metric: str, images: _Images, draw: Draw, left_out: list[Outcome]
+) -> Judged:
     """Search for the sound images that are not enrolled. Raises SourceError if none is."""
     people = images.people
     numbers = np.repeat(np.arange(len(people.names)), people.counts)
@@ -146,10 +159,11 @@ def _judge(name: str, path: Path, metric: str, images: _Images, draw: Draw) -> J
     counts = {
         "identities": len(people.names),
         "gallery_images": int(enrolled.sum()),
-        "left_out": int((~images.sound).sum()),
+        "left_out": len(left_out),
     }
+    n_inputs = int(images.sound.sum()) + len(left_out)
     scores = _list_scores(images, searches, ids, np.flatnonzero(probes))
-    return Judged([found | counts], 0, [], scores={name: scores})
+    return Judged([found | counts], n_inputs, left_out, scores={name: scores})
 
 
 def _list_scores(images: _Images, searches: Searches, ids: Ints, probes: Ints) -> PairScores:

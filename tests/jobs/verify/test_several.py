@@ -108,6 +108,21 @@ def test_faulty_rows_of_saved_embeddings_are_named(is_ijb: bool, tmp_path: Path)
     assert found.by_status == {"ok": n - 2} | dict.fromkeys(FAULTS, 1)
     for key, damage in zip(keys, found.damage, strict=True):
         assert damage.startswith(f"{key}: its vector ") and damage.endswith(f", in {file}")
+    if not is_ijb:
+        assert found.results[0]["left_out"] == 2
+
+
+def test_embeddings_without_an_identity_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = embed(write_people(tmp_path / "set", [3] * 5), tmp_path / "a.npz")
+    with np.load(file) as arrays:
+        changed = dict(arrays)
+    changed["identities"] = np.array(["", *changed["identities"][1:]])
+    np.savez(file, **changed)
+    found = verify(file)
+    assert (found.by_status, found.results[0]["identities"]) == ({"ok": 12}, 4)
+    assert f"{file}: 3 images without an identity are skipped" in caplog.text
 
 
 def test_one_identity_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
