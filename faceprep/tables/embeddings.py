@@ -297,7 +297,8 @@ def _checked(path: str | os.PathLike[str], vectors: npt.NDArray[Any]) -> npt.NDA
             expected="(n, d) float32 or float16",
             found=found,
         )
-    return vectors.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):  # the value is infinite then, and its row is named
+        return vectors.astype(np.float32, copy=False)
 
 
 def _expect_as_many(path: str | os.PathLike[str], *counts: int) -> None:

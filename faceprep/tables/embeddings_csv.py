@@ -183,7 +183,8 @@ def _parse(
         expected, found = f"{layout.n_columns} columns", str(len(row))
         raise SourceError("a bad row", path=path, where=where, expected=expected, found=found)
     try:
-        vector = np.array(row[layout.first :]).astype(np.float32)
+        with np.errstate(over="ignore"):  # the value is infinite then, and its row is named
+            vector = np.array(row[layout.first :]).astype(np.float32)
     except ValueError as error:
         raise SourceError(f"not a number: {error}", path=path, where=where) from error
     identity = None

@@ -364,3 +364,14 @@ def test_another_name_of_the_vectors(tmp_path: Path) -> None:
         found = load_embeddings(tmp_path / name)
         assert is_embeddings(tmp_path / name) and (found.vectors == rows).all()
         assert list(found.identities) == ["a", "b"]
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".csv"])
+def test_a_number_beyond_float32_is_infinite(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"a{suffix}"
+    if suffix == ".csv":
+        file.write_text("image_names,image_classes,e0,e1\na/1,0,1e200,1\n")
+    else:
+        vectors = np.array([[1e200, 1]])
+        np.savez(file, image_names=["a/1"], image_classes=[0], embeddings=vectors)
+    assert load_embeddings(file).vectors.tolist() == [[np.inf, 1]]
