@@ -152,7 +152,7 @@ def _read_subjects(path: Path, name: str, known: Ints) -> Subjects:
             path, 1, "a header that begins with TEMPLATE_ID,SUBJECT_ID", ",".join(header)[:80]
         )
     names = ["template", "subject", *(f"column {number}" for number in range(3, len(header) + 1))]
-    kinds = dict.fromkeys(names, str) | {"template": int, "subject": int}
+    kinds = dict.fromkeys(names, object) | {"template": int, "subject": int}
     columns = _read_columns(path, data, kinds, ",", header=1)
     templates, subjects = columns["template"], columns["subject"]
     _refuse_unknown(path, templates, known, header=1)
@@ -184,12 +184,14 @@ def _read_text(path: Path, kinds: Mapping[str, type]) -> Mapping[str, npt.NDArra
 def _read_columns(
     path: Path, data: bytes, kinds: Mapping[str, type], delimiter: str, header: int
 ) -> Mapping[str, npt.NDArray[Any]]:
-    """Read the columns that `kinds` names; text is allowed in the first two only.
+    """Read the columns that `kinds` names, except those of the kind `object`.
 
     Raises SourceError with the line.
     """
+    if data.count(b"\n") < header:
+        raise SourceError("an empty list", path=path, found="only a header")
     types = {str: pa.string(), int: pa.int64(), float: pa.float64()}
-    wanted = [name for number, name in enumerate(kinds) if number < 2 or kinds[name] is not str]
+    wanted = [name for name, kind in kinds.items() if kind is not object]
     try:
         table = csv.read_csv(
             io.BytesIO(data),
@@ -217,18 +219,30 @@ def _find_bad_line(
 ) -> SourceError | None:
     """Find the first line that cannot be parsed."""
     for number, line in enumerate(data.split(b"\n")[header:], header + 1):
-        text = line.decode("utf-8", "replace")
+        text = line.decode("utf-8", "surrogateescape")
         cells = next(quoted.reader([text])) if delimiter == "," else text.split(delimiter)
         if len(cells) != len(kinds):
             return _bad_line(
                 path, number, f"{len(kinds)} columns", str(len(cells)) if line else "none"
             )
         for cell, (name, kind) in zip(cells, kinds.items(), strict=True):
-            try:
-                kind(cell)
-            except ValueError:
-                return _bad_line(path, number, f"a number for {name}", repr(cell[:80]))
+            if not _is_readable(cell, kind):
+                expected = "UTF-8" if kind is str else "a number"
+                return _bad_line(path, number, f"{expected} for {name}", repr(cell[:80]))
     return None
+
+
+def _is_readable(cell: str, kind: type) -> bool:
+    try:
+        if kind is str:
+            cell.encode()
+        elif kind is int:
+            np.int64(int(cell))
+        elif kind is float:
+            float(cell)
+    except (ValueError, OverflowError):
+        return False
+    return True
 
 
 def _bad_line(path: Path, line: int, expected: str, found: str) -> SourceError:

@@ -155,6 +155,13 @@ BROKEN = [
     ),
     ("template_pair_label.txt", 5, "3 4", "line 5: expected 3 columns, found 2"),
     (
+        "template_pair_label.txt",
+        5,
+        f"3 {1 << 63} 1",
+        "line 5: expected a number for second, found '9223372036854775808'",
+    ),
+    ("face_tid_mid.txt", 3, "\udcff.jpg 3 7", "line 3: expected UTF-8 for name"),
+    (
         "1N_gallery_G1.csv",
         1,
         "3,0,x",
@@ -182,7 +189,7 @@ def test_lines_that_cannot_be_read(lists: Path, name: str, line: int, text: str,
     path = lists / "meta" / f"ijbc_{name}"
     lines = path.read_text().split("\n")
     lines[line - 1] = text
-    path.write_text("\n".join(lines))
+    path.write_text("\n".join(lines), errors="surrogateescape")
     with pytest.raises(SourceError) as caught:
         load_ijb(lists)
     assert told in str(caught.value) and "\n" not in str(caught.value)
@@ -205,4 +212,11 @@ def test_lists_of_other_lengths_and_lists_that_are_missing(lists: Path) -> None:
     points.write_text(text)
     (lists / "meta" / "ijbc_1N_probe_mixed.csv").unlink()
     with pytest.raises(SourceError, match=r"ijbc_1N_probe_mixed.csv"):
+        load_ijb(lists)
+
+
+def test_a_gallery_that_is_only_a_header(lists: Path) -> None:
+    path = lists / "meta" / "ijbc_1N_gallery_G1.csv"
+    path.write_text(path.read_text().partition("\n")[0] + "\n")
+    with pytest.raises(SourceError, match="G1.csv: an empty list: found only a header"):
         load_ijb(lists)

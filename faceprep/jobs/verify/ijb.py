@@ -102,7 +102,7 @@ def _judge_vectors(
     unit = scaled(pooled, metric)
     has_vector = np.isfinite(unit).all(axis=1)
     if not has_vector.any():
-        reason = problems[0].reason if problems else "images without weight"
+        reason = "images without weight" if sound.any() else problems[0].reason
         raise SourceError(
             "no template has an image that can be used", path=data.images, found=reason
         )

@@ -126,3 +126,15 @@ def test_images_of_ijb_that_cannot_be_used(ijbc: tuple[Path, list[Face]], tmp_pa
         SourceError, match="no template has an image that can be used: found .*1.jpg"
     ):
         verify(root)
+
+
+def test_images_without_weight_are_not_called_damaged(
+    ijbc: tuple[Path, list[Face]], tmp_path: Path
+) -> None:
+    root = Path(shutil.copytree(ijbc[0], tmp_path / "set"))
+    (root / "loose_crop" / "1.jpg").write_bytes(b"no image")
+    points = root / "meta" / "ijbc_name_5pts_score.txt"
+    lines = points.read_text().splitlines()
+    points.write_text("\n".join(f"{line.rpartition(' ')[0]} 0" for line in lines))
+    with pytest.raises(SourceError, match="can be used: found images without weight"):
+        verify(root)
