@@ -87,7 +87,7 @@ def threshold_at(
     likeness, is_undecided = _find_alike(part, linkage, people, far * n_pairs, progress)
     expected = np.where(is_undecided, _TWO_PEOPLE, 1.0).cumsum()
     at = int(np.searchsorted(expected, far * n_pairs))
-    threshold = float(likeness[at])
+    threshold = float(likeness[min(at, len(likeness) - 1)])  # a rate that takes all pairs
     accepted = likeness >= threshold
     n_sure = int(np.count_nonzero(accepted & ~is_undecided))
     n_accepted = int(np.count_nonzero(accepted))

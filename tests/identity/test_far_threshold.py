@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -75,6 +76,12 @@ def test_both_rates_are_told_where_pairs_are_undecided() -> None:
     rows = {f"p{i:02d}": photos(person(i, 512), 5, i) for i in range(40)}
     found = threshold_at(folders(rows | {"q": photos(twin, 10, 99)}), 0.02)
     assert found.high - found.low == pytest.approx(1 / found.n_pairs)
+
+
+def test_a_rate_above_what_undecided_pairs_count_for_takes_all_pairs() -> None:
+    all_undecided = replace(MODEL, merge_from=1.0, undecided_from=-1.0)
+    found = threshold_at(folders(strangers(20), all_undecided), 0.9)
+    assert (found.low, found.high, found.n_accepted) == (0, 1, 190)
 
 
 def test_a_sample_of_identities_is_close_and_repeatable() -> None:
