@@ -119,7 +119,7 @@ class OpenVideo:
         """Yield decoded pictures; None stands for one that could not be decoded."""
         context, is_left_out = self.stream.codec_context, False
         joiner = StampJoiner(self.container, self.stream)
-        for packet in packets_of(self.container, self.stream):
+        for packet in packets_of(self.container, self.stream, self.path):
             joiner.move(packet)
             if packet.pts is not None:  # a second field has none
                 is_left_out = index.is_left_out(packet.pts)
@@ -244,7 +244,7 @@ def _open(path: str) -> Any:
 def _has_checksums(path: str) -> bool:
     """Return whether one of the first packets of an FFV1 file has correct checksums."""
     with contextlib.closing(_open(path)) as container:
-        packets = packets_of(container, _video_stream(container, path))
+        packets = packets_of(container, _video_stream(container, path), path)
         return any(are_slices_sound(bytes(each)) for each in itertools.islice(packets, _N_LEARNED))
 
 

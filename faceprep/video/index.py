@@ -17,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.arrays import Ints
+from faceprep.core.errors import SourceError
 from faceprep.core.items import note_progress
+from faceprep.core.os_errors import as_error
 from faceprep.video.restarts import Spot, StampJoiner, find_whole
 
 _NO_TIME = -(1 << 63)
@@ -116,7 +118,7 @@ class VideoIndex:
 
 
 def index_packets(container: Any, stream: Any, path: str) -> VideoIndex:
-    """Index the packets of an open PyAV container. The index ends where reading fails.
+    """Index the packets of an open PyAV container. The index ends at damage.
 
     Raises SourceError.
     """
@@ -124,7 +126,7 @@ def index_packets(container: Any, stream: Any, path: str) -> VideoIndex:
     spots = list[Spot]()
     n_whole, last_dts = 0, None
     joiner = StampJoiner(container, stream)
-    for place, packet in enumerate(packets_of(container, stream)):
+    for place, packet in enumerate(packets_of(container, stream, path)):
         note_progress()
         joiner.move(packet)
         n_whole += not packet.is_corrupt
@@ -222,14 +224,19 @@ def names_fields(stream: Any) -> bool:
     return int(stream.codec_context.field_order) in _INTERLACED
 
 
-def packets_of(container: Any, stream: Any) -> Iterator[Any]:
-    """Yield the packets with content, up to the end or to the first read error."""
+def packets_of(container: Any, stream: Any, path: str) -> Iterator[Any]:
+    """Yield the packets with content, up to the end or to the first damage that FFmpeg stops at.
+
+    Raises SourceError if the disk or the store fails.
+    """
     import av
 
     try:
         for packet in container.demux(stream):
             if packet.size and not _is_header(packet):
                 yield packet
+    except OSError as error:
+        raise as_error(SourceError, "read", path, error) from error
     except av.FFmpegError:
         return
 

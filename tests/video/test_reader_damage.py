@@ -5,6 +5,7 @@ said.
 from __future__ import annotations
 
 import errno
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from faceprep.core import storage
 from faceprep.core.errors import SourceError
+from faceprep.core.os_errors import is_fault
 from faceprep.synthetic.video import VideoStyle, read_number, write_video
 from faceprep.video.reader import DamagedVideo, Frame, VideoReader, open_video, read_frames
 from faceprep.video.sampling import ALL_FRAMES
@@ -281,3 +284,24 @@ def test_a_video_is_opened_again_after_a_signal(
     with VideoReader(tmp_path / "v.mp4") as video:
         assert len(list(video.frames(ALL_FRAMES))) == N
     assert len(tries) > 1
+
+
+def test_a_fault_of_the_disk_is_not_the_end_of_a_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "v.mkv"
+    path.write_bytes(WHOLE[".mkv"])
+    n_bytes = len(WHOLE[".mkv"])
+
+    class Failing(io.BytesIO):
+        """A file of which the last third cannot be read."""
+
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell() > n_bytes * 2 // 3:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return super().read(size)
+
+    monkeypatch.setattr(storage, "open_for_library", lambda path: Failing(WHOLE[".mkv"]))
+    with pytest.raises(SourceError, match=r"v\.mkv: cannot read: Input/output error") as fault:
+        VideoReader(path)
+    assert is_fault(fault.value)

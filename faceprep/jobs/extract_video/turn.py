@@ -6,7 +6,7 @@ from contextlib import closing
 
 import numpy as np
 
-from faceprep.core.errors import SourceError
+from faceprep.core.os_errors import SuppressDamage
 from faceprep.jobs.extract_video.options import VideoOptions
 from faceprep.video.index import VideoIndex
 from faceprep.video.reader import open_video
@@ -21,15 +21,14 @@ def find_video_turn(
     """Find the turn of a video from a few frames: 0, 90, 180 or 270.
 
     The frames are spread over the whole video, so the turn depends neither on its pieces nor on the
-    wanted frames. It is 0 for a video that cannot be read. `known` is that of `open_video`.
+    wanted frames. It is 0 for a damaged video. `known` is that of `open_video`. Raises SourceError
+    if the disk or the store fails.
     """
     finder = options.finder()
     if not finder.can_turn:
         return 0
-    try:
-        with open_video(path, known) as reader:
-            numbers = np.linspace(0, len(reader) - 1, _N_FRAMES + 2)[1:-1].astype(int)
-            with closing(reader.frames(frames_at(numbers.tolist()))) as frames:
-                return finder.find_turn((frame.pixels for frame in frames), len(numbers))
-    except SourceError:
-        return 0
+    with SuppressDamage(), open_video(path, known) as reader:
+        numbers = np.linspace(0, len(reader) - 1, _N_FRAMES + 2)[1:-1].astype(int)
+        with closing(reader.frames(frames_at(numbers.tolist()))) as frames:
+            return finder.find_turn((frame.pixels for frame in frames), len(numbers))
+    return 0

@@ -69,8 +69,8 @@ def stub_decoder() -> None:
         pauses.append(0.03 if name.startswith("packets") else 0)
         return real(path)
 
-    def slowly(container: Any, stream: Any) -> Iterator[Any]:
-        for packet in packets_of(container, stream):
+    def slowly(*video: Any) -> Iterator[Any]:
+        for packet in packets_of(*video):
             time.sleep(pauses[-1])
             yield packet
 

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from faceprep.core.arrays import Pixels
+from faceprep.core.errors import SourceError
+from faceprep.core.os_errors import guard
 from faceprep.core.types import Request
+from faceprep.jobs.extract_video import turn
 from faceprep.jobs.extract_video.job import ExtractVideo
 from faceprep.jobs.extract_video.turn import find_video_turn
 from faceprep.models.detectors.detector import SizedDetector
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
 from faceprep.steps.find_faces import FaceFinder
-from tests.fakes import tree
+from faceprep.video import reader
+from faceprep.video.reader import VideoReader
+from tests.fakes import BROKEN, tree
 from tests.real import DATA, needs_data
-from tests.videos import PatchDetector, PatchVideo, film, rows
+from tests.videos import PatchDetector, PatchVideo, failures, film, rows
 
 pytest.importorskip("av")
 
@@ -84,6 +90,31 @@ def test_frames_are_read_until_most_are_sure(doubted: str, turn: int, n_read: in
 def test_what_cannot_be_read_is_not_turned(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"not a video")
     assert find_video_turn(Judged(), str(tmp_path / "a.mp4")) == 0
+
+
+@pytest.mark.parametrize(("job", "failed"), [(Judged(), [("a.mp4", "undecodable")]), (Short(), [])])
+def test_a_fault_of_the_disk_decides_no_turn(
+    job: Judged, failed: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A video that fails is named, and the next start finds its turn.
+
+    The shard of a video whose plan fails looks once more.
+    """
+    video = film(tmp_path / "src" / "a.mp4", "r" * 60)
+    faults = iter([BROKEN])
+
+    def open_video(*given: Any) -> VideoReader:
+        for number in faults:
+            with guard("open", video, SourceError):
+                raise OSError(number, os.strerror(number))
+        return reader.open_video(*given)
+
+    monkeypatch.setattr(turn, "open_video", open_video)
+    request = Request((video,), tmp_path / "out")
+    run_job(job, request, SerialRunner())
+    assert failures(tmp_path / "out") == failed and not list(faults)
+    assert not run_job(job, request, SerialRunner()).failed
+    assert {row["turn"] for row in rows(tmp_path / "out")} == {180}
 
 
 @needs_data
