@@ -102,14 +102,15 @@ def missing_faults(names: Sequence[str]) -> list[Outcome]:
 
 def empty_faults(names: Sequence[str]) -> list[Outcome]:
     """Return the fault of a set whose files with these names have no bytes."""
-    return _faults_of(names, "empty", "Copy it again.")
+    return _faults_of(names, "empty", "Copy it again if it should hold images.")
 
 
 def damage_fault(name: str, error: SourceError) -> Outcome:
     """Return the fault of a file of a set that is read up to the damage that `error` names."""
-    return Outcome(
-        name, "damaged", f"{error}; the rest of the file is lost. Copy it again.", "part"
-    )
+    reason = str(error)
+    if not error.remedy:
+        reason += "; the rest of the file is lost. Copy it again."
+    return Outcome(name, "damaged", reason, "part")
 
 
 def _faults_of(names: Sequence[str], status: str, remedy: str) -> list[Outcome]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -85,10 +86,19 @@ def test_an_empty_part_is_named(suffix: str, number: int, write: Write, tmp_path
     if suffix == ".tfrecord":  # it may be without a record
         assert convert(tmp_path / "set", tmp_path / "out.tar")[:2] == (6, 1)
         (line,) = Inspect().look(tmp_path / "set").damage
-        assert f"1 file of the set is empty: {part.name}. " in line
+        assert line.endswith(
+            f"1 file of the set is empty: {part.name}. Copy it again if it should hold images."
+        )
     else:
         with pytest.raises(SourceError, match=rf"{part.name}: .*(empty|0 bytes)"):
             Inspect().look(tmp_path / "set")
+
+
+def test_a_compressed_part_gets_one_remedy(write: Write, tmp_path: Path) -> None:
+    part = write(".tfrecord")[1]
+    part.write_bytes(gzip.compress(part.read_bytes()))
+    (line,) = Inspect().look(tmp_path / "set").damage
+    assert "compressed with gzip. Unpack it first: " in line and "again" not in line
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".tfrecord", ".parquet"])
