@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from faceprep.core.options import Values, check_ranges
-from faceprep.core.urls import as_paths
+from faceprep.core.urls import as_output, as_paths
 
 OK = "ok"
 FEW_IMAGES = "few_images"
@@ -330,7 +330,7 @@ class Request:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sources", as_paths(self.sources))
-        object.__setattr__(self, "output", Path(self.output))
+        object.__setattr__(self, "output", as_output(self.output))
         check_ranges(self)
 
 

@@ -41,6 +41,23 @@ def as_paths(given: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -
     return tuple(map(Path, given))
 
 
+def as_output(given: str | os.PathLike[str]) -> Path:
+    """Return the path of an output without each `NAME/..` whose NAME is not there.
+
+    Making the folders of the path would make NAME too.
+
+    >>> as_output("no such folder/../a/b.rec").as_posix(), as_output("../a").as_posix()
+    ('a/b.rec', '../a')
+    """
+    path = Path(given)
+    if ".." not in path.parts or is_remote(path):
+        return path
+    kept = Path()
+    for part in path.parts:
+        kept = kept.parent if part == ".." and not os.path.lexists(kept) else kept / part
+    return kept
+
+
 def url_of(path: str | os.PathLike[str]) -> str:
     """Return the name of an object with both slashes; any other path as text.
 

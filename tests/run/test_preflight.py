@@ -37,6 +37,15 @@ def test_output_over_the_input_is_refused(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "a") == ["source.txt"]
 
 
+def test_a_folder_that_the_path_leaves_again_is_not_made(tmp_path: Path) -> None:
+    source, place = write_lines(tmp_path / "source.txt"), tmp_path / "place"
+    run_job(Lines(), Request((source,), place / "no" / "such" / ".." / ".." / "out"), SERIAL)
+    assert os.listdir(place) == ["out"]
+    (tmp_path / "link").symlink_to(place / "out")
+    run_job(JoinedLines(), Request((source,), tmp_path / "link" / ".." / "file"), SERIAL)
+    assert (place / "file").is_file(), "a link leads where it leads"
+
+
 class _OfFolder(JoinedLines):
     def plan(self, request: Request, scratch: Path):  # type: ignore[no-untyped-def]
         return super().plan(replace(request, sources=(request.sources[0] / "source.txt",)), scratch)
