@@ -27,6 +27,8 @@ from faceprep.core.urls import find_foreign_name, is_remote, url_of
 NAME_A_FILE = "Name a file."
 _MOST_NAMES = 10_000
 """The most names in a folder that are compared with a misspelt one."""
+_LONGEST_NAME, _LONGEST_PATH = 255, 4095
+"""Bytes of a name, and of a path, that Linux accepts."""
 _NO_FAULTS = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 """Error numbers that report what is at a path. They do not mean that the disk failed."""
 _NAME_ERRORS: dict[int, type[OutputError]] = {
@@ -65,7 +67,23 @@ def as_error(
     if isinstance(error, StoreError):
         return kind(f"cannot {doing}: {error.reason}", path=path, remedy=error.remedy)
     reason = os.strerror(error.errno) if error.errno else " ".join(str(error).split())
-    return kind(f"cannot {doing}: {reason}", path=path, remedy=_REMEDIES.get(error.errno or 0))
+    limit = _measure_name(path) if error.errno == errno.ENAMETOOLONG else {}
+    remedy = _REMEDIES.get(error.errno or 0)
+    return kind(f"cannot {doing}: {reason}", path=path, remedy=remedy, **limit)
+
+
+def _measure_name(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Return the limit that a path exceeds, and its length, as fields of an error.
+
+    A file system may have limits of its own, which are lower. Then return nothing.
+    """
+    whole = os.fsencode(path)
+    longest = max(map(len, whole.split(b"/")))
+    if longest > _LONGEST_NAME:
+        return {"expected": f"names of up to {_LONGEST_NAME} bytes", "found": f"one of {longest:,}"}
+    if len(whole) > _LONGEST_PATH:
+        return {"expected": f"up to {_LONGEST_PATH:,} bytes", "found": f"{len(whole):,}"}
+    return {}
 
 
 @contextmanager
@@ -100,7 +118,8 @@ def name_faults(place: str | os.PathLike[str]) -> Iterator[None]:
 def unforeseen(error: OSError, place: str | os.PathLike[str] = "") -> FaceprepError:
     """Return one line for an error that nothing has handled, about the path that it names."""
     path = error.filename if isinstance(error.filename, str | bytes) else place
-    return as_error(FaceprepError, "go on", os.fsdecode(path), error)
+    doing = "use this path" if error.errno == errno.ENAMETOOLONG else "go on"
+    return as_error(FaceprepError, doing, os.fsdecode(path), error)
 
 
 def is_fault(error: FaceprepError) -> bool:

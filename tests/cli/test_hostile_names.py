@@ -54,8 +54,26 @@ def test_an_output_whose_name_is_too_long_for_the_files_beside_it(
 ) -> None:
     done = faceprep("convert", str(face_folder), f"{'a' * 251}.tar", cwd=tmp_path)
     assert done.returncode == 1
-    assert "_classes.csv: cannot write: File name too long." in done.stderr
+    assert (
+        "_classes.csv: cannot write: File name too long: expected names of up to 255 bytes, found"
+        in done.stderr
+    )
     assert "or the output" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("output", "limit"),
+    [
+        ("a" * 300, "names of up to 255 bytes, found one of 300"),
+        ("folder/" * 600, "up to 4,095 bytes, found 4,"),
+    ],
+)
+def test_an_output_whose_path_is_too_long(
+    output: str, limit: str, face_folder: Path, tmp_path: Path
+) -> None:
+    done = faceprep("convert", str(face_folder), output, cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"cannot use this path: File name too long: expected {limit}" in done.stderr
 
 
 def images_below(folder: Path) -> set[bytes]:
