@@ -22,6 +22,7 @@ from faceprep.sets.containers import index_set
 from faceprep.sets.file_family import find_parts
 from faceprep.sets.kinds import describe_kind
 from faceprep.synthetic import write_folder, write_insightface_rec
+from tests.failures import read_failures
 
 SUFFIXES = [".tar", ".rec", ".tfrecord", ".parquet"]
 READ_IN_PART = (".tar", ".rec")
@@ -99,6 +100,16 @@ def test_a_compressed_part_gets_one_remedy(write: Write, tmp_path: Path) -> None
     part.write_bytes(gzip.compress(part.read_bytes()))
     (line,) = Inspect().look(tmp_path / "set").damage
     assert "compressed with gzip. Unpack it first: " in line and "again" not in line
+
+
+def test_dedupe_names_a_damaged_part_as_other_commands_do(write: Write, tmp_path: Path) -> None:
+    part = write(".tfrecord")[1]
+    part.write_bytes(part.read_bytes()[:-1])
+    outputs = {name: tmp_path / name / "out.tar" for name in ("convert", "dedupe")}
+    run_job(Convert(), Request((tmp_path / "set",), outputs["convert"]), SerialRunner())
+    run_job(Dedupe(exact_only=True), Request((tmp_path / "set",), outputs["dedupe"]), SerialRunner())
+    tables = [read_failures(output) for output in outputs.values()]
+    assert tables[0] == tables[1] and tables[0][0]["input"] == part.name
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".tfrecord", ".parquet"])

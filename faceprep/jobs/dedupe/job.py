@@ -212,7 +212,8 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
         name = SET if is_source else images.name
         with open_set(sink.scratch, name) as opened:
             for fault in faults_after(opened, shard.stop):
-                yield fault._replace(key=f"{images.path} {fault.key}")
+                key = fault.key if is_source else f"{images.path} {fault.key}"
+                yield fault._replace(key=key)
         if is_source and self.plan_only:
             yield from (Outcome(name) for name in signed.names)
 
