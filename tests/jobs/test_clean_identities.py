@@ -145,6 +145,24 @@ def test_an_identity_whose_images_a_person_keeps_is_not_too_small(tmp_path: Path
     assert "0 moved, 0 dropped, 0 undecided, 2 refused, and 1 identity with too few" in sentence
 
 
+def test_a_refusal_outlives_the_drop_of_its_identity(tmp_path: Path) -> None:
+    """The green image of red is not moved by the third plan, which keeps small identities again."""
+    source = tmp_path / "set"
+    for i in range(4):
+        paint(source / "red" / f"{i}.png", GREEN if i == 3 else RED)
+        paint(source / "green" / f"{i}.png", GREEN)
+    clean(source, tmp_path / "one", plan_only=True)
+    plan = tmp_path / "one" / "plan.jsonl"
+    header, move = plan.read_text().splitlines()
+    refused = json.dumps(json.loads(move) | {"verdict": REFUSED})
+    plan.write_text(f"{header}\n{refused}\n")
+    second = clean(source, tmp_path / "two", min_images=5, plan_only=True, verdicts=plan)
+    assert second.details["too_small"] == 2 and second.details["refused"] == 1
+    plan = tmp_path / "two" / "plan.jsonl"
+    clean(source, tmp_path / "three", verdicts=plan)
+    assert images(tmp_path / "three") == images(source)
+
+
 def test_cleaning_again_changes_nothing(source: Path, tmp_path: Path) -> None:
     clean(source, tmp_path / "out")
     clean(tmp_path / "out", tmp_path / "again")
