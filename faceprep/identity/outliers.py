@@ -285,7 +285,7 @@ def _drop_small(vectors: Vectors, images: dict[int, Decision], least: int) -> li
     """Add decisions to drop identities of fewer than `least` images to those on images.
 
     Images are not moved to a small identity. Decisions on images that a small identity contains are
-    left out, unless the image is moved elsewhere, or a person refused them: a later plan reads that.
+    left out, unless the image is moved elsewhere, or a person refused them.
     """
     identity_of = {row: vectors.names[int(vectors.group_of(row))] for row in images}
     small = _count_small(vectors, images, identity_of, least)

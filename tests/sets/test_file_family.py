@@ -107,7 +107,9 @@ def test_dedupe_names_a_damaged_part_as_other_commands_do(write: Write, tmp_path
     part.write_bytes(part.read_bytes()[:-1])
     outputs = {name: tmp_path / name / "out.tar" for name in ("convert", "dedupe")}
     run_job(Convert(), Request((tmp_path / "set",), outputs["convert"]), SerialRunner())
-    run_job(Dedupe(exact_only=True), Request((tmp_path / "set",), outputs["dedupe"]), SerialRunner())
+    run_job(
+        Dedupe(exact_only=True), Request((tmp_path / "set",), outputs["dedupe"]), SerialRunner()
+    )
     tables = [read_failures(output) for output in outputs.values()]
     assert tables[0] == tables[1] and tables[0][0]["input"] == part.name
 
