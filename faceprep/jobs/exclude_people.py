@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 from faceprep.core import storage
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import RefusedByData, SourceError
+from faceprep.core.io.columns import find_missing
 from faceprep.core.options import Values, option
-from faceprep.core.paths import are_same
+from faceprep.core.paths import are_same, exists
 from faceprep.core.slow_step import log_progress
 from faceprep.core.text import count_noun
 from faceprep.core.types import (
@@ -94,12 +95,8 @@ class ExcludePeople(PlanningOptions):
 
     def plan(self, request: Request, scratch: Path) -> Work:
         source, second = request.sources
-        if are_same(source, second):
-            raise SourceError(
-                "SRC and OTHER are the same set: nobody would be left",
-                path=second,
-                remedy="Name the set of the people to leave out as OTHER.",
-            )
+        if are_same(source, second) or are_same(_home_of(source), second):
+            raise _same_set(second)
         other = plan_side(second, _OTHER, scratch, self.relative_to, _UNIT)
         work = super().plan(request, scratch)
         if not other.is_file:
@@ -143,6 +140,10 @@ class ExcludePeople(PlanningOptions):
         other = _load_other(sink)
         others = open_side(self, other, sink).loaded.embeddings
         refuse_other_length(other.path, embeddings, others)
+        if are_same(*map(_home_of, (about.source, other.path))) and not any(
+            find_missing(embeddings.keys, others.keys)
+        ):
+            raise _same_set(other.path)
         ours = separate_unnamed(embeddings)
         return self._judge_both(ours, others, partial(_name_other, _root_of(other)))
 
@@ -196,6 +197,21 @@ class ExcludePeople(PlanningOptions):
             f"matched at a similarity of {found['threshold']:.6g} or more"
         )
         return sentence + separable(found)
+
+
+def _home_of(path: str | Path) -> str | Path:
+    """Return the set that embeddings were made from, if it is there, or else the path itself."""
+    if is_embeddings(path) and (root := load_place(path).root) and exists(root):
+        return root
+    return path
+
+
+def _same_set(path: str | Path) -> SourceError:
+    return SourceError(
+        "SRC and OTHER are the same set: nobody would be left",
+        path=path,
+        remedy="Name the set of the people to leave out as OTHER.",
+    )
 
 
 def _refuse_sameness(which: str, embeddings: Embeddings, least: float) -> None:

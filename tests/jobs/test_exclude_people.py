@@ -23,7 +23,7 @@ from faceprep.run.serial import SerialRunner
 from faceprep.tables.plan import read_plan
 from tests.color_people import BLACK, BLUE, GREEN, ORANGE, RED, Colors, color_embedders, paint
 from tests.fakes import before_changes, images, killed_before, start, status_of, tree
-from tests.merging import apply, decided, embed, source
+from tests.merging import SET, apply, decided, embed, source
 from tests.pages.report.pages import Page
 from tests.reports import report
 
@@ -109,6 +109,24 @@ def test_a_set_without_itself(source: Path, tmp_path: Path) -> None:
         with pytest.raises(SourceError, match="SRC and OTHER are the same set"):
             exclude(source, other, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("files", ["first", "second", "both"])
+def test_a_set_without_its_own_embeddings(files: str, source: Path, tmp_path: Path) -> None:
+    paths = [source, source]
+    for place, which in enumerate(("first", "second")):
+        if files in (which, "both"):
+            paths[place] = embed(source, tmp_path / f"{which}.npz", **NAMED)
+    with pytest.raises(SourceError, match="SRC and OTHER are the same set"):
+        exclude(*paths, tmp_path / "out")
+    assert not list((tmp_path / "out").rglob("*.png"))
+
+
+def test_a_set_without_some_of_its_people(source: Path, tmp_path: Path) -> None:
+    """The embeddings of a few are those of people to leave out."""
+    some = embed(source, tmp_path / "some.npz", {"c/1.png": SET["c/1.png"]}, **NAMED)
+    exclude(source, some, tmp_path / "out")
+    assert images(tmp_path / "out") and "c/1.png" not in images(tmp_path / "out")
 
 
 def test_a_set_without_a_copy_of_itself(
