@@ -205,3 +205,24 @@ def test_embeddings_have_a_table_of_identities(tmp_path: Path) -> None:
     assert numbers["identity_similarity"]["within"]["n"] == 1
     text = (tmp_path / "e.npz.report.identities.csv").read_text()
     assert text == "identity,images,within,nearest,similarity\na,2,0.6,b,0.4\nb,1,,a,0.4\n"
+
+
+@pytest.mark.parametrize("kind", ["folder", ".tar"])
+def test_tables_of_another_set(
+    kind: str, lopsided: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_folder(tmp_path / "other", 3, 2)
+    looked_at = lopsided
+    if kind == ".tar":
+        looked_at = tmp_path / "set.tar"
+        run(Convert(), lopsided, looked_at)
+    for source, n_warnings in ((lopsided, 0), (tmp_path / "other", 2)):
+        scores, vectors = (tmp_path / f"{source.name}{suffix}" for suffix in (".parquet", ".npz"))
+        run(Score(), source, scores)
+        keys = [path.relative_to(source).as_posix() for path in source.glob("*/*.*")]
+        made = Embeddings(keys, ["a"] * len(keys), np.eye(len(keys), dtype=np.float32), Model())
+        with vectors.open("wb") as file:
+            write_npz(file, made, Place())
+        caplog.clear()
+        report(looked_at, scores=scores, embeddings=vectors, output=tmp_path / "a.html")
+        assert caplog.text.count("most of its names are not in the set") == n_warnings

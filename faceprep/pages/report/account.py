@@ -28,7 +28,7 @@ from faceprep.pages.report import section_runs as runs
 from faceprep.pages.report import section_similarity as likeness
 from faceprep.pages.report import section_videos as videos
 from faceprep.pages.report.answer import joint_answer, plain_answer, run_answer
-from faceprep.pages.report.crops import Crops, open_crops, open_side_crops
+from faceprep.pages.report.crops import Crops, open_crops, open_side_crops, warn_of_other_names
 from faceprep.pages.report.input_pictures import InputPictures
 from faceprep.pages.report.lineage import End, Step, lineage_section, trace
 from faceprep.pages.report.run_state import Run, is_work_page
@@ -193,6 +193,8 @@ class Accountant:
         scores = self._extras.scores or (out if _is_scores(out) else None)
         if scores is not None:
             columns = faces.load_scores(scores)
+            if self._extras.scores:
+                warn_of_other_names(scores, columns.paths, self.crops, self._runs)
             are_shown = any(tally.images_of or tally.inputs_of for tally in tallies)
             if columns.identities and not are_shown:
                 yield runs.identities_section(columns.identities)
@@ -227,6 +229,8 @@ class Accountant:
         if given is None and not measured:
             given = _embeddings_of(self._out, self._runs)
         embeddings = _load_sound(given) if given else None
+        if embeddings and (table := self._extras.embeddings):
+            warn_of_other_names(table, embeddings.keys, self.crops, self._runs)
         if embeddings:
             measured = measure(embeddings, _MOST_COMPARED)
             usual, origin = embeddings.model.threshold, embeddings.model.origin

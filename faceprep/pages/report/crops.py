@@ -7,10 +7,12 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from faceprep.core.arrays import Pixels
 from faceprep.core.errors import FaceprepError, MissingExtra
@@ -19,6 +21,7 @@ from faceprep.core.types import Outcome
 from faceprep.pages.left_out import note_left_out
 from faceprep.pages.report.run_state import Run
 from faceprep.sets.containers import SET, index_set, kind_of
+from faceprep.sets.distinct_keys import strip_suffix
 from faceprep.sets.folder import FolderSet
 from faceprep.sets.image_set import ImageSet
 from faceprep.sets.name_lookup import NameLookup
@@ -30,6 +33,8 @@ from faceprep.vision.load_image import load_image, load_image_bytes
 
 log = logging.getLogger("faceprep")
 _SIDE = 80
+_MOST_LOOKED_UP = 1000
+"""Names of a table that are looked up in the output."""
 
 
 class Crops(ABC):
@@ -45,6 +50,10 @@ class Crops(ABC):
     @abstractmethod
     def load(self, path: str) -> Pixels | Outcome:
         """Load the pixels of a crop."""
+
+    def has(self, path: str) -> bool:
+        """Return whether there is a crop of this name, sound or not."""
+        return True
 
     def sample(self, most: int) -> list[str]:
         """Return the paths of at most `most` crops, evenly spaced."""
@@ -69,6 +78,29 @@ class Crops(ABC):
         return codec.encode_small(pixels, _SIDE)
 
 
+def warn_of_other_names(
+    table: Path, names: Sequence[str] | pa.ChunkedArray, crops: Crops, runs: Sequence[Run]
+) -> None:
+    """Warn if most names of a table are neither those of `crops`, the output, nor of its sources.
+
+    A sample is looked up. Only sources that are folders are known.
+    """
+    sources = [images_of(source) for run in runs for source in run.sources]
+    known = [crops, *(FolderCrops(source) for source in sources if source.is_dir())]
+    if sources and len(known) == 1 and isinstance(crops, FolderCrops):
+        return  # the output may be a plan without images
+    sample = [str(names[place]) for place in spread_places(len(names), _MOST_LOOKED_UP).tolist()]
+    missing = [name for name in sample if not any(each.has(name) for each in known)]
+    if 2 * len(missing) > len(sample):
+        log.warning(
+            "%s: most of its names are not in the set: %s of %s, such as %r",
+            table,
+            f"{len(missing):,}",
+            f"{len(sample):,}",
+            missing[0],
+        )
+
+
 class FolderCrops(Crops):
     """Files below a folder, or in a folder beside it that its command writes too."""
 
@@ -76,11 +108,21 @@ class FolderCrops(Crops):
         self._root = Path(os.path.abspath(root))
 
     def load(self, path: str) -> Pixels | Outcome:
-        name, beside = split_output(path)
-        folder = self._root.with_name(self._root.name + beside)
-        if os.path.isabs(name) or ".." in Path(name).parts or "\0" in name:
+        file = self._file_of(path)
+        if file is None:
             return Outcome(path, "outside", f"{path!r} would lie outside the output")
-        return load_image(folder / name, path)
+        return load_image(file, path)
+
+    def has(self, path: str) -> bool:
+        file = self._file_of(path)
+        return file is not None and os.path.lexists(file)
+
+    def _file_of(self, path: str) -> Path | None:
+        """Return the file of a crop; None if it would lie outside the output."""
+        name, beside = split_output(path)
+        if os.path.isabs(name) or ".." in Path(name).parts or "\0" in name:
+            return None
+        return self._root.with_name(self._root.name + beside) / name
 
 
 class SetCrops(Crops):
@@ -100,6 +142,14 @@ class SetCrops(Crops):
         if isinstance(sample, Outcome):
             return sample
         return load_image_bytes(sample.data, path, sample.place)
+
+    def has(self, path: str) -> bool:
+        return bool(self._stems.find(path))
+
+    @cached_property
+    def _stems(self) -> NameLookup:
+        """The names without suffixes, which some containers do not keep."""
+        return NameLookup(self._images.keys, len(self._images), strip_suffix)
 
     def sample(self, most: int) -> list[str]:
         places = spread_places(len(self._images), most)
