@@ -14,6 +14,8 @@ from faceprep.core.paths import full_path, is_folder, real_path
 from faceprep.core.shards import even_bounds
 from faceprep.core.state_file import STATE, load_run
 from faceprep.core.types import Request, Work
+from faceprep.sets.class_map import name_for
+from faceprep.sets.map_owner import other_map
 
 _NAMES = 1 << 16
 """Names of a list that are looked at at once."""
@@ -114,7 +116,10 @@ def refuse_to_remove_images(scratch: Path, folders: Sequence[Path], output: Path
 def _refuse_to_write_over(
     request: Request, files: Sequence[str], place: OutputPlace, before: Mapping[str, Any] | None
 ) -> None:
-    """Refuse to overwrite files that this run did not make."""
+    """Refuse to overwrite files that this run did not make, and any class map of that kind.
+
+    On a disk, `map_owner` has refused or shared such a map, but no job looks into a store.
+    """
     ours = set((before or {}).get("files") or ())
     found = [name for name in files if name not in ours and place.has(name)]
     owners = place.find_owners(set(found) - {request.output.name}, request.output.name)
@@ -130,6 +135,8 @@ def _refuse_to_write_over(
                 path=place.root / name,
                 remedy="Choose an output of another name.",
             )
+        if name == name_for(request.output):
+            raise other_map(place.root / name)
         if not request.overwrite:
             raise OutputError(
                 "exists already",

@@ -49,7 +49,7 @@ def may_write_map(output: Path, names: Sequence[str], may_drop: bool = False) ->
         return True
     if has_same or (may_drop and class_map.has_some_classes(path, names)):
         return False
-    raise _other_map(path)
+    raise _map_of_other_classes(path)
 
 
 def write_map(
@@ -80,14 +80,19 @@ def refuse_other_map(output: Path) -> None:
     """
     path = output.with_name(class_map.name_for(output))
     if os.path.lexists(path) and not _is_ours(output, path):
-        raise OutputError(
-            "exists already; it belongs to another output or to you",
-            path=path,
-            remedy="Choose an output of another name.",
-        )
+        raise other_map(path)
 
 
-def _other_map(path: Path) -> OutputError:
+def other_map(path: Path) -> OutputError:
+    """Return the error about a map of another run or of a person, whose classes may be any."""
+    return OutputError(
+        "exists already; it belongs to another output or to you",
+        path=path,
+        remedy="Choose an output of another name.",
+    )
+
+
+def _map_of_other_classes(path: Path) -> OutputError:
     return OutputError(
         "exists already, with other classes; it belongs to another output or to you",
         path=path,

@@ -97,6 +97,27 @@ def test_what_is_there_stays(store: Store, rec_set: Path) -> None:
     assert store.objects() == before
 
 
+def test_a_class_map_of_somebody_else_stays(store: Store, rec_set: Path) -> None:
+    """It does so even with --overwrite, as on a disk, and even if the classes are the same."""
+    store.ask("PUT", "/out/train_classes.csv", b"class,name,images\n0,mine,1\n")
+    before = store.objects()
+    for options in ((), ("--overwrite",)):
+        done = store.run(*convert(rec_set, *options))
+        assert done.returncode == 1
+        line = "s3://faces/out/train_classes.csv: exists already; it belongs to another output or"
+        assert line in done.stderr and "--overwrite" not in done.stderr
+        assert store.objects() == before
+    store.clear()
+    assert store.run(*convert(rec_set)).returncode == 0
+    before = store.objects()
+    other = ("convert", rec_set / "train.rec", "s3://faces/out/train.parquet", "--overwrite")
+    done = store.run(*other)
+    assert done.returncode == 1
+    assert "train_classes.csv: belongs to train.tar, which another run wrote" in done.stderr
+    assert store.objects() == before
+    assert store.run(*convert(rec_set, "--overwrite")).returncode == 0, "its own map is replaced"
+
+
 def test_other_options_are_refused_and_overwriting_leaves_nothing_old(
     store: Store, rec_set: Path
 ) -> None:
