@@ -34,6 +34,8 @@ _DATA, _INDEX, _DICTIONARY, _DATA_V2 = range(4)
 _DETAILS = {_DATA: 5, _DICTIONARY: 7, _DATA_V2: 8}
 """The field of a page header that describes a page of this kind."""
 PLAIN, _RLE = 0, 3
+_CHECKSUM, _U32_MAX = 4, (1 << 32) - 1
+"""The field of a page header with the checksum, and its largest value. It is stored as signed."""
 _HEADERS = (1 << 14, 1 << 24)
 """Bytes that are tried for a page header: statistics make it long."""
 _WINDOW = 1 << 16
@@ -60,6 +62,7 @@ class Page(NamedTuple):
 
     A page of data v2 begins with `n_skipped` bytes of repetition levels and `n_levels` of
     definition levels. In another, `n_levels` is negative: the length of the levels is in front.
+    `checksum` is the CRC-32 of its bytes; most writers leave it out.
     """
 
     is_dictionary: bool
@@ -71,6 +74,7 @@ class Page(NamedTuple):
     n_skipped: int
     n_levels: int
     is_packed: bool
+    checksum: int | None = None
 
 
 def damaged_pages(source: ByteSource, group: int, problem: DamagedPage) -> SourceError:
@@ -109,6 +113,8 @@ def read_pages(source: ByteSource, chunk: ColumnChunk) -> Iterator[Page]:
         at = start + size
         if kind in _DETAILS:
             page = _make_page(header, kind, start, at, chunk)
+            if isinstance(crc := header.get(_CHECKSUM), int):
+                page = page._replace(checksum=crc & _U32_MAX)
             n_found += 0 if page.is_dictionary else page.n_values
             yield page
     if n_found > chunk.n_values:

@@ -7,6 +7,7 @@ Pages may be compressed, and hold values or their numbers in a dictionary:
 
 from __future__ import annotations
 
+import zlib
 from bisect import bisect_right
 from collections.abc import Sequence
 
@@ -185,8 +186,10 @@ class ValueReader:
         return self._dictionary[1]
 
     def _unpack(self, page: Page, chunk: ColumnChunk) -> memoryview:
-        """Read a page, and undo its compression."""
+        """Read a page, check its checksum if it has one, and undo its compression."""
         data = memoryview(self._source.read_at(page.start, page.stop - page.start))
+        if page.checksum not in (None, zlib.crc32(data)):
+            raise DamagedPage(f"the checksum of the page at offset {page.start} does not match")
         if not chunk.codec or not page.is_packed:
             return data
         n_levels = page.n_skipped + max(page.n_levels, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import random
 import tracemalloc
@@ -206,6 +207,21 @@ def test_a_damaged_page_is_unpacked_once(path: Path, monkeypatch: pytest.MonkeyP
             rows.read(0, 0, row)
     rows.close()
     assert len(unpacked) == 1
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("codec", ["none", "snappy"])
+def test_a_checksum_is_checked(path: Path, codec: str, version: str) -> None:
+    digests = [hashlib.sha256(bytes([i])).digest() for i in range(40)]
+    values: list[Value] = [None, *digests]
+    settings = {"compression": codec, "data_page_version": version, "use_dictionary": False}
+    write(path, values, write_page_checksum=True, **settings)
+    assert read(path, [(0, row) for row in range(41)]) == values
+    content = bytearray(path.read_bytes())
+    content[content.index(digests[17]) + 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(SourceError, match="the checksum of the page at offset .* does not match"):
+        read(path, [(0, 3)])
 
 
 def test_a_row_group_with_fewer_paths_than_values(

@@ -109,7 +109,7 @@ def open_file(path: str | os.PathLike[str], **options: Any) -> pq.ParquetFile:
     opened = storage.open_for_library(path)
     if isinstance(opened, str):  # pyarrow takes only a name in UTF-8 as text
         opened = pa.OSFile(os.fsencode(opened))
-    return pq.ParquetFile(opened, **options)
+    return pq.ParquetFile(opened, page_checksum_verification=True, **options)
 
 
 @contextmanager

@@ -100,6 +100,15 @@ def test_damage_is_not_taken_for_a_fault_of_the_disk(path: Path, place: str) -> 
     assert not is_fault(caught.value)
 
 
+def test_a_checksum_is_checked(path: Path) -> None:
+    table = pa.table({"name": [f"name {i}" for i in range(50)]})
+    settings = {"use_dictionary": False, "write_statistics": False, "compression": "none"}
+    pq.write_table(table, path, write_page_checksum=True, **settings)
+    path.write_bytes(path.read_bytes().replace(b"name 17", b"name 71"))
+    with pytest.raises(SourceError, match=r"\.parquet: cannot be read as Parquet: .*CRC checksum"):
+        list(parquet.read_rows(path))
+
+
 def test_what_the_disk_says_is_not_lost() -> None:
     class Full(io.BytesIO):
         def write(self, data: object) -> int:
