@@ -21,7 +21,7 @@ from timing import side_by_side
 from faceprep.core.arrays import Floats, Pixels
 from faceprep.core.faces import Faces
 from faceprep.core.landmarks import ARCFACE_112, check_landmarks, estimate_similarity
-from faceprep.steps.find_faces import open_cropper
+from faceprep.steps.crop_faces import open_cropper
 from faceprep.synthetic import draw_face
 from faceprep.vision.align import crop
 from faceprep.vision.quality import MEASURES, measure_crop

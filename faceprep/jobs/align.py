@@ -17,8 +17,8 @@ from faceprep.core.options import Values, option
 from faceprep.core.output_tree import is_within
 from faceprep.core.paths import real_path
 from faceprep.core.types import OK, Outcome, Request, Shard, Sink, Stage, Work
+from faceprep.steps.crop_faces import DEGENERATE, open_cropper
 from faceprep.steps.crop_options import WritesCrops, format_option, quality_option
-from faceprep.steps.find_faces import DEGENERATE, open_cropper
 from faceprep.steps.list_options import ListOptions
 from faceprep.steps.model_names import NAMED_TEMPLATES, TEMPLATES
 from faceprep.steps.table_faces import first_source, plan_faces, read_faces

@@ -29,9 +29,10 @@ from faceprep.core.untaken import UntakenFiles
 from faceprep.sets.folder import Identity, find_identities
 from faceprep.sets.kinds import describe_other_kind
 from faceprep.sets.listing import is_text, list_images, refuse_bad_name
+from faceprep.steps.crop_faces import DEGENERATE, face_rows
 from faceprep.steps.crop_options import WritesCrops, format_option, quality_option
 from faceprep.steps.fallback import find_with
-from faceprep.steps.find_faces import DEGENERATE, FaceFinder, FaceOptions, face_rows
+from faceprep.steps.find_faces import FaceFinder, FaceOptions
 from faceprep.steps.found import Found
 from faceprep.steps.model_names import DETECTORS
 from faceprep.steps.source_roots import SourceRoots
@@ -140,12 +141,14 @@ class ExtractPhotos(WritesCrops, FaceOptions, Job):
         self, photo: Photo, found: Found, detector: str, sink: Sink, table: FacesWriter
     ) -> Outcome:
         """Write the crops of one photo, or the photo itself where it has none."""
-        chosen = found.take(choose(found.faces, self.select, photo.pixels.shape[:2]))
-        crops, faults = self.cropper().crop(photo.pixels, chosen.faces, turn=chosen.turn)
+        size = photo.pixels.shape[0], photo.pixels.shape[1]
+        chosen = found.take(choose(found.faces, self.select, size))
+        (places,) = self.cropper().place([chosen.faces], [size], [chosen.turn])
+        crops, faults = self.cropper().crop(photo.pixels, places), places.describe_faults()
         if not crops:
             sink.write(photo.path, photo.data, beside=_NONE)
             if faults:
-                return Outcome(photo.path, DEGENERATE, "; ".join(faults))
+                return Outcome(photo.path, DEGENERATE, faults)
             return Outcome(photo.path, found.status, found.reason)
         has_many = self.select == "only" and len(chosen.faces) > 1
         beside = _MULTI if has_many else ""
@@ -154,11 +157,11 @@ class ExtractPhotos(WritesCrops, FaceOptions, Job):
             sink.write(name, self.encode(crop.pixels), beside=beside)
         outputs = [join_output(name, beside) for name in names]
         known = {"source": photo.path, "detector": detector, "template": self.template}
-        for row in face_rows(photo.pixels, chosen, crops, outputs, **known):
+        for row in face_rows(chosen, size, places, crops, outputs, **known):
             table.add(row)
         if has_many:
             return Outcome(photo.path, MANY_FACES, f"{len(chosen.faces)} faces")
-        notes = filter(None, [*faults, found.note, photo.note])
+        notes = filter(None, [faults, found.note, photo.note])
         return Outcome(photo.path, reason="; ".join(notes))
 
     def finish(self, work: Work, request: Request, sink: Sink) -> None:

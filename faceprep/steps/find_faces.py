@@ -1,21 +1,12 @@
-"""Finds and crops faces in decoded images, for photos, video frames and tables of faces.
-
-FaceFinder   images -> the faces above the minimum score, or the reason for none
-Cropper      image, faces -> crops with their 2×3 transforms, and what is wrong with the others
-face_rows    crops -> their rows in faces.parquet
-"""
+"""Finds faces in decoded images: those above the minimum score, or the reason for none."""
 
 from __future__ import annotations
 
-import functools
 import itertools
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple
-
-import numpy as np
-import numpy.typing as npt
+from typing import ClassVar
 
 from faceprep.core.arrays import Bools, Pixels, Rows
 from faceprep.core.cpu import my_cores
@@ -28,6 +19,7 @@ from faceprep.models.detectors.detector import Detection, DetectorSpec, SizedDet
 from faceprep.models.detectors.insightface import download_pack
 from faceprep.models.refine.refiner import Refined, Refiner, open_refiner
 from faceprep.models.refine.turns import LOOK_SIZE, TurnChooser
+from faceprep.steps.crop_faces import Cropper, open_cropper
 from faceprep.steps.device_options import (
     UsesDevice,
     device_option,
@@ -36,33 +28,15 @@ from faceprep.steps.device_options import (
 )
 from faceprep.steps.found import Found, first_sound, turn_back
 from faceprep.steps.model_names import DETECTORS, NAMED_TEMPLATES, TEMPLATES
-from faceprep.tables.faces import FaceRow
-from faceprep.vision.pose import estimate_pose
-from faceprep.vision.templates import (
-    Template,
-    check_faces,
-    crop_transforms,
-    cut_crop,
-    load_template,
-    turn_transforms,
-)
+from faceprep.vision.templates import load_template
 
 log = logging.getLogger("faceprep")
-DEGENERATE = "degenerate_landmarks"
 _BORDERED = "found only with a border: the face fills the image"
 _DOUBLED = "found only at twice the detection size: the face is small"
 _LOWEST = 0.5
 """Score below which a detector's answers are not even counted as low."""
 _MANY = 0.01
 """Minimum score below which hundreds of places in a photo without people are faces."""
-
-
-class Crop(NamedTuple):
-    """The crop of row `face` of a `Faces`, made with `transform` (2, 3)."""
-
-    face: int
-    pixels: Pixels
-    transform: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -303,78 +277,3 @@ def _refine(
     ):
         results[row] = found[row].refined(rows[row], refined)
     return results
-
-
-class Cropper:
-    """A cutter of faces by a template."""
-
-    def __init__(self, template: Template) -> None:
-        self._template = template
-
-    def crop(
-        self, image: Pixels, faces: Faces, most: int | None = None, turn: int = 0
-    ) -> tuple[list[Crop], list[str]]:
-        """Return the crops of the first `most` sound faces in order, and the faults of the
-        others. The faces are upright in the image after `turn`.
-        """
-        transforms, faults = self.fit(faces, image.shape[:2], [turn] * len(faces))
-        sound = [face for face, fault in enumerate(faults) if not fault][:most]
-        crops = [Crop(face, self.cut(image, transforms[face]), transforms[face]) for face in sound]
-        return crops, [fault for fault in faults if fault]
-
-    def fit(
-        self,
-        faces: Faces,
-        image_sizes: npt.ArrayLike | None = None,
-        turns: Sequence[int | None] = (),
-    ) -> tuple[npt.NDArray[np.float64], list[str]]:
-        """Return transforms (n, 2, 3) and the fault of each face; the text is empty for sound ones.
-
-        `image_sizes` are as in `crop_transforms`. Faces of many images at once take about as long
-        as those of one. `turns` are those that make the faces upright; None stands for 0, and
-        others need `image_sizes`.
-        """
-        transforms = crop_transforms(faces, self._template, image_sizes)
-        turned = np.flatnonzero([bool(turn) for turn in turns])
-        if len(turned):
-            sizes = np.broadcast_to(np.asarray(image_sizes), (len(faces), 2))[turned]
-            own = [turns[row] or 0 for row in turned.tolist()]
-            transforms[turned] = turn_transforms(faces.take(turned), self._template, sizes, own)
-        return transforms, check_faces(faces, self._template, image_sizes)
-
-    def cut(self, image: Pixels, transform: npt.NDArray[np.float64]) -> Pixels:
-        """Cut one face."""
-        return cut_crop(image, transform, self._template)
-
-
-@functools.cache
-def open_cropper(template: str) -> Cropper:
-    """Open the cropper of the named template. Raises OptionError."""
-    return Cropper(load_template(template))
-
-
-def face_rows(
-    image: Pixels, found: Found, crops: Sequence[Crop], outputs: Sequence[str], **known: Any
-) -> Iterator[FaceRow]:
-    """Return the table rows of `crops`, written as `outputs`; `known` are the values they share."""
-    faces = found.faces
-    refiners = found.refiners or ("",) * len(faces)
-    pose = estimate_pose(faces.landmarks)
-    for crop, output in zip(crops, outputs, strict=True):
-        face = crop.face
-        yield FaceRow(
-            key=output.rpartition(".")[0],
-            image_size=(image.shape[0], image.shape[1]),
-            box=faces.boxes[face],
-            landmarks=faces.landmarks[face],
-            score=float(faces.scores[face]),
-            transform=crop.transform,
-            output=output,
-            roll=float(pose.roll[face]),
-            lean=float(pose.lean[face]),
-            yaw=float(pose.yaw[face]),
-            refiner=refiners[face],
-            turn=found.turn,
-            followed=found.is_followed,
-            **known,
-        )

@@ -13,8 +13,8 @@ from faceprep.core.faces import Faces
 from faceprep.core.types import Outcome
 from faceprep.core.urls import url_of
 from faceprep.sets.ijb import Ijb, load_ijb
+from faceprep.steps.crop_faces import DEGENERATE, Cropper
 from faceprep.steps.embed_crops import FittedCrop, Load, pass_on
-from faceprep.steps.find_faces import DEGENERATE, Cropper
 from faceprep.vision.load_image import load_image
 
 

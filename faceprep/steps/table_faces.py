@@ -23,7 +23,7 @@ from faceprep.core.faces import Faces
 from faceprep.core.shards import cut_at
 from faceprep.core.turns import TURNS
 from faceprep.core.types import Shard
-from faceprep.steps.find_faces import open_cropper
+from faceprep.steps.crop_faces import open_cropper
 from faceprep.steps.table_photos import Files, Problem, Read, Run, SetPhotos, open_photos
 from faceprep.tables import faces as faces_table
 from faceprep.tables.faces import FaceRow

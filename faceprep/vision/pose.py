@@ -32,6 +32,10 @@ class Pose:
     lean: Doubles
     yaw: Doubles
 
+    def __getitem__(self, rows: slice) -> Pose:
+        """Select the faces of a slice."""
+        return Pose(self.roll[rows], self.lean[rows], self.yaw[rows])
+
 
 def estimate_pose(landmarks: npt.ArrayLike) -> Pose:
     """Estimate the pose of faces from (n, 5, 2) landmarks, in the coordinates of any crop.

@@ -1,4 +1,4 @@
-"""Faces from decoded images: minimum score, crops, rows of the table."""
+"""Faces from decoded images: minimum score, turns, refinement, options."""
 
 from __future__ import annotations
 
@@ -13,12 +13,9 @@ from faceprep.core.arrays import Pixels
 from faceprep.core.cpu import take_share
 from faceprep.core.errors import OptionError
 from faceprep.core.faces import Faces
-from faceprep.core.landmarks import ARCFACE_112, apply_transforms
-from faceprep.core.turns import TURNS, turn_faces_back, turn_image, turn_of
 from faceprep.models.detectors.detector import DetectorSpec, SizedDetector
 from faceprep.models.refine.refiner import Refined
-from faceprep.steps.find_faces import FaceFinder, FaceOptions, face_rows, open_cropper
-from faceprep.steps.found import Found
+from faceprep.steps.find_faces import FaceFinder, FaceOptions
 from tests.flat_faces import Flat, FlatDetector, flat_detectors, paint
 
 __all__ = ["flat_detectors"]
@@ -187,73 +184,6 @@ def test_a_minimum_score_for_everything_is_warned_of(
 def test_options_that_cannot_be_meant(wrong: dict[str, object]) -> None:
     with pytest.raises(OptionError):
         FaceOptions(**wrong)  # type: ignore[arg-type]
-
-
-# Cropper
-
-
-def test_sound_faces_are_cropped_and_the_others_named() -> None:
-    points = np.stack(
-        [
-            ARCFACE_112 + 60,
-            np.zeros((5, 2)),
-            (ARCFACE_112 + 60) * [-1, 1] + [300, 0],
-            ARCFACE_112 + 20,
-        ]
-    )
-    faces = Faces(np.ones((4, 4)), points, np.ones(4))
-    image = np.random.default_rng(1).integers(0, 256, (240, 320, 3), np.uint8)
-    crops, faults = open_cropper("arcface-112").crop(image, faces)
-    assert [crop.face for crop in crops] == [0, 3]
-    assert [fault.split(":")[0] for fault in faults] == [
-        "degenerate landmarks",
-        "mirrored landmarks",
-    ]
-    for crop, start in zip(crops, (60, 20), strict=True):
-        moved = apply_transforms(points[crop.face][None], crop.transform[None])[0]
-        assert np.abs(moved - ARCFACE_112).max() < 1e-3
-        difference = crop.pixels.astype(int) - image[start : start + 112, start : start + 112]
-        assert np.abs(difference).max() <= 1
-
-
-def test_rows_say_what_was_cropped() -> None:
-    faces = Faces(
-        [(1, 2, 3, 4), (5, 6, 7, 8)], np.stack([np.zeros((5, 2)), ARCFACE_112 + 9]), [0.9, 0.8]
-    )
-    image = np.zeros((150, 200, 3), np.uint8)
-    crops, _ = open_cropper("arcface-224").crop(image, faces)
-    (row,) = face_rows(
-        image,
-        Found(faces, refiners=("onet", "retinaface")),
-        crops,
-        ["a/b.c_1.png"],
-        source="a/b.c.jpg",
-        detector="d",
-        template="arcface-224",
-    )
-    assert (row.key, row.output, row.source, row.image_size) == (
-        "a/b.c_1",
-        "a/b.c_1.png",
-        "a/b.c.jpg",
-        (150, 200),
-    )
-    assert (row.box == (5, 6, 7, 8)).all() and row.score == pytest.approx(0.8) and row.frame is None  # type: ignore[attr-defined]
-    assert row.refiner == "retinaface"
-    assert (row.transform == crops[0].transform).all() and abs(row.roll or 1) < 1  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize("template", ["arcface-112", "box1.5-64", "patch2.7-80x60", "eyes-64"])
-@pytest.mark.parametrize("turn", TURNS)
-def test_a_turned_face_has_the_crop_of_the_upright_one(template: str, turn: int) -> None:
-    rng = np.random.default_rng(3)
-    image = rng.integers(0, 256, (300, 400, 3), dtype=np.uint8)
-    points = (ARCFACE_112 + (150, 90)).astype(np.float32)
-    faces = Faces(np.array([(155, 95, 250, 200)]), points[None], np.array([0.9]))
-    ((_, upright, _),), _ = open_cropper(template).crop(image, faces)
-    turned = turn_image(image, -turn % 360)
-    there = turn_faces_back(faces, (turned.shape[0], turned.shape[1]), turn)
-    ((_, pixels, transform),), _ = open_cropper(template).crop(turned, there, turn=turn)
-    assert np.abs(pixels.astype(int) - upright).max() <= 4 and turn_of(transform) == turn
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,8 @@ from faceprep.sets.ijb import is_ijb, load_ijb
 from faceprep.sets.list_set import REPEATED, NamesPlace, all_outside
 from faceprep.sets.listing import is_text, list_images
 from faceprep.sets.manifests import reader as manifest_names
+from faceprep.steps.crop_faces import DEGENERATE, open_cropper
 from faceprep.steps.embed_crops import FittedCrop, Load, load_file, pass_on, sample_loads
-from faceprep.steps.find_faces import DEGENERATE, open_cropper
 from faceprep.steps.fitting import Fitter
 from faceprep.steps.ijb_faces import ijb_loads, open_lists
 from faceprep.steps.table_faces import first_source, plan_faces, read_faces

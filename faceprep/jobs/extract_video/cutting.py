@@ -10,7 +10,6 @@ from faceprep.core.types import Outcome
 from faceprep.jobs.extract_video.options import VideoOptions
 from faceprep.jobs.extract_video.siw_crops import OriginalCrops, open_crops
 from faceprep.jobs.extract_video.videos import Video
-from faceprep.steps.find_faces import Crop
 from faceprep.video.reader import Frame
 
 ORIGINAL = "_original"
@@ -54,11 +53,9 @@ class FrameCutter:
         """Name the crop of a track in frame `number`."""
         return f"{self._video.folder}/{track}/{number}{self._options.suffix}"
 
-    def files(self, outputs: Sequence[str], crops: Sequence[Crop]) -> list[File]:
+    def files(self, outputs: Sequence[str], crops: Sequence[Pixels]) -> list[File]:
         """Encode crops under their names."""
-        return [
-            (name, self.encode(crop.pixels), "") for name, crop in zip(outputs, crops, strict=True)
-        ]
+        return [(name, self.encode(crop), "") for name, crop in zip(outputs, crops, strict=True)]
 
     def original(self, frame: Frame) -> Original:
         """Cut the box of the `.face` file."""

@@ -13,7 +13,6 @@ from faceprep.core.types import Sink
 from faceprep.jobs.extract_video.cutting import FrameCutter
 from faceprep.jobs.extract_video.options import VideoOptions
 from faceprep.jobs.extract_video.piece import Piece, known_index
-from faceprep.steps.find_faces import Crop
 from faceprep.tables.faces import FaceRow, FacesWriter, read_face_tables, rows_of
 from faceprep.video.reader import Frame, open_video
 from faceprep.video.sampling import choose_pair, frames_at
@@ -60,10 +59,7 @@ class PairWork:
     def _write_frame(self, frame: Frame, rows: Sequence[FaceRow], sink: Sink) -> None:
         cropper = self._options.cropper()
         transforms = [np.asarray(row.transform, np.float64) for row in rows]
-        crops = [
-            Crop(face, cropper.cut(frame.pixels, transform), transform)
-            for face, transform in enumerate(transforms)
-        ]
+        crops = [cropper.cut(frame.pixels, transform) for transform in transforms]
         outputs = [str(row.output) for row in rows]
         for name, data, beside in [
             *self._cutter.files(outputs, crops),

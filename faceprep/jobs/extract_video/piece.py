@@ -27,8 +27,8 @@ from faceprep.jobs.extract_video.options import VideoOptions
 from faceprep.jobs.extract_video.selection import SCORE, prefer_faces
 from faceprep.jobs.extract_video.turn import find_video_turn
 from faceprep.jobs.extract_video.videos import Video
+from faceprep.steps.crop_faces import Places, face_rows
 from faceprep.steps.fallback import find_with
-from faceprep.steps.find_faces import face_rows
 from faceprep.steps.follow_faces import Numbered
 from faceprep.steps.found import Found
 from faceprep.tables.faces import FaceRow, FacesWriter
@@ -211,8 +211,15 @@ class _PieceWork:
     # In the threads
 
     def _extract(self, chunk: Chunk) -> list[Extracted]:
-        found = self._find(chunk)
-        return [self._keep(frame, *each) for frame, each in zip(chunk.frames, found, strict=True)]
+        frames, answers = chunk.frames, self._find(chunk)
+        found, detectors = [each for each, _ in answers], [detector for _, detector in answers]
+        kept = [self._prefer(*each) for each in zip(frames, found, strict=True)]
+        places = self._place(frames, kept)
+        rows = [self._judge(*each) for each in zip(frames, found, kept, places, strict=True)]
+        if self._options.by_track:
+            kept, places = found, self._place(frames, found)
+        all_facts = zip(frames, rows, kept, places, detectors, strict=True)
+        return [self._keep(*each) for each in all_facts]
 
     def _find(self, chunk: Chunk) -> list[tuple[Found, str]]:
         """Find the faces of each frame, and the fingerprint of what found them."""
@@ -226,24 +233,37 @@ class _PieceWork:
         with chunk.trail() as trail:
             return self._tracker.find(numbered, trail, most, self._turn or 0)
 
-    def _keep(self, frame: Frame, found: Found, detector: str) -> Extracted:
+    def _prefer(self, frame: Frame, found: Found) -> Found:
+        """Return the faces in the order of preference."""
+        size = _size_of(frame)
+        box = self._cutter.given_box(frame.number, size)
+        return prefer_faces(found, self._options.select, size, box)
+
+    def _place(self, frames: Sequence[Frame], found: Sequence[Found]) -> list[Places]:
+        """Place the crops of the faces of several frames."""
+        faces, turns = [each.faces for each in found], [each.turn for each in found]
+        return self._options.cropper().place(faces, [_size_of(frame) for frame in frames], turns)
+
+    def _judge(self, frame: Frame, found: Found, preferred: Found, places: Places) -> FrameRow:
+        """Return the row of a frame: its status follows from the `preferred` faces."""
+        status, reason = preferred.status, preferred.reason
+        if faults := places.describe_faults():
+            status, reason = OK if places.sound() else NO_CROP, faults
+        n_faces = len(found.faces)
+        return FrameRow(self._video.path, frame.number, frame.time_s, status, reason, n_faces)
+
+    def _keep(
+        self, frame: Frame, row: FrameRow, found: Found, places: Places, detector: str
+    ) -> Extracted:
         """Return the files and the rows of one frame."""
         options, cutter, path = self._options, self._cutter, self._video.path
-        size = (frame.pixels.shape[0], frame.pixels.shape[1])
-        preferred = prefer_faces(found, options.select, size, cutter.given_box(frame.number, size))
-        cropper = options.cropper()
-        crops, faults = cropper.crop(frame.pixels, preferred.faces, options.most, found.turn)
-        status, reason = preferred[1:3]
-        if faults:
-            status, reason = OK if crops else NO_CROP, "; ".join(faults)
-        if options.by_track:
-            preferred = found
-            crops, _ = cropper.crop(frame.pixels, found.faces, None, found.turn)
+        most = None if options.by_track else options.most
+        crops = options.cropper().crop(frame.pixels, places, most)
         outputs = cutter.outputs(frame.number, [crop.face for crop in crops])
         known = {"source": path, "frame": frame.number, "time_s": frame.time_s}
         known |= {"detector": detector, "template": options.template}
         original = cutter.original(frame)
-        files, packed = cutter.files(outputs, crops), b""
+        files, packed = cutter.files(outputs, [crop.pixels for crop in crops]), b""
         if options.by_track:
             landmarks = found.faces.landmarks[[crop.face for crop in crops]]
             faces = make_face_thumbs(frame.pixels, landmarks)
@@ -252,15 +272,19 @@ class _PieceWork:
         files += original.files
         if self._choice.is_pair_of_faces:
             files = []
-        row = FrameRow(path, frame.number, frame.time_s, status, reason, len(found.faces))
         return Extracted(
-            Outcome(f"{path}#{frame.number}", status, reason),
+            Outcome(f"{path}#{frame.number}", row.status, row.reason),
             row._replace(has_box=original.has_box),
             original.note,
             files,
-            list(face_rows(frame.pixels, preferred, crops, outputs, **known)),
+            list(face_rows(found, _size_of(frame), places, crops, outputs, **known)),
             packed,
         )
+
+
+def _size_of(frame: Frame) -> tuple[int, int]:
+    """Return (height, width)."""
+    return frame.pixels.shape[0], frame.pixels.shape[1]
 
 
 def pack_crops(thumb: Octets, faces: Octets, crops: Sequence[bytes]) -> bytes:

@@ -30,8 +30,8 @@ from faceprep.jobs.verify.result import (
     named,
 )
 from faceprep.sets.ijb import Ijb, Subjects, TemplatePairs, load_ijb
+from faceprep.steps.crop_faces import open_cropper
 from faceprep.steps.embed_options import EmbedOptions
-from faceprep.steps.find_faces import open_cropper
 from faceprep.steps.ijb_faces import ijb_loads, key_of
 from faceprep.steps.judged_source import NO_EMBEDDING
 from faceprep.tables.embeddings import load_embeddings
