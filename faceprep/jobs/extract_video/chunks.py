@@ -6,21 +6,25 @@ the one before it ends. The result does not depend on their sizes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
+from faceprep.core.prefetch import map_ahead
 from faceprep.steps.trail import Trail
 from faceprep.video.reader import Frame
 
+R = TypeVar("R")
 _FRAMES, _BYTES = 8, 25_000_000
 """Maximum frames and bytes of a chunk without segments."""
 _SEGMENT_FRAMES, _ALL_BYTES = 80, 400_000_000
 """Maximum frames of a chunk of segments, which advance side by side in few calls of the networks,
 and maximum bytes of all chunks that wait."""
 _SPARE_CHUNKS = 4
-"""Chunks that wait beside those of the threads."""
+"""Chunks that wait beside those of the threads, among them the one that is being decoded and the
+next. One chunk may take as long as several others, whose results wait for it."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,13 @@ class Chunk:
             after.set_exception(error)
             raise
         after.set_result(trail)
+
+
+def map_chunks(
+    work: Callable[[Chunk], R], chunks: Iterator[Chunk], n_threads: int
+) -> Generator[R, None, None]:
+    """Yield `work(chunk)` for each chunk in order, from `n_threads` threads, as `map_ahead`."""
+    return map_ahead(work, chunks, n_threads, n_threads + _SPARE_CHUNKS - 2)
 
 
 def cut_chunks(frames: Iterator[Frame]) -> Iterator[Chunk]:

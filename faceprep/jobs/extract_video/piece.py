@@ -19,9 +19,8 @@ from faceprep.core.arrays import Doubles, Octets
 from faceprep.core.cpu import my_cores
 from faceprep.core.errors import SourceError
 from faceprep.core.io.image_bytes import UNDECODABLE
-from faceprep.core.prefetch import map_ahead
 from faceprep.core.types import NO_CROP, OK, Outcome, Shard, Sink
-from faceprep.jobs.extract_video.chunks import Chunk, cut_chunks, cut_segments
+from faceprep.jobs.extract_video.chunks import Chunk, cut_chunks, cut_segments, map_chunks
 from faceprep.jobs.extract_video.cutting import File, FrameCutter
 from faceprep.jobs.extract_video.options import VideoOptions
 from faceprep.jobs.extract_video.selection import SCORE, prefer_faces
@@ -204,7 +203,7 @@ class _PieceWork:
         if self._tracker is not None:
             n_frames = len(choice.numbers(reader.index.times, reader.index.keyframes))
             chunks = cut_segments(frames, self._tracker.every, n_threads, n_frames)
-        with closing(map_ahead(self._extract, chunks, n_threads, n_threads)) as extracted:
+        with closing(map_chunks(self._extract, chunks, n_threads)) as extracted:
             for chunk in extracted:
                 yield from chunk
 

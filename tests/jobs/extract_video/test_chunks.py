@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import Semaphore
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faceprep.jobs.extract_video.chunks import Chunk, cut_chunks, cut_segments
+from faceprep.jobs.extract_video.chunks import Chunk, cut_chunks, cut_segments, map_chunks
 from faceprep.video.reader import Frame
 
 
@@ -73,6 +74,20 @@ def test_threads_end_together_though_a_scene_takes_three_times_as_long(
     for cost in work:
         ends[ends.index(min(ends))] += cost
     assert max(ends) <= 1.25 * sum(work) / n_threads
+
+
+@pytest.mark.parametrize("n_threads", [2, 4])
+def test_the_other_threads_work_on_while_one_chunk_takes_long(n_threads: int) -> None:
+    chunks, done = [Chunk([]) for _ in range(9)], Semaphore(0)
+    n_others = n_threads + 2
+
+    def work(chunk: Chunk) -> bool:
+        if chunk is chunks[0]:
+            return all(done.acquire(timeout=20) for _ in range(n_others))
+        done.release()
+        return True
+
+    assert all(map_chunks(work, iter(chunks), n_threads))
 
 
 def test_an_error_reaches_the_chunks_that_wait() -> None:
