@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceprep.core.io.image_end import check_image, check_images
-from faceprep.core.io.image_header import is_image_name, read_header
+from faceprep.core.io.image_header import find_scan, is_image_name, read_header
 from faceprep.synthetic import encode_face
 from faceprep.vision import codec
 from tests.real import DATA, needs_data
@@ -70,6 +70,16 @@ def test_a_sound_head_does_not_hide_a_later_broken_one() -> None:
     broken = JPEG[:20] + b"\0" + JPEG[21:]
     assert read_header(broken).damage
     assert not read_header(JPEG).damage
+
+
+@pytest.mark.parametrize("n_more", range(-1, 6))
+def test_the_damage_of_an_image_does_not_depend_on_images_before_it(n_more: int) -> None:
+    alone = JPEG[:2] + b"\xff\xfe\0\4" + b"%2d" % n_more + JPEG[2:]
+    cut = alone[: find_scan(alone) + n_more]
+    found = check_image(cut)
+    assert found.damage
+    assert not check_image(alone).damage
+    assert check_image(cut) == check_image(bytearray(cut)) == found
 
 
 def test_a_thumbnails_end_is_not_the_images() -> None:
