@@ -108,7 +108,9 @@ class ImageSet(ABC):
     keys_have_suffix: ClassVar[bool] = False
     """Whether keys are file names, with the suffix of the image."""
     keys_are_plain: ClassVar[bool] = False
-    """Whether no key can end in the suffix of an image, by the way that the set is read."""
+    """Whether no key can end in the suffix of an image or lead out of a folder, by the way that the
+    set is read.
+    """
     keys_are_below: ClassVar[bool] = False
     """Whether each key lies in the folder of its identity by the way that the set is read."""
 

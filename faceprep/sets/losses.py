@@ -85,7 +85,8 @@ def can_write(name: str, can: Capabilities) -> bool:
 def _find_unwritable(names: SetNames, writer: type[SetWriter]) -> list[str]:
     """Name the keys and identities that cannot be written; empty where all can."""
     can = writer.can
-    if can.any_bytes and not can.forbids:
+    is_safe = names.keys_are_plain and writer.holds_plain_keys
+    if can.any_bytes and (is_safe or not can.forbids):
         return []
     n, first = 0, ""
     for name in _unwritable(names, writer):

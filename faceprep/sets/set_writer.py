@@ -73,12 +73,13 @@ class SetNames:
     """The names in a set of `n` images that is to be written.
 
     `keys(start, stop)` are the keys of some images. `keys_have_suffix` says that they are file
-    names, and `keys_are_plain` that none can seem to be one. `facts` are those of its index.
-    `n_unnamed` images have no identity. `root` is the folder that keys are paths below, empty for
-    absolute ones, None for images that are not files. `kind` and `path` are those of the set, and
-    `own` names what only this kind of container can hold of it. `relative_to` is the folder that
-    names in a list shall be below, if any. `paths` are those of the images; without them, each key
-    is the path itself. `before` are the names before a plan, which its undo plan gives back.
+    names, and `keys_are_plain` that none can seem to be one, or lead out of a folder. `facts` are
+    those of its index. `n_unnamed` images have no identity. `root` is the folder that keys are
+    paths below, empty for absolute ones, None for images that are not files. `kind` and `path` are
+    those of the set, and `own` names what only this kind of container can hold of it. `relative_to`
+    is the folder that names in a list shall be below, if any. `paths` are those of the images;
+    without them, each key is the path itself. `before` are the names before a plan, which its undo
+    plan gives back.
     """
 
     n: int
@@ -211,6 +212,8 @@ class SetWriter(ABC):
     """Whether it names files instead of holding images."""
     has_paths: ClassVar[bool] = False
     """Whether an image is called by its path IDENTITY/NAME, and not by its key."""
+    holds_plain_keys: ClassVar[bool] = False
+    """Whether it can hold any key of a set whose keys are plain, so that none is looked at."""
     group: ClassVar[int] = 1
     """Number of consecutive images that stay together."""
     overhead: ClassVar[int] = 100

@@ -10,6 +10,8 @@ from typing import BinaryIO, ClassVar
 from faceprep.core.io.image_end import check_images
 from faceprep.core.types import Buffer, Outcome, Sink
 from faceprep.sets import webdataset
+from faceprep.sets.distinct_keys import is_path_inside
+from faceprep.sets.folder import BAD_NAME
 from faceprep.sets.image_paths import FORM, PLAIN, path_in_identity
 from faceprep.sets.image_set import CheckedSample, Sample, SampleRun, check_sample
 from faceprep.sets.set_writer import (
@@ -72,7 +74,10 @@ class _StreamWriter(SetWriter):
             checked = check_sample(sample)
             if isinstance(checked, Outcome):
                 return checked
-            out.add(self.encode(checked), len(checked.sample.data))
+            pieces = self.encode(checked)
+            if isinstance(pieces, Outcome):
+                return pieces
+            out.add(pieces, len(checked.sample.data))
             return Outcome(checked.sample.key)
 
         for each in found:
@@ -88,8 +93,8 @@ class _StreamWriter(SetWriter):
         out.flush()
 
     @abstractmethod
-    def encode(self, checked: CheckedSample) -> Sequence[Buffer]:
-        """Return the bytes of one image in the file, in pieces."""
+    def encode(self, checked: CheckedSample) -> Sequence[Buffer] | Outcome:
+        """Return the bytes of one image in the file, in pieces, or why it cannot be written."""
 
     def encode_run(self, run: SampleRun) -> Sequence[Buffer]:
         """Return the bytes of a run, in pieces; none where its images are encoded one by one."""
@@ -100,12 +105,17 @@ class _StreamWriter(SetWriter):
             join_bytes(parts, sink, file)
 
 
+def _leads_out(path: str) -> bool:
+    return not is_path_inside(path)
+
+
 class TarWriter(_StreamWriter):
     """Writes IDENTITY/NAME.jpg for each image, and IDENTITY/NAME.cls where it has an identity."""
 
     kind: ClassVar[str] = "webdataset"
-    can: ClassVar[Capabilities] = Capabilities(many_labels=True)
+    can: ClassVar[Capabilities] = Capabilities(many_labels=True, forbids=_leads_out)
     has_paths: ClassVar[bool] = True
+    holds_plain_keys: ClassVar[bool] = True
     overhead: ClassVar[int] = 1800
     end: ClassVar[bytes] = webdataset.END
 
@@ -120,9 +130,11 @@ class TarWriter(_StreamWriter):
     def cuts_suffixes(self) -> bool:
         return bool(self.settings[_CUTS_SUFFIXES])
 
-    def encode(self, checked: CheckedSample) -> Sequence[Buffer]:
+    def encode(self, checked: CheckedSample) -> Sequence[Buffer] | Outcome:
         sample = checked.sample
         name = path_in_identity(sample.key, sample.identity, self.settings[FORM])
+        if _leads_out(name):
+            return Outcome(sample.key, BAD_NAME, f"{ascii(name)}: a .tar cannot hold this name")
         key = webdataset.key_of(self.read_back(name))
         files = [(checked.header.suffix, sample.data), *self._describe(sample).items()]
         return webdataset.sample_pieces(key, files)

@@ -28,7 +28,7 @@ from faceprep.sets.tfrecord_set import encode_sample
 from faceprep.steps.planned_images import PlannedImages
 from faceprep.synthetic import encode_face
 from faceprep.tables.plan import read_plan
-from tests.set_reading import member_bytes, read_set
+from tests.set_reading import member_bytes, read_samples, read_set
 
 FACE = encode_face(1, 1)
 FOLDERS = ["", "5/", "x/", "5/x/", "x_", "5/x_", "a b/", "5.jpg/", "x%2F"]
@@ -181,6 +181,16 @@ def test_an_image_and_an_identity_of_one_name(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="an image and an identity would have one name"):
         run(Convert(), source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_identity_that_leads_out_of_a_tar(tmp_path: Path) -> None:
+    source, _ = write_source("parquet", [("1", ".."), ("a/2", "a")], tmp_path)
+    output = tmp_path / "out.tar"
+    with pytest.raises(SourceError, match=r"a .tar cannot hold the name '../1'"):
+        run(Convert(), source, output)
+    summary = run(Convert(allow_loss=True), source, output)
+    assert summary.by_status == {"ok": 1, "bad_name": 1}
+    assert [sample.key for sample in read_samples(output)] == ["a/2"]
 
 
 @pytest.mark.parametrize("names", [["a/x.jpg", "a/x.jpeg", "b/y.jpg"], ["a/x.png.jpg", "b/y.jpg"]])
