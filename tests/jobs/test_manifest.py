@@ -31,6 +31,7 @@ from tests.manifests import (
     run,
 )
 from tests.real import DATA, needs_data
+from tests.set_reading import read_samples
 
 KINDS = (("live", 1), ("spoof", 2))
 
@@ -316,6 +317,17 @@ def test_a_rule_reads_flat_folders_too(tmp_path: Path, out: Path) -> None:
     run(source, out / "a.csv", label_rule=r"re:^(\d+)-", relative_to=source)
     assert sorted(rows(out / "a.csv")) == [("003-1.jpg", 0), ("003-2.jpg", 0), ("11-1.jpg", 1)]
     assert [row.name for row in class_map.load(class_map_of(out))] == ["003", "11"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npz"])
+def test_classes_are_the_identities_of_images_outside_a_folder(
+    tmp_path: Path, out: Path, suffix: str
+) -> None:
+    source = make(tmp_path / "flat", "live_1.jpg", "live_2.jpg", "spoof_1.jpg")
+    run(source, out / f"a{suffix}", label_rule="re:([a-z]+)_")
+    found = read_samples(out / f"a{suffix}")
+    wanted = {("live_1.jpg", "live"), ("live_2.jpg", "live"), ("spoof_1.jpg", "spoof")}
+    assert {(Path(sample.key).name, sample.identity) for sample in found} == wanted
 
 
 @needs_data

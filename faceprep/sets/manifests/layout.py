@@ -169,7 +169,7 @@ class Part:
 
     def identities(self) -> list[str]:
         with open_set(self.sink.scratch) as images:
-            return [images.identity(position) or "." for position in self.block.positions]
+            return [images.identity(position) for position in self.block.positions]
 
     def embeddings(self) -> npt.NDArray[np.floating[Any]] | None:
         """Return the embeddings (n, dim), or None where there are none."""
