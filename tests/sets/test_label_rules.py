@@ -71,6 +71,7 @@ def test_what_does_not(rule: str, path: str, status: str, reason: str) -> None:
         ),
         ("live=1", "^--group-by leaves out class numbers: expected all of 0 to 0, found 1"),
         ("live=0,live=1", "^--group-by names a word twice"),
+        ("live=" + 5000 * "1", "^invalid --group-by: expected a rule"),
         (
             "re:live",
             r"^--group-by must have one capturing group, which finds the group.* found 0 groups",
