@@ -23,7 +23,9 @@ from faceprep.core.io.image_header import read_header
 from faceprep.core.io.jpeg_steps import read_steps
 from faceprep.core.types import Buffer
 
-_BLOCK, _MOST_SIDE = 8, 256
+BLOCK = 8
+"""Pixels of a side of a block of a JPEG."""
+_MOST_SIDE = 256
 _LOSSLESS = frozenset([".png", ".bmp", ".pgm", ".ppm"])
 _ROUNDING = 1.0
 """Rounding error of a frequency after decoding to whole grey levels."""
@@ -36,11 +38,11 @@ _FEWEST, _SAME, _MORE = 30, 0.02, 0.04
 """Minimum number of values to judge by; the maximum share of them that the coarse copy lacks if it
 came first; the minimum share that it lacks if the fine copy came first."""
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-_FREQUENCIES = np.arange(_BLOCK)
-_COSINES = np.sqrt(2 / _BLOCK) * np.cos(
-    np.pi * (2 * _FREQUENCIES + 1) * _FREQUENCIES[:, None] / (2 * _BLOCK)
+_FREQUENCIES = np.arange(BLOCK)
+_COSINES = np.sqrt(2 / BLOCK) * np.cos(
+    np.pi * (2 * _FREQUENCIES + 1) * _FREQUENCIES[:, None] / (2 * BLOCK)
 )
-_COSINES[0] = np.sqrt(1 / _BLOCK)
+_COSINES[0] = np.sqrt(1 / BLOCK)
 
 UNKNOWN = -1
 """The coarseness of a format whose steps are not known."""
@@ -60,7 +62,7 @@ def steps_of(data: Buffer) -> Floats | None:
     """Return the steps (8, 8) of an encoded image, as in `Encoded`."""
     suffix = read_header(data).suffix
     if suffix in _LOSSLESS:
-        return np.zeros((_BLOCK, _BLOCK), np.float32)
+        return np.zeros((BLOCK, BLOCK), np.float32)
     steps = read_steps(data) if suffix == ".jpg" else None
     return None if steps is None else np.array(steps, np.float32)
 
@@ -138,14 +140,14 @@ def _transform(pixels: Pixels) -> _Blocks:
 
 
 def _middle(side: int) -> slice:
-    n = min(side, _MOST_SIDE) // _BLOCK * _BLOCK
-    start = (side - n) // (2 * _BLOCK) * _BLOCK
+    n = min(side, _MOST_SIDE) // BLOCK * BLOCK
+    start = (side - n) // (2 * BLOCK) * BLOCK
     return slice(start, start + n)
 
 
 def _cut(values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    height, width = (side // _BLOCK for side in values.shape)
-    return values.reshape(height, _BLOCK, width, _BLOCK).swapaxes(1, 2).reshape(-1, _BLOCK, _BLOCK)
+    height, width = (side // BLOCK for side in values.shape)
+    return values.reshape(height, BLOCK, width, BLOCK).swapaxes(1, 2).reshape(-1, BLOCK, BLOCK)
 
 
 def _has_steps(frequencies: Floats, steps: Floats) -> bool:

@@ -26,7 +26,7 @@ from faceprep.vision.alterations import (
     may_be_written_on,
 )
 from faceprep.vision.copy_views import Views
-from faceprep.vision.encodings import UNKNOWN, Encoded, is_encoded_from
+from faceprep.vision.encodings import BLOCK, UNKNOWN, Encoded, is_encoded_from
 from faceprep.vision.overlays import Overlay
 
 Load = Callable[[int], Encoded | None]
@@ -142,19 +142,32 @@ def _measure_loss(copies: Copies, group: Ints, places: tuple[int, int], loaded: 
     overlay = copies.views.overlay(*pair)
     rows, larges = copies.rows[list(pair)], copies.views.larges
     loss = max(lost_by_cut(overlay), CLIPPED * _is_clipped(rows["clipped"]))
-    if overlay.is_mirrored and not overlay.is_scaled:
-        loss = max(loss, _ENCODED_AGAIN * _is_coarser(rows))
     differs = may_be_written_on(larges[pair[0]], larges[pair[1]], overlay)
-    is_laid = not overlay.is_scaled and not overlay.is_mirrored
-    if not differs and not (is_laid and _may_be_encoded_from(rows)):
+    may_tell = not overlay.is_scaled and _may_be_encoded_from(rows)
+    if not differs and not may_tell:
         return loss
     images = loaded.pair(*places)
     if images is None:
         return loss
-    is_later = is_laid and bool(is_encoded_from(*images))
+    is_later = None if overlay.is_scaled else _is_later(images, overlay)
+    if may_tell and overlay.is_mirrored and is_later is None:
+        loss = max(loss, _ENCODED_AGAIN * _is_coarser(rows))
     if not differs:
-        return max(loss, _ENCODED_AGAIN * is_later)
-    return max(loss, WRITTEN_ON * _is_altered(images, overlay, is_later))
+        return max(loss, _ENCODED_AGAIN * bool(is_later))
+    return max(loss, WRITTEN_ON * _is_altered(images, overlay, bool(is_later)))
+
+
+def _is_later(images: tuple[Encoded, Encoded], overlay: Overlay) -> bool | None:
+    """Return whether the first of two copies was encoded from the other; None if unknown.
+
+    The blocks of a mirror image lie at the same places only if they fill the width.
+    """
+    one, other = images
+    if overlay.is_mirrored:
+        if other.pixels.shape[1] % BLOCK:
+            return None
+        other = other._replace(pixels=np.ascontiguousarray(other.pixels[:, ::-1]))
+    return is_encoded_from(one, other)
 
 
 def _is_altered(images: tuple[Encoded, Encoded], overlay: Overlay, is_later: bool) -> bool:
@@ -177,12 +190,9 @@ def _may_be_encoded_from(rows: npt.NDArray[np.void]) -> bool:
 
 
 def _is_coarser(rows: npt.NDArray[np.void]) -> bool:
-    """Return whether the first of two copies is rounded to larger steps.
-
-    Of an image and its mirror image, no more is known, because their blocks lie at other places.
-    """
+    """Return whether the first of two copies is rounded to larger steps."""
     one, other = rows["coarseness"].tolist()
-    return _may_be_encoded_from(rows) and one > other
+    return bool(one > other)
 
 
 def _is_clipped(clipped: npt.NDArray[np.int32]) -> bool:

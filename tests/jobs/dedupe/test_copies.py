@@ -154,6 +154,20 @@ def test_the_original_stays_where_a_mirror_image_is_more_compressed(
     assert dropped(mirrored, original) == {"0"}
 
 
+@pytest.mark.parametrize(
+    ("quality", "form", "higher"),
+    [(80, ".jpg", 90), (85, ".jpg", 95), (90, ".jpg", 95), (90, ".png", 0)],
+)
+def test_the_original_stays_where_a_mirror_image_is_saved_at_a_higher_quality(
+    quality: int, form: str, higher: int
+) -> None:
+    """The mirror image has only the detail of the original."""
+    original = encode(PHOTO, ".jpg", quality)
+    mirrored = encode(CHANGES["mirrored"](decode(original)), form, higher)
+    assert dropped(original, mirrored) == {"1"}
+    assert dropped(mirrored, original) == {"0"}
+
+
 def test_the_original_stays_among_copies_that_are_altered_in_two_ways() -> None:
     copies = [encode(each, ".png") for each in (written_on(PHOTO), logo(PHOTO))]
     assert dropped(*copies, encode(PHOTO, ".jpg", 90), encode(PHOTO, ".jpg", 60)) == {"0", "1", "3"}
