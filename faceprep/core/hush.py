@@ -17,12 +17,21 @@ _STDERR = 2
 def hush_libraries() -> Iterator[None]:
     """Discard what is written to stderr in the block, if only errors are logged (`--quiet`).
 
-    Libraries in C++ write to the file descriptor, which no setting of Python reaches. Errors are
-    raised all the same.
+    Errors are raised all the same.
     """
     if logging.getLogger("faceprep").getEffectiveLevel() < logging.ERROR:
         yield
         return
+    with discard_stderr():
+        yield
+
+
+@contextmanager
+def discard_stderr() -> Iterator[None]:
+    """Discard what is written to stderr in the block, which no setting of Python does.
+
+    Libraries in C++ write to the file descriptor.
+    """
     sys.stderr.flush()
     kept, nowhere = os.dup(_STDERR), scratch.open_nowhere()
     try:

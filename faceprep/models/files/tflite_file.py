@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from faceprep.core.arrays import Floats
 from faceprep.core.errors import loading
+from faceprep.core.hush import discard_stderr
 from faceprep.models.files.open_model import OpenModel, Output
 from faceprep.models.files.preparation import KERAS_STD
 from faceprep.models.files.scaling import Graph, Node, Reading, read_scaling
@@ -26,7 +27,7 @@ def open_tflite(runtime: Runtime, source: str) -> OpenModel:
     path = find_model(source, "a TFLite file")
     runtime.refuse_cpu("a .tflite, which runs on the CPU only")
     load = find_interpreter()
-    with errors_of(path, _PROGRAM):
+    with errors_of(path, _PROGRAM), discard_stderr():  # it greets with the name of its delegate
         interpreter = _open_interpreter(load, path, runtime.threads)
         input_ = only_input(interpreter.get_input_details())
         nodes = _read_nodes(interpreter)

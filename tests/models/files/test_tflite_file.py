@@ -19,13 +19,14 @@ REAL = DATA / "models" / "MobileFaceNet.tflite"
 
 @needs_data
 @needs_tflite
-def test_a_real_embedder_needs_no_settings() -> None:
+def test_a_real_embedder_needs_no_settings(capfd: pytest.CaptureFixture[str]) -> None:
     embedder = open_embedder(EmbedderSpec(str(REAL), device="cpu", threads=1))
     assert (embedder.template, embedder.dim, embedder.provider) == ("arcface-112", 192, "CPU")
     assert "mean127.5/std128/rgb" in embedder.model.fingerprint
     crops = random_crops(5)
     vectors = embedder.embed(crops)
     assert np.array_equal(embedder.embed(crops[3:]), vectors[3:]), "whatever the batch"
+    assert capfd.readouterr().err == "", "its program prints nothing"
 
 
 def test_what_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
