@@ -33,7 +33,7 @@ from faceprep.core.paths import full_path
 from faceprep.core.prefetch import map_reads
 from faceprep.core.text import name_all
 from faceprep.core.types import Outcome
-from faceprep.core.urls import url_of
+from faceprep.core.urls import is_remote, url_of
 from faceprep.sets import kinds
 from faceprep.sets.distinct_keys import find_repeats
 from faceprep.sets.exact_labels import LabelReader, LabelWriter
@@ -57,11 +57,13 @@ class NamesPlace(NamedTuple):
     is_absolute: bool
 
     def find(self, name: str) -> str:
-        """Return the full path of an image; empty where it lies outside the folder.
+        """Return the full path of an image; empty where it lies outside the folder, as objects do.
 
         >>> [NamesPlace(root, False).find("b/../1.jpg") for root in ("/a", "s3://a")]
         ['/a/1.jpg', 's3://a/1.jpg']
         """
+        if "://" in name and is_remote(name):
+            return ""
         if not name.startswith("/") and ".." not in name:
             return f"{self.root.rstrip('/')}/{name}"
         path = url_of(os.path.normpath(os.path.join(self.root, name)))
@@ -359,5 +361,5 @@ def all_outside(path: Path, root: str) -> SourceError:
         path=path,
         expected=f"images below {root}",
         remedy="Name the folder of the images with --relative-to; names with .. have to be "
-        "absolute.",
+        "absolute, and those of objects relative to it.",
     )

@@ -129,6 +129,13 @@ def test_a_list_of_names_outside_is_refused(tmp_path: Path) -> None:
         opened(path, relative_to=tmp_path / "none")
 
 
+def test_a_list_of_objects_says_how_they_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    write_csv(path, ["s3://bucket/set/a/1.jpg", "s3://bucket/set/b/1.jpg"], [0, 1])
+    with pytest.raises(SourceError, match=r"--relative-to.* those of objects relative to it"):
+        opened(path)
+
+
 def test_absolute_names_may_lead_anywhere(tmp_path: Path) -> None:
     make(tmp_path, "here/a.jpg", "there/b.jpg")
     path = tmp_path / "here" / "a.txt"
