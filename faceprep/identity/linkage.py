@@ -88,10 +88,13 @@ class Clusters:
         return Clusters(self.groups, self.linkage, self.least, near, *tables)
 
     def root(self, cluster: int) -> int:
-        """Return the current cluster that contains `cluster`."""
-        while cluster in self.parent:
-            cluster = self.parent[cluster]
-        return cluster
+        """Return the current cluster that contains `cluster`; the next search for it is short."""
+        root = cluster
+        while root in self.parent:
+            root = self.parent[root]
+        while cluster != root:
+            self.parent[cluster], cluster = root, self.parent[cluster]
+        return root
 
     def identities(self, cluster: int) -> tuple[int, ...]:
         """Return the identities of a cluster in ascending order."""

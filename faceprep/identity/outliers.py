@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -25,10 +25,11 @@ from faceprep.core.names import are_numbers
 from faceprep.core.slow_step import Progress
 from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, DROP, MOVE, REFUSED, UNDECIDED, Decision
-from faceprep.identity.cores import angles_from, measure_angles
+from faceprep.identity.cores import angles_from
 from faceprep.identity.identity_sums import Groups, gather_groups, gather_images
-from faceprep.identity.linkage import MEAN, Bounds, build_clusters, join_all
-from faceprep.identity.similarity import find_extremes, find_mean_pairs, find_nearest_groups
+from faceprep.identity.linkage import Bounds
+from faceprep.identity.outlier_groups import Outliers, find_outliers
+from faceprep.identity.similarity import find_nearest_groups, find_nearest_rows
 from faceprep.identity.vectors import Vectors, prepare
 
 _AT_ONCE = 1 << 12
@@ -44,25 +45,19 @@ Hold = Callable[[Sequence[Decision]], list[Decision]]
 """A function that gives some decisions another verdict, in the same order."""
 
 
-class Outliers(NamedTuple):
-    """Similar images of one identity that are far from its centre.
-
-    `angles` are their distances from the centre in degrees. `is_clear` is true if less than half of
-    the identity is far from the centre.
-    """
-
-    group: int
-    rows: Ints
-    angles: Doubles
-    is_clear: bool
-
-
 class Match(NamedTuple):
     """Another identity near a group of outliers: the mean likeness and the angle to its core."""
 
     group: int
     likeness: float
     angle: float
+
+
+class _Nearest(NamedTuple):
+    """The most similar image of several, by its key, and the likeness."""
+
+    key: str
+    likeness: float
 
 
 class _NewNames:
@@ -113,7 +108,7 @@ def plan_cleaning(
     vectors = prepare(embeddings)
     groups = gather_groups(vectors)
     bounds = Bounds.of(embeddings.model)
-    outliers = list(_find_outliers(vectors, groups, bounds, limit, progress))
+    outliers = list(find_outliers(vectors, groups, bounds, limit, progress))
     cores = _take_out(vectors, groups, outliers)
     new_names = _NewNames([*{*vectors.names, *taken}])
     images = _Plan(vectors, cores, bounds, limit, new_names).judge_all(outliers)
@@ -129,34 +124,6 @@ def _take_out(vectors: Vectors, groups: Groups, outliers: Sequence[Outliers]) ->
     is_empty = totals[:, -1] == 0
     totals[is_empty] = groups.totals[is_empty]
     return replace(groups, totals=totals)
-
-
-def _find_outliers(
-    vectors: Vectors, groups: Groups, bounds: Bounds, limit: float, progress: Progress | None
-) -> Iterator[Outliers]:
-    for group in range(len(vectors.names)):
-        rows = vectors.rows_of([group])
-        angles = measure_angles(vectors, rows, limit, groups.is_unit)
-        far = np.flatnonzero(angles > limit)
-        is_clear = 2 * len(far) < len(rows)
-        for alike in _group_alike(vectors, groups, rows[far], bounds):
-            places = far[alike]
-            yield Outliers(group, rows[places], angles[places], is_clear)
-        if progress:
-            progress(group + 1, len(vectors.names))
-
-
-def _group_alike(vectors: Vectors, groups: Groups, rows: Ints, bounds: Bounds) -> list[Ints]:
-    """Group images that are one person by mean linkage; return their positions in `rows`."""
-    if not len(rows):
-        return []
-    if len(rows) == 1:
-        return [np.arange(1)]
-    images = Groups(gather_images(vectors, groups, rows), groups.unit, groups.is_unit)
-    pairs = find_mean_pairs(images, bounds.undecided_from)
-    clusters, _, _ = join_all(build_clusters(images, MEAN, bounds.undecided_from, pairs), bounds)
-    together = {clusters.identities(clusters.root(at)) for at in range(len(rows))}
-    return [np.array(positions) for positions in sorted(together)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +142,7 @@ class _Plan:
     def judge_all(self, outliers: Sequence[Outliers]) -> dict[int, Decision]:
         """Return one decision for each row of the groups, in order of the rows."""
         judged: dict[int, Decision] = {}
+        rests = self.compare_with_rests(outliers)
         for at in range(0, len(outliers), _AT_ONCE):
             block = outliers[at : at + _AT_ONCE]
             images = (gather_images(self.vectors, self.cores, each.rows) for each in block)
@@ -184,7 +152,7 @@ class _Plan:
                 is_other = (nearest.left == number) & (nearest.right != each.group)
                 others, likeness = nearest.right[is_other], nearest.likeness[is_other]
                 matches = self.matches(totals[number], others[:2], likeness[:2])
-                decisions = self.judge(each, totals[number], matches)
+                decisions = self.judge(each, totals[number], matches, rests)
                 judged |= zip(each.rows.tolist(), decisions, strict=True)
         return dict(sorted(judged.items()))
 
@@ -197,9 +165,34 @@ class _Plan:
         found = map(Match, others.tolist(), likeness.tolist(), angles.tolist())
         return sorted(found, key=lambda match: (match.angle, match.group))
 
-    def judge(self, outliers: Outliers, total: Doubles, matches: Sequence[Match]) -> list[Decision]:
+    def compare_with_rests(self, outliers: Sequence[Outliers]) -> dict[int, _Nearest]:
+        """Return the image most similar to each outlier in the rest of its identity, by row."""
+        found: dict[int, _Nearest] = {}
+        for group, parts in itertools.groupby(outliers, lambda each: each.group):
+            rows = [each.rows for each in parts]
+            own, left = self.vectors.rows_of([group]), np.concatenate(rows)
+            numbers = np.repeat(np.arange(len(rows)), list(map(len, rows)))
+            part_of = np.full(len(own), -1)
+            part_of[left - own[0]] = numbers
+            found |= self.find_nearest(left, own, (numbers, part_of))
+        return found
+
+    def find_nearest(
+        self, left: Ints, right: Ints, parts: tuple[Ints, Ints] | None = None
+    ) -> dict[int, _Nearest]:
+        """Return what `find_nearest_rows` finds, by row."""
+        pairs = find_nearest_rows(self.vectors, left, right, parts)
+        found = map(_Nearest, map(self.vectors.key, pairs.right), pairs.likeness.tolist())
+        return dict(zip(pairs.left.tolist(), found, strict=True))
+
+    def judge(
+        self,
+        outliers: Outliers,
+        total: Doubles,
+        matches: Sequence[Match],
+        rests: Mapping[int, _Nearest],
+    ) -> list[Decision]:
         """Decide for each row: move it to a matching identity or to a new one, or drop it."""
-        rest = np.setdiff1d(self.vectors.rows_of([outliers.group]), outliers.rows)
         verdict = UNDECIDED
         if outliers.is_clear:
             verdict = ACCEPTED
@@ -213,13 +206,13 @@ class _Plan:
                     "from its centre"
                 )
                 target = self.vectors.rows_of([match.group])
-                return self.decide(outliers, (MOVE, name, verdict), why, (target, rest))
+                return self.decide(outliers, (MOVE, name, verdict), why, (target, rests))
             nearest = f"; {name} is the nearest other identity, {match.likeness:.3f}"
             if match.likeness >= self.bounds.undecided_from or match.angle <= self.limit:
                 verdict = UNDECIDED
-        if len(outliers.rows) == 1 or not len(rest):
-            return self.decide(outliers, (DROP, "", verdict), nearest, (outliers.rows[:0], rest))
-        return self.propose(outliers, total, verdict, rest)
+        if len(outliers.rows) in (1, self.vectors.count(outliers.group)):
+            return self.decide(outliers, (DROP, "", verdict), nearest, (outliers.rows[:0], rests))
+        return self.propose(outliers, total, verdict, rests)
 
     def is_sure(self, matches: Sequence[Match]) -> bool:
         """Return whether the nearest core is that of the same person."""
@@ -230,7 +223,7 @@ class _Plan:
         return first.angle <= _SURE * self.limit and is_alone
 
     def propose(
-        self, outliers: Outliers, total: Doubles, verdict: str, rest: Ints
+        self, outliers: Outliers, total: Doubles, verdict: str, rests: Mapping[int, _Nearest]
     ) -> list[Decision]:
         """Propose a new identity for a group of similar outliers."""
         own = float(self.cores.mean_likeness(total[None], self.cores.totals[[outliers.group]])[0])
@@ -241,25 +234,31 @@ class _Plan:
             "rest: a second person"
         )
         new = self.new_names.choose(self.vectors.names[outliers.group])
-        return self.decide(outliers, (MOVE, new, verdict), why, (outliers.rows, rest))
+        return self.decide(outliers, (MOVE, new, verdict), why, (outliers.rows, rests))
 
     def decide(
         self,
         outliers: Outliers,
         outcome: tuple[str, str, str],
         why: str,
-        compared: tuple[Ints, Ints],
+        compared: tuple[Ints, Mapping[int, _Nearest]],
     ) -> list[Decision]:
         """Make one decision for each row, with the angle as its score.
 
-        `outcome` is action, into and verdict. `compared` are the rows of the target and of the rest
-        of the identity.
+        `outcome` is action, into and verdict. `compared` are the rows of the target, and the most
+        similar images in the rest of the identity.
         """
         action, into, verdict = outcome
+        target, rests = compared
+        targets = self.find_nearest(outliers.rows, target)
+        n_rest = self.vectors.count(outliers.group) - len(outliers.rows)
         decisions = []
         for row, angle in zip(outliers.rows.tolist(), outliers.angles.tolist(), strict=True):
             key, reason = self.vectors.key(row), self.distance_reason(outliers, angle) + why
-            evidence = self.evidence(row, *compared)
+            evidence: dict[str, Any] = {"images": [1, len(target) or n_rest]}
+            for side, nearest in (("for", targets), ("against", rests)):
+                if row in nearest:
+                    evidence[side] = [self.vectors.key(row), *nearest[row]]
             decisions.append(Decision(action, key, into, angle, reason, verdict, evidence))
         return decisions
 
@@ -270,15 +269,6 @@ class _Plan:
         if not outliers.is_clear:
             reason += ", as are most of its images"
         return reason
-
-    def evidence(self, row: int, target: Ints, rest: Ints) -> dict[str, Any]:
-        """Return the most similar image in the target, and in the rest of the identity."""
-        found: dict[str, Any] = {"images": [1, len(target) or len(rest)]}
-        for side, rows in (("for", target[target != row]), ("against", rest)):
-            if len(rows):
-                most, _ = find_extremes(self.vectors, np.array([row]), rows)
-                found[side] = [self.vectors.key(row), self.vectors.key(most[1]), most[2]]
-        return found
 
 
 def _drop_small(vectors: Vectors, images: dict[int, Decision], least: int) -> list[Decision]:

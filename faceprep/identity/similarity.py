@@ -275,12 +275,7 @@ def find_extremes(
 def _extremes_of_block(
     vectors: Vectors, others: Vectors, left: Ints, right: Ints
 ) -> tuple[Match, Match]:
-    squares_left, squares_right = vectors.squares[left], others.squares[right]
-    halves = (1 - squares_left)[:, None] + (1 - squares_right)[None]
-    a, b = vectors.take(left).astype(np.float32), others.take(right).astype(np.float32)
-    approximate = multiply(a, b) + halves.astype(np.float32) / 2
-    longest = max(1.0, float(squares_left.max()), float(squares_right.max()))
-    margin = 2 * (vectors.dim + 8) * _FLOAT32 * longest
+    approximate, margin = _multiply_rows(vectors, others, left, right)
     found = []
     for sign in (1, -1):
         i, j = np.nonzero(sign * approximate >= (sign * approximate).max() - margin)
@@ -288,6 +283,42 @@ def _extremes_of_block(
         at = int(np.argmax(sign * likeness))
         found.append((int(left[i[at]]), int(right[j[at]]), float(likeness[at])))
     return found[0], found[1]
+
+
+def _multiply_rows(
+    vectors: Vectors, others: Vectors, left: Ints, right: Ints
+) -> tuple[Floats, float]:
+    """Return the likeness of all pairs of rows (m, n) in float32, and twice its largest error."""
+    squares_left, squares_right = vectors.squares[left], others.squares[right]
+    halves = ((1 - squares_left)[:, None] + (1 - squares_right)[None]) / 2
+    a, b = vectors.take(left).astype(np.float32), others.take(right).astype(np.float32)
+    longest = max(1.0, float(squares_left.max()), float(squares_right.max()))
+    margin = 2 * (vectors.dim + 8) * _FLOAT32 * longest
+    return multiply(a, b) + halves.astype(np.float32), margin
+
+
+def find_nearest_rows(
+    vectors: Vectors, left: Ints, right: Ints, parts: tuple[Ints, Ints] | None = None
+) -> Pairs:
+    """Find for each row in `left` the most similar row in `right`, or the first of several.
+
+    Rows of one part are not compared. `parts` are those of `left` and of `right`. Without it, each
+    row is a part of its own. A row that is compared with none is left out.
+    """
+    left_parts, right_parts = parts or (left, right)
+    best = ordered([])
+    for at in range(0, len(left), BLOCK):
+        for across in range(0, len(right), BLOCK):
+            here, there = slice(at, at + BLOCK), slice(across, across + BLOCK)
+            products, margin = _multiply_rows(vectors, vectors, left[here], right[there])
+            products[left_parts[here, None] == right_parts[None, there]] = -np.inf
+            highest = products.max(axis=1)
+            floor = np.where(np.isfinite(highest), highest - np.float32(margin), np.inf)
+            i, j = np.nonzero(products >= floor[:, None])
+            rows, others = left[here][i], right[there][j]
+            likeness = vectors.likeness(rows, others)
+            best = keep_greatest(1, [best, (rows, others, likeness)])
+    return best
 
 
 def find_nearest_groups(groups: Groups, totals: Doubles, k: int, block: int = 0) -> Pairs:

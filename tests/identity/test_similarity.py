@@ -23,6 +23,7 @@ from faceprep.identity.similarity import (
     find_maxima,
     find_mean_pairs,
     find_nearest_groups,
+    find_nearest_rows,
 )
 from faceprep.identity.vectors import prepare
 from tests.people import find_pairs, shuffled, town
@@ -108,6 +109,23 @@ def test_the_extremes_are_those_of_a_plain_table(seed: int, metric: str) -> None
     assert least[2] == pytest.approx(part.min(), abs=1e-6)
     assert table[most[:2]] == pytest.approx(part.max(), abs=1e-6)
     assert table[least[:2]] == pytest.approx(part.min(), abs=1e-6)
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 99), metric=METRICS)
+def test_the_nearest_row_of_another_part(seed: int, metric: str) -> None:
+    embeddings = sample(seed, metric)
+    table, groups = table_of(embeddings)
+    vectors, rows = prepare(embeddings), np.arange(len(table))
+    np.fill_diagonal(table, -np.inf)
+    found = find_nearest_rows(vectors, rows, rows)
+    assert found.left.tolist() == rows.tolist()
+    assert found.likeness == pytest.approx(table.max(axis=1), abs=1e-6)
+    assert table[found.left, found.right] == pytest.approx(table.max(axis=1), abs=1e-6)
+    table[groups[:, None] == groups] = -np.inf
+    apart = find_nearest_rows(vectors, rows, rows, (groups, groups))
+    assert apart.likeness == pytest.approx(table.max(axis=1), abs=1e-6)
+    assert not len(find_nearest_rows(vectors, rows[:1], rows[:1]).left)
 
 
 def test_opposites_have_no_direction() -> None:
