@@ -326,7 +326,7 @@ class Ledger:
         """
         places = self._places
         if self._store:
-            self._store.drop_run()
+            self._store.open_run()
         for attempt in places.attempts():
             remove_attempt(places.root, places.staging(attempt), places.tops)
         folder = places.page("").parent
@@ -336,6 +336,8 @@ class Ledger:
                 names = [name for name in names if places.is_part(str(name))]
             self._remove(names)
             self._drop_page(shard_id)
+        if self._store:
+            self._store.drop_run()
         for path in (places.staging(""), folder, places.failures):
             storage.remove_tree(path)
         if is_folder(self._run):

@@ -133,8 +133,16 @@ class StorePlaces:
 
     # The end
 
+    def open_run(self) -> None:
+        """Record that the run is not finished, before anything that it lists is removed.
+
+        The record stays, so that a start after a kill finds the rest.
+        """
+        if run := load_known_run(self.state):
+            self.save_run(run | {"finished": False}, is_changed=True)
+
     def drop_run(self) -> None:
-        """Remove the record of the run, before anything that it lists."""
+        """Remove the record of the run, after all that it lists."""
         store_writes.remove([f"{self.state}/{RUN}"])
 
     def drop_parts(self) -> None:

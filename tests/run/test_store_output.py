@@ -77,6 +77,34 @@ def test_a_killed_run_resumes_to_the_same_objects(n_puts: int, store: Store, rec
     assert resumed == store.objects()
 
 
+@pytest.mark.parametrize("n_removed", points_of_the_day([0, 1, 4, 9], 2))
+def test_a_kill_while_an_earlier_output_is_removed_leaves_nothing_old(
+    n_removed: int, store: Store, rec_set: Path, tmp_path: Path
+) -> None:
+    fewer = ("convert", rec_set / "train.rec", OUT, "--shards", 2, "-q", "--overwrite")
+    assert store.run(*fewer).returncode == 0
+    wanted = store.objects()
+    store.clear()
+    assert store.run(*convert(rec_set)).returncode == 0
+    process = subprocess.Popen([*FACEPREP, *map(str, fewer)], stderr=subprocess.DEVNULL)
+
+    def kill(method: str, path: str, number: int) -> str:
+        if sum(each == "DELETE" for each, _ in store.requests) > n_removed:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        return ""
+
+    store.requests.clear()
+    store.fault = kill
+    assert process.wait(timeout=60) == -signal.SIGKILL
+    store.fault = lambda *_: ""
+    for here in (tmp_path / "cache" / "faceprep" / "stores").glob("*/out"):
+        shutil.rmtree(here)  # what another machine does not have
+    done = store.run(*fewer)
+    assert done.returncode == 0, done.stderr
+    assert store.objects() == wanted
+
+
 @pytest.mark.parametrize("fault", points_of_the_day([FAIL, CUT, DROP, SLOW], 2))
 def test_faulty_answers_change_nothing(fault: str, store: Store, rec_set: Path) -> None:
     assert store.run(*convert(rec_set)).returncode == 0
