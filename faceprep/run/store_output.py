@@ -69,8 +69,10 @@ def find_earlier(job: Job, request: Request) -> Earlier:
     """Find an earlier run of this output. Raises FaceprepError where a run would."""
     _refuse_unfit(job, request)
     place = _Place(request.output, request.share)
-    here = replace(request, output=place.here)
-    return Earlier(here, place.root(job), place.state, load_known_run(place.state))
+    here, known = replace(request, output=place.here), load_known_run(place.state)
+    if known is None:
+        _refuse_foreign(place, job, request)
+    return Earlier(here, place.root(job), place.state, known)
 
 
 def find_run(output: Path) -> dict[str, Any] | None:
@@ -177,14 +179,23 @@ def _bring_state(place: _Place, job: Job, request: Request, store: StorePlaces) 
             text = json.dumps(known, indent=1, sort_keys=True) + "\n"
             storage.write_file(state / RUN, text.encode())
         store.pull(state / PAGES)
-    elif not request.overwrite:
-        for ending in ("", *job.siblings):
-            if exists(place.url + ending):
-                raise OutputError(
-                    "exists already",
-                    path=place.url + ending,
-                    remedy="Choose another output, or use --overwrite to replace it.",
-                )
+    else:
+        _refuse_foreign(place, job, request)
+
+
+def _refuse_foreign(place: _Place, job: Job, request: Request) -> None:
+    """Refuse a place with something that no run has made.
+
+    Only an object may be replaced. --overwrite would mix what is in a prefix with the output.
+    """
+    remedy = "Choose another output."
+    if job.writes_file(place.here):
+        if request.overwrite:
+            return
+        remedy = "Choose another output, or use --overwrite to replace it."
+    for ending in ("", *job.siblings):
+        if exists(place.url + ending):
+            raise OutputError("exists already", path=place.url + ending, remedy=remedy)
 
 
 def _are_one(known: Mapping[str, Any], here: Mapping[str, Any]) -> bool:

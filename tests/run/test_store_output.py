@@ -125,6 +125,18 @@ def test_what_is_there_stays(store: Store, rec_set: Path) -> None:
     assert store.objects() == before
 
 
+@pytest.mark.parametrize("options", [(), ("--overwrite",), ("--overwrite", "--dry-run")])
+def test_a_prefix_of_somebody_else_gets_no_output(
+    options: tuple[str, ...], store: Store, rec_set: Path
+) -> None:
+    store.ask("PUT", "/out/folder/0/mine.jpg", b"of somebody else")
+    before = store.objects()
+    done = store.run("convert", rec_set / "train.rec", "s3://faces/out/folder", *options)
+    assert done.returncode == 1
+    assert "s3://faces/out/folder: exists already. Choose another output." in done.stderr
+    assert store.objects() == before
+
+
 def test_a_class_map_of_somebody_else_stays(store: Store, rec_set: Path) -> None:
     """It does so even with --overwrite, as on a disk, and even if the classes are the same."""
     store.ask("PUT", "/out/train_classes.csv", b"class,name,images\n0,mine,1\n")
