@@ -140,10 +140,11 @@ class TarWriter(_StreamWriter):
         return webdataset.sample_pieces(key, files)
 
     def encode_run(self, run: SampleRun) -> Sequence[Buffer]:
+        if self.settings[FORM] != PLAIN:
+            return ()
         headers = check_images(run.block, run.starts, run.stops)
         numbers = list(map(self.classes.number, run.identities))
-        are_sound = min(numbers) >= 0 and not any(header.damage for header in headers)
-        if not are_sound or self.settings[FORM] != PLAIN:
+        if min(numbers) < 0 or any(header.damage for header in headers):
             return ()
         block, pieces = memoryview(run.block), list[Buffer]()
         columns = (run.keys, headers, run.starts, run.stops, numbers)

@@ -13,6 +13,7 @@ from faceprep.core.io.heif_header import measure_boxes
 from faceprep.core.io.image_header import (
     PNM_HEAD,
     PNM_SUFFIXES,
+    SCAN_START,
     ImageHeader,
     bmp_size,
     find_scan,
@@ -53,9 +54,9 @@ def check_images(block: bytes, starts: Sequence[int], stops: Sequence[int]) -> l
     first = block[starts[0] : stops[0]]
     header = check_image(first)
     if header.suffix == ".jpg" and not header.damage:
-        head = first[: find_scan(first) + len(_END)]
+        head = first[: find_scan(first) + SCAN_START]
         shortest = min(map(sub, stops, starts))
-        are_long = shortest >= len(head) + len(_END) and not _check_density(header, shortest)
+        are_long = shortest >= len(head) and not _check_density(header, shortest)
         have_ends = all(block.startswith(_END, stop - len(_END)) for stop in stops)
         if are_long and have_ends and all(block.startswith(head, start) for start in starts):
             return [header] * len(starts)

@@ -31,8 +31,8 @@ _BY_START = (
 JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Markers of the segments that state the size."""
 _SCAN = b"\xff\xda"
-_SCAN_START = 4
-"""Bytes of the marker of a scan and of the length behind it; an image that ends before is cut."""
+SCAN_START = 4
+"""Bytes of the marker of a scan and of the length behind it. A sound JPEG has at least these."""
 _HEAD = 1024
 _N_HEADS = 4096
 _SOUND_HEADS: dict[bytes, ImageHeader] = {}
@@ -95,7 +95,7 @@ def read_header(data: Buffer) -> ImageHeader:
     if isinstance(data, bytes) and data.startswith(_latest[0]):  # ten times as fast as the rest
         return _latest[1]
     start = bytes(data[:_HEAD])
-    head = start[: start.find(_SCAN) + _SCAN_START]
+    head = start[: start.find(_SCAN) + SCAN_START]
     known = _SOUND_HEADS.get(head)
     if known:
         _latest = head, known
@@ -131,7 +131,7 @@ def _describe_foreign(data: Buffer) -> str:
 def _read_jpeg(head: bytes, data: Buffer) -> ImageHeader:
     """Read a JPEG, and cache its `head` up to the scan, as images of one set mostly share it."""
     header, at = _walk_jpeg(data)
-    if not header.damage and at + _SCAN_START == len(head) and len(_SOUND_HEADS) < _N_HEADS:
+    if not header.damage and at + SCAN_START == len(head) and len(_SOUND_HEADS) < _N_HEADS:
         _SOUND_HEADS[head] = header
     return header
 
@@ -140,8 +140,8 @@ def find_scan(data: Buffer) -> int:
     """Return the position of the scan of a sound JPEG: an end before it is a thumbnail's."""
     latest = _latest[0]
     is_latest = isinstance(data, bytes) and data.startswith(latest)
-    if is_latest and latest.startswith(_SCAN, -_SCAN_START):
-        return len(latest) - _SCAN_START
+    if is_latest and latest.startswith(_SCAN, -SCAN_START):
+        return len(latest) - SCAN_START
     return _walk_jpeg(data)[1]
 
 

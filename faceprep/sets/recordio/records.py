@@ -153,7 +153,7 @@ class IdentityNames(dict[float, str]):
 
 
 class RecordFile:
-    """A .rec file that is read record by record through a window of a few megabytes."""
+    """A .rec file that is read through a window of some hundred kilobytes."""
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self._source = ByteSource(path)
