@@ -47,6 +47,7 @@ CASES = {
     "folder2rec": Case("folder2rec in/folder out/d", _FOLDER),
     "folder2rec-flat": Case("folder2rec in/folder out/d --layout flat --seed 1", _FOLDER),
     "convert-tar": Case("convert in/folder out/t.tar --shards 2", _FOLDER),
+    "convert-rec-tar": Case("convert in/set out/t.tar --shards 2", ("in/set",)),
     "convert-rec": Case("convert in/set out/t.rec --seed 1", ("in/set",)),
     "convert-tfrecord": Case("convert in/set out/t.tfrecord", ("in/set",)),
     "convert-parquet": Case("convert in/set out/t.parquet", ("in/set",)),
