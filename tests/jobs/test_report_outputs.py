@@ -226,3 +226,12 @@ def test_tables_of_another_set(
         caplog.clear()
         report(looked_at, scores=scores, embeddings=vectors, output=tmp_path / "a.html")
         assert caplog.text.count("most of its names are not in the set") == n_warnings
+
+
+@pytest.mark.parametrize("column", ["path", "identity"])
+def test_a_table_of_scores_that_lacks_a_column(lopsided: Path, tmp_path: Path, column: str) -> None:
+    table = tmp_path / "scores.parquet"
+    run(Score(), lopsided, table)
+    pd.read_parquet(table).drop(columns=column).to_parquet(table)
+    with pytest.raises(SourceError, match=f"lacks {column}: expected the columns path, identity"):
+        Report(scores=table, output=tmp_path / "r.html").look(lopsided)

@@ -146,16 +146,19 @@ def read_rows(path: str | os.PathLike[str]) -> Iterator[Mapping[str, Any]]:
 def read_columns(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[pa.Table]:
     """Yield the named columns in pieces of rows. Raises SourceError when a column is missing."""
     for table in _groups(path, names):
-        missing = [name for name in names if name not in table.column_names]
-        if missing:
-            expected = "the columns " + ", ".join(names)
-            raise SourceError(
-                "lacks " + ", ".join(missing),
-                path=path,
-                expected=expected,
-                remedy="Name another table.",
-            )
+        refuse_missing(path, table.column_names, names)
         yield table
+
+
+def refuse_missing(
+    path: str | os.PathLike[str], found: Sequence[str], names: Sequence[str]
+) -> None:
+    """Raise SourceError unless the columns `names` are among those that were found."""
+    missing = [name for name in names if name not in found]
+    if missing:
+        expected = "the columns " + ", ".join(names)
+        problem, remedy = "lacks " + ", ".join(missing), "Name another table."
+        raise SourceError(problem, path=path, expected=expected, remedy=remedy)
 
 
 def take_columns(path: str | os.PathLike[str], table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -120,6 +120,7 @@ def load_scores(path: Path) -> Columns:
     """Load every measure in a table that `score` wrote. Raises SourceError."""
     with parquet.open_parquet(path) as file:
         fields = file.schema_arrow
+    parquet.refuse_missing(path, fields.names, ("path", "identity"))
     measures = [each.name for each in fields if pa.types.is_floating(each.type)]
     schema = pa.schema([fields.field(name) for name in ("path", "identity", *measures)])
     pieces = [
