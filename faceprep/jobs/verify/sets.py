@@ -145,11 +145,14 @@ def _judge(
     people = images.people
     numbers = np.repeat(np.arange(len(people.names)), people.counts)
     enrolled = _enrol(draw, people, images.sound)
-    enrolled &= ~_hold_out(draw, people.names)[numbers]
     if not enrolled.any():
         raise SourceError(
             "no identity has two sound images: there is nothing to search for", path=path
         )
+    enrolled &= ~_hold_out(draw, people.names)[numbers]
+    if not enrolled.any():
+        problem = "--strangers holds out every identity with two sound images"
+        raise SourceError(problem, path=path, remedy="Give a smaller share.")
     unit = scaled(images.vectors, metric)
     probes = images.sound & ~enrolled
     rows = np.flatnonzero(enrolled)

@@ -144,6 +144,8 @@ def test_strangers_are_held_out(tmp_path: Path) -> None:
     assert held.sum() == 20
     assert (_hold_out(Draw(1, 5, 0.4), [names[i] for i in order]) == held[order]).all()
     assert (_hold_out(Draw(1, 6, 0.4), names) != held).any()
+    with pytest.raises(SourceError, match="--strangers holds out every identity with two sound"):
+        verify(root, strangers=0.99)
     with pytest.raises(OptionError, match="--strangers: expected 0 or more, less than 1, found 1"):
         Verify(embedder="colours", strangers=1)  # type: ignore[arg-type]
 
