@@ -188,7 +188,7 @@ class ValueReader:
     def _unpack(self, page: Page, chunk: ColumnChunk) -> memoryview:
         """Read a page, check its checksum if it has one, and undo its compression."""
         data = memoryview(self._source.read_at(page.start, page.stop - page.start))
-        if page.checksum not in (None, zlib.crc32(data)):
+        if page.checksum is not None and page.checksum != zlib.crc32(data):
             raise DamagedPage(f"the checksum of the page at offset {page.start} does not match")
         if not chunk.codec or not page.is_packed:
             return data

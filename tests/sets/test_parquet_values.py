@@ -224,6 +224,14 @@ def test_a_checksum_is_checked(path: Path, codec: str, version: str) -> None:
         read(path, [(0, 3)])
 
 
+def test_no_checksum_is_computed_for_a_page_without_one(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(path, [b"one", b"two"])
+    monkeypatch.setattr("zlib.crc32", lambda _: pytest.fail("the bytes were read twice"))
+    assert read(path, [(0, 0), (0, 1)]) == [b"one", b"two"]
+
+
 def test_a_row_group_with_fewer_paths_than_values(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
