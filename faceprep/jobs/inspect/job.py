@@ -124,20 +124,23 @@ class Inspect(ListOptions, Look):
                 expected="IDENTITY/IMAGE.jpg (or .png …), or a .rec",
                 remedy="Name a video by itself; extract-video takes a folder of them.",
             )
-        for n, name in enumerate(_names(path, counts)):
+        images_of: Counter[str] = Counter()
+        for n, (identity, name) in enumerate(_names(path, counts)):
             if self.limit and found.images >= self.limit:
                 break
             progress(n + 1, total)
             data = read_image_bytes(path / name, name)
             if isinstance(data, Outcome):
                 found.add_damage(data.reason)
-            else:
-                found.add_image(name, data, self.deep)
-        found.identities = len(counts)
+            elif found.add_image(name, data, self.deep):
+                images_of[identity] += 1
+        without = images_of.pop(".", 0)
+        found.identities = len(images_of)
         found.details = {
             "files": total,
             "other_files": sum(n for _, n in counts.values()),
-            "per_identity": spread([n for n, _ in counts.values()]),
+            "per_identity": spread(list(images_of.values())),
+            "no_identity": without,
         }
         return found
 
@@ -212,7 +215,7 @@ def _records(
             left_out.add_between(file, offsets, lengths, following)
 
 
-def _names(root: Path, identities: Iterable[str]) -> Iterator[str]:
-    """Yield every image below `root`, identity by identity in class order."""
+def _names(root: Path, identities: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield the identity and the path of every image below `root`, in class order."""
     for name in sort_names(identities):
-        yield from (f"{name}/{image}" for image in read_identity(root, name).images)
+        yield from ((name, f"{name}/{image}") for image in read_identity(root, name).images)

@@ -8,6 +8,7 @@ import pytest
 
 from faceprep.core.errors import SourceError
 from faceprep.core.types import Request
+from faceprep.jobs.convert import Convert
 from faceprep.jobs.inspect.job import Inspect, Inspection
 from faceprep.jobs.manifest import Manifest
 from faceprep.run.engine import run_job
@@ -74,6 +75,20 @@ def test_a_folder(tmp_path: Path) -> None:
     )
     assert (found["other_files"], found["formats"]) == (1, {".jpg": 6, ".png": 1})
     assert found["damage"] == ["1/cut.jpg: JPEG without its end marker"]
+
+
+def test_images_of_a_folder_without_an_identity_are_counted_as_in_other_sets(
+    tmp_path: Path,
+) -> None:
+    write_folder(tmp_path / "set", 3, 2)
+    (tmp_path / "set" / "loose.jpg").write_bytes(encode_face(1, 1))
+    for image in (tmp_path / "set" / "2").iterdir():
+        image.write_bytes(b"")
+    run_job(Convert(), Request(tmp_path / "set", tmp_path / "set.tar"), SerialRunner())
+    for name in ("set", "set.tar"):
+        found = look(tmp_path / name).as_json()
+        assert (found["images"], found["identities"], found["no_identity"]) == (5, 2, 1)
+        assert found["per_identity"] == {"min": 2, "median": 2, "max": 2}
 
 
 def test_deep_decodes(tmp_path: Path) -> None:
