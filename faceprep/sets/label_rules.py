@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from faceprep.core.errors import OptionError
 
-_WORDS = re.compile(r"[^=,]+=[0-9]{1,9}(,[^=,]+=[0-9]{1,9})*")
+_WORDS = re.compile(r"[^=,]+=[0-9]{1,99}(,[^=,]+=[0-9]{1,99})*")
 LABEL_RULE, GROUP_BY = "--label-rule", "--group-by"
 _FOUND = {LABEL_RULE: "class", GROUP_BY: "group"}
 """What a rule finds, by its option."""

@@ -69,6 +69,10 @@ def test_what_does_not(rule: str, path: str, status: str, reason: str) -> None:
             "live=0,spoof=2",
             "^--group-by leaves out class numbers: expected all of 0 to 1, found 0, 2",
         ),
+        (
+            "live=0,spoof=12345678901",
+            "^--group-by leaves out class numbers: expected all of 0 to 1, found 0, 12345678901",
+        ),
         ("live=1", "^--group-by leaves out class numbers: expected all of 0 to 0, found 1"),
         ("live=0,live=1", "^--group-by names a word twice"),
         ("live=" + 5000 * "1", "^invalid --group-by: expected a rule"),
