@@ -220,7 +220,10 @@ def _find_bad_line(
     """Find the first line that cannot be parsed."""
     for number, line in enumerate(data.split(b"\n")[header:], header + 1):
         text = line.decode("utf-8", "surrogateescape")
-        cells = next(quoted.reader([text])) if delimiter == "," else text.split(delimiter)
+        try:
+            cells = next(quoted.reader([text])) if delimiter == "," else text.split(delimiter)
+        except quoted.Error as error:
+            return _bad_line(path, number, "a line of a CSV file", str(error))
         if len(cells) != len(kinds):
             return _bad_line(
                 path, number, f"{len(kinds)} columns", str(len(cells)) if line else "none"
@@ -233,6 +236,7 @@ def _find_bad_line(
 
 
 def _is_readable(cell: str, kind: type) -> bool:
+    """Return whether pyarrow takes the text of a cell; it takes no underscores in numbers."""
     try:
         if kind is str:
             cell.encode()
@@ -242,7 +246,7 @@ def _is_readable(cell: str, kind: type) -> bool:
             float(cell)
     except (ValueError, OverflowError):
         return False
-    return True
+    return kind in (str, object) or "_" not in cell
 
 
 def _bad_line(path: Path, line: int, expected: str, found: str) -> SourceError:

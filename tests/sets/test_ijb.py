@@ -168,6 +168,9 @@ BROKEN = [
         "line 1: expected a header that begins with TEMPLATE_ID,SUBJECT_ID, found 3,0",
     ),
     ("1N_gallery_G1.csv", 3, "3", "line 3: expected 3 columns, found 1"),
+    ("1N_gallery_G1.csv", 3, "3_1,0,y", "line 3: expected a number for template, found '3_1'"),
+    ("1N_gallery_G1.csv", 3, "3\r,y,z", "line 3: expected a line of a CSV file, found new-line"),
+    ("1N_gallery_G1.csv", 3, "3," + 200_000 * "1", "found field larger than field limit"),
     ("1N_gallery_G1.csv", 3, "3,x,y", "line 3: expected a number for subject, found 'x'"),
     (
         "1N_gallery_G1.csv",
