@@ -22,6 +22,7 @@ from typing import NamedTuple, cast
 from faceprep.core.cpu import number_of, share_of
 from faceprep.core.errors import FaceprepError, OptionError
 from faceprep.core.items import CRASHED, NO_MEMORY, TIMED_OUT, Board, Care, share_board
+from faceprep.core.os_errors import as_error
 from faceprep.core.types import Shard, ShardReport, ShardWork
 from faceprep.run.fork import Copy, is_clean
 from faceprep.run.worker_process import IN_A_MODULE, READY, serve
@@ -74,6 +75,8 @@ class Worker:
                 own = share_of(self.n_cores) | number_of(self._number) | board
                 self._process = _start(theirs.fileno(), _ONE_THREAD | os.environ | own)
         except OSError as error:
+            if error.filename:  # that of Python itself
+                raise as_error(FaceprepError, "start a worker", error.filename, error) from error
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise FaceprepError(
                 f"cannot start a worker: {reason}",

@@ -224,15 +224,21 @@ def test_worker_that_cannot_be_started(
     request_: Request, monkeypatch: pytest.MonkeyPatch, worker: str
 ) -> None:
     with monkeypatch.context() as patch:
-        reason = os.strerror(errno.ENOENT)
-        if worker == "copy":
-            reason = os.strerror(errno.EAGAIN)
-            patch.setattr(os, "fork", mock.Mock(side_effect=BlockingIOError(errno.EAGAIN, "x")))
-        patch.setattr(sys, "executable", "/no/such/python")
+        reason = os.strerror(errno.EAGAIN)
+        refused = mock.Mock(side_effect=BlockingIOError(errno.EAGAIN, "x"))
+        start = "os.fork" if worker == "copy" else "subprocess.Popen"
+        patch.setattr(start, refused)
         with pytest.raises(
             FaceprepError, match=rf"start a worker: {reason}\. Use fewer --workers, .*ulimit -u"
         ):
             run_job(Lines(), request_, TWO)
+    if worker != "copy":
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "executable", "/no/such/python")
+            with pytest.raises(
+                FaceprepError, match=r"^/no/such/python: cannot start .*\. Check the path\."
+            ):
+                run_job(Lines(), request_, TWO)
     with monkeypatch.context() as patch:
         patch.setattr("faceprep.run.worker.serve", end_at_once)
         patch.setattr(sys, "executable", "/bin/false")
