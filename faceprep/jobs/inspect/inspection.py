@@ -132,7 +132,8 @@ def spread(counts: list[int]) -> dict[str, float] | None:
 
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name.replace('_', ' ')} {_shown(each)}" for name, each in value.items())
+        parts = [f"{name.replace('_', ' ')} {_shown(each)}" for name, each in value.items()]
+        return ", ".join(parts) or "none"
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     if value is None:

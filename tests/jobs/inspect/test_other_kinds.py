@@ -109,7 +109,9 @@ def test_a_plan_and_an_image(tmp_path: Path) -> None:
     with (tmp_path / "plan.jsonl").open("wb") as file:
         write_plan(file, {"command": "dedupe", "source": "somewhere"}, [])
     assert inspect(tmp_path / "plan.jsonl")["source"] == "somewhere"
-    assert "images" not in str(Inspect().look(tmp_path / "plan.jsonl")), "a plan holds none"
+    shown = str(Inspect().look(tmp_path / "plan.jsonl"))
+    assert "images" not in shown, "a plan holds none"
+    assert "  decisions       none\n" in shown
     (tmp_path / "a.jpg").write_bytes(encode_face(1, 1))
     found = inspect(tmp_path / "a.jpg")
     assert (found["kind"], found["images"]) == ("image", 1)
