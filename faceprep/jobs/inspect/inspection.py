@@ -62,8 +62,9 @@ class Inspection:
         self.add_damage(line)
 
     def add_damage(self, line: str) -> None:
+        """Count damage, and name it once: all images of a page of a Parquet file have the same."""
         self.damaged += 1
-        if len(self.damage) < _N_NAMED:
+        if len(self.damage) < _N_NAMED and line not in self.damage:
             self.damage.append(line)
 
     def as_json(self) -> dict[str, Any]:

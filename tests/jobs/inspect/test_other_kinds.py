@@ -20,7 +20,7 @@ from faceprep.jobs.manifest import Manifest
 from faceprep.jobs.score import Score
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
-from faceprep.synthetic import encode_face
+from faceprep.synthetic import encode_face, write_folder
 from faceprep.tables.embeddings import Place, write_npz
 from faceprep.tables.faces import table_of
 from faceprep.tables.matches import Matches, join_matches, write_matches
@@ -103,6 +103,20 @@ def test_embeddings_that_cannot_be_compared_are_damage(tmp_path: Path) -> None:
     found = inspect(tmp_path / "a.npz")
     assert (found["images"], found["damaged"]) == (2, 2)
     assert found["damage"][0] == "a/2: its vector has values that are not finite"
+
+
+def test_damage_that_images_share_is_named_once(tmp_path: Path) -> None:
+    path = tmp_path / "set.parquet"
+    write_folder(tmp_path / "set", 2, 3)
+    run_job(Convert(), Request(tmp_path / "set", path), SerialRunner())
+    table = pq.read_table(path)
+    pq.write_table(table, path, write_page_checksum=True)
+    content = bytearray(path.read_bytes())
+    content[200] ^= 1
+    path.write_bytes(content)
+    found = Inspect().look(path)
+    assert (found.damaged, len(found.damage)) == (6, 1)
+    assert str(found).endswith("\n    5 more")
 
 
 def test_a_plan_and_an_image(tmp_path: Path) -> None:
