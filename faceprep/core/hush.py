@@ -28,9 +28,9 @@ def hush_libraries() -> Iterator[None]:
 
 @contextmanager
 def discard_stderr() -> Iterator[None]:
-    """Discard what is written to stderr in the block, which no setting of Python does.
+    """Discard what is written to stderr in the block.
 
-    Libraries in C++ write to the file descriptor.
+    Libraries in C++ write to the file descriptor, which no setting of Python reaches.
     """
     sys.stderr.flush()
     kept, nowhere = os.dup(_STDERR), scratch.open_nowhere()

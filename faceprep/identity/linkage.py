@@ -88,7 +88,7 @@ class Clusters:
         return Clusters(self.groups, self.linkage, self.least, near, *tables)
 
     def root(self, cluster: int) -> int:
-        """Return the current cluster that contains `cluster`; the next search for it is short."""
+        """Return the current cluster that contains `cluster`, and shorten the way to it."""
         root = cluster
         while root in self.parent:
             root = self.parent[root]

@@ -47,9 +47,10 @@ def check_image(data: Buffer) -> ImageHeader:
 
 
 def check_images(block: bytes, starts: Sequence[int], stops: Sequence[int]) -> list[ImageHeader]:
-    """Check the images ``block[starts[i] : stops[i]]`` as `check_image` does, at once if alike.
+    """Check the images ``block[starts[i] : stops[i]]`` as `check_image` does.
 
-    JPEG files of one program and size have the same bytes before their scan.
+    They are checked at once if all begin with the bytes of the first up to its scan, as JPEG files
+    of one program and size do.
     """
     first = block[starts[0] : stops[0]]
     header = check_image(first)

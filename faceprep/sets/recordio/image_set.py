@@ -80,6 +80,10 @@ class _Block(NamedTuple):
         return f"record {self.names[row]} at offset {self.offsets[row]}"
 
 
+_Make = Callable[[_Block, Sequence[int], ImageRun], Iterable[SampleRun | Sample | Outcome]]
+"""A function that makes the images of a run of records, which are rows of a block."""
+
+
 class RecSet(ImageSet):
     """A set in one or several .rec files."""
 
@@ -183,7 +187,7 @@ class RecSet(ImageSet):
         return np.stack([pack_place(self._parts_of(rows), offsets), lengths], axis=1)
 
     def _read_block(
-        self, block: _Block, order: Ints, make: MakeFound
+        self, block: _Block, order: Ints, make: _Make
     ) -> Iterator[SampleRun | Sample | Outcome]:
         """Yield the images of a block in `order`, by which each file is read in its own order."""
         for part in np.unique(block.parts).tolist():
@@ -202,10 +206,6 @@ class RecSet(ImageSet):
 
     def close(self) -> None:
         self._files.close()
-
-
-MakeFound = Callable[[_Block, Sequence[int], ImageRun], Iterable[SampleRun | Sample | Outcome]]
-"""Makes the images of a run of records, which are rows of a block."""
 
 
 def _make_samples(block: _Block, rows: Sequence[int], run: ImageRun) -> Iterator[Sample | Outcome]:
