@@ -17,7 +17,7 @@ from faceprep.core.options import option
 from faceprep.core.slow_step import Progress, ignore_progress
 from faceprep.core.text import format_duration
 from faceprep.core.types import OK, Summary
-from faceprep.core.urls import as_paths
+from faceprep.core.urls import as_output, as_paths
 from faceprep.models.conversion import convert_model, describe_tensors
 
 _SUFFIX = ".onnx"
@@ -79,7 +79,7 @@ class ConvertModel(Look):
     ) -> Converted:
         """Convert the model that `spec` names to the file `out`. Raises FaceprepError."""
         started = time.monotonic()
-        (out,) = as_paths(out)
+        out = as_output(*as_paths(out))
         storage.refuse_store(out)
         if out.suffix.lower() != _SUFFIX:
             raise OptionError("OUT is an ONNX file", expected=f"FILE{_SUFFIX}", found=str(out))

@@ -16,7 +16,7 @@ from faceprep.core.options import Values, option
 from faceprep.core.scratch import scratch_folder
 from faceprep.core.text import count_noun, on_one_line
 from faceprep.core.types import OK, VERDICTS
-from faceprep.core.urls import as_paths
+from faceprep.core.urls import as_output, as_paths
 from faceprep.pages.left_out import describe_left_out
 from faceprep.pages.review.session import Session, open_session
 from faceprep.tables.plan import apply_command, refuse_output
@@ -105,9 +105,10 @@ class Review(Service):
             if self.static:
                 from faceprep.pages.review.static_site import import_command, write_static
 
-                n, left_out = write_static(session, self.static, scratch)
+                static = as_output(self.static)
+                n, left_out = write_static(session, static, scratch)
                 following = f"import the verdicts that the page saves: {import_command(plan)}"
-                page = f"{self.static / 'index.html'} ({count_noun(n, 'picture')})"
+                page = f"{static / 'index.html'} ({count_noun(n, 'picture')})"
             elif not self.import_:
                 from faceprep.pages.review.server import serve
 

@@ -72,10 +72,11 @@ def test_libraries_print_nothing_with_quiet(
 
 def test_both_names_give_the_same_file(tmp_path: Path) -> None:
     symbol = save_embedder(tmp_path / "net")
-    outs = [tmp_path / "a.onnx", tmp_path / "b.onnx"]
+    outs = [tmp_path / "a.onnx", tmp_path / "no" / ".." / "b.onnx"]
     for spec, out in zip((symbol, tmp_path / "net,0"), outs, strict=True):
         ConvertModel().look(spec, out)
-    assert outs[0].read_bytes() == outs[1].read_bytes()
+    assert outs[0].read_bytes() == (tmp_path / "b.onnx").read_bytes()
+    assert not outs[1].parent.exists(), "the path leaves this folder again"
 
 
 def test_another_file_is_not_written_over(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from faceprep.core.paths import is_folder
 from faceprep.core.slow_step import Progress, ignore_progress
 from faceprep.core.storage import refuse_store
 from faceprep.core.types import OK, Outcome
-from faceprep.core.urls import as_paths
+from faceprep.core.urls import as_output, as_paths
 from faceprep.jobs.verify.bins import judge_bin
 from faceprep.jobs.verify.ijb import judge_ijb, judge_saved_ijb
 from faceprep.jobs.verify.result import Judged, PairScores, log_notes
@@ -186,7 +186,10 @@ class Verify(EmbedSettings, _Embedders, ListOptions, Look):
         for name in self.embedder:
             self._options(name)
         super().__post_init__()
-        if self.scores is not None and self.scores.suffix.lower() not in SUFFIXES:
+        if self.scores is None:
+            return
+        object.__setattr__(self, "scores", as_output(self.scores))
+        if self.scores.suffix.lower() not in SUFFIXES:
             expected = "FILE.csv or FILE.parquet"
             raise OptionError("--scores", expected=expected, found=self.scores.name)
 

@@ -184,6 +184,13 @@ def test_scores_of_every_pair(drawn_bin: Path, tmp_path: Path) -> None:
         Verify(embedder="colours", scores=tmp_path / "s.txt")  # type: ignore[arg-type]
 
 
+def test_scores_make_no_folder_that_their_path_leaves_again(
+    drawn_bin: Path, tmp_path: Path
+) -> None:
+    Verify(embedder="colours", scores=tmp_path / "no" / ".." / "s.csv").look([drawn_bin])  # type: ignore[arg-type]
+    assert [path.name for path in tmp_path.glob("[ns]*")] == ["s.csv"]
+
+
 @pytest.mark.parametrize(
     ("name", "problem"), [("taken.csv", "is a folder"), ("a.bin/s.csv", "a file is in the way")]
 )

@@ -237,6 +237,8 @@ def test_a_fault_of_the_disk_is_named(
         return real(path, **options)
 
     monkeypatch.setattr(os, call, fail)
-    reviewed = Review(static=faces.parent / "page").serve(plan, lambda address: None)
+    page = faces.parent / "no" / ".." / "page"
+    reviewed = Review(static=page).serve(plan, lambda address: None)
+    assert not page.parent.exists(), "the path leaves this folder again"
     found = reviewed.as_json()["pictures_left_out"]
     assert found["count"] == 1 and reason in found["such_as"][0]
