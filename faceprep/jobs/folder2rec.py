@@ -233,7 +233,7 @@ def _survey_folder(root: Path) -> _Survey:
     found: dict[str, tuple[int, bytes]] = {}
     sample: list[str] = []
     refused: dict[str, list[Outcome]] = {}
-    for identity, images, _ in walk_images(root):
+    for identity, images in walk_images(root):
         names = "\0".join(sorted(images)).encode("utf-8", "surrogateescape")
         found[identity] = len(images), hashlib.sha256(names).digest()
         outcomes = _refuse(identity, images)

@@ -26,7 +26,7 @@ from faceprep.core.names import sort_files, sort_names
 from faceprep.core.paths import is_folder
 from faceprep.core.prefetch import map_reads
 from faceprep.core.types import Outcome, Sink
-from faceprep.core.untaken import UntakenFiles, leave_out_own
+from faceprep.core.untaken import UntakenFiles
 from faceprep.sets.distinct_keys import is_path_inside, strip_suffix
 from faceprep.sets.image_paths import FORM, PLAIN, path_in_identity
 from faceprep.sets.image_set import CheckedSample, ImageSet, Sample
@@ -69,10 +69,8 @@ def read_identity(root: Path, name: str) -> Identity:
     return Identity(name, tuple(sort_files(_select_images(files))))
 
 
-def walk_images(
-    root: Path, untaken: UntakenFiles | None = None
-) -> Iterator[tuple[str, list[str], int]]:
-    """Yield (identity, its image files, number of other files) for every identity, unsorted.
+def walk_images(root: Path, untaken: UntakenFiles | None = None) -> Iterator[tuple[str, list[str]]]:
+    """Yield (identity, its image files) for every identity, unsorted.
 
     Images in `root` itself are the identity ``.``. Links are followed, but each real folder is
     one identity, however many links lead to it. Other files are counted in the log and in
@@ -83,14 +81,13 @@ def walk_images(
         raise SourceError("no such folder", path=root, expected=expected)
     untaken = untaken or UntakenFiles(root, "images")
     for name, files, hidden in walk_folders(root):
-        images, others = _select_images(files), []
+        images = _select_images(files)
         if hidden or len(images) < len(files):
             taken = set(images)
             others = [file for file in files if file not in taken]
-            others = leave_out_own(name, others + hidden)
-            untaken.add(name, others, has_taken=bool(images))
+            untaken.add(name, others + hidden, has_taken=bool(images))
         if images:
-            yield name or ".", images, len(others)
+            yield name or ".", images
     untaken.report()
 
 
@@ -101,7 +98,7 @@ def find_identities(root: Path, untaken: UntakenFiles | None = None) -> list[Ide
     """
     found = {
         name: Identity(name, tuple(sort_files(images)))
-        for name, images, _ in walk_images(root, untaken)
+        for name, images in walk_images(root, untaken)
     }
     return [found[name] for name in sort_names(found)]
 

@@ -41,7 +41,10 @@ def test_nested_hidden_and_other_files(tmp_path: Path) -> None:
         Identity("a/c", ("x.jpg",)),
         Identity("b", ("2.jpg", "10.PNG")),
     ]
-    assert sorted((name, n) for name, _, n in walk_images(tmp_path)) == [("a/c", 0), ("b", 2)]
+    untaken = UntakenFiles(tmp_path, "images")
+    found = dict(walk_images(tmp_path, untaken))
+    assert sorted(found) == ["a/c", "b"] and sorted(found["b"]) == ["10.PNG", "2.jpg"]
+    assert untaken.counts == {".txt": 2, "hidden": 1}
 
 
 def test_hidden_files_and_folders_are_counted(
@@ -52,7 +55,7 @@ def test_hidden_files_and_folders_are_counted(
     untaken = UntakenFiles(tmp_path, "images")
     with caplog.at_level("DEBUG", "faceprep"):
         found = list(walk_images(tmp_path, untaken))
-    assert sorted((name, n) for name, _, n in found) == [("a", 1), ("d/e", 0)]
+    assert sorted(found) == [("a", ["1.jpg"]), ("d/e", ["1.jpg"])]
     assert untaken.counts == {"hidden": 4}
     assert f"{tmp_path}: 4 files skipped, not images: 4 hidden" in caplog.text
     assert f"{tmp_path}: 'a/.2.jpg' skipped: not among the images" in caplog.text
@@ -150,8 +153,8 @@ def test_files_of_faceprep_itself_are_not_counted(
     assert written <= OWN_FILES
     make(tmp_path, *OWN_FILES, "a/1.jpg", f"a/{PLAN}")
     untaken = UntakenFiles(tmp_path, "images")
-    ((_, _, n_others),) = walk_images(tmp_path, untaken)
-    assert untaken.counts == {".jsonl": 1} and n_others == 1
+    assert list(walk_images(tmp_path, untaken)) == [("a", ["1.jpg"])]
+    assert untaken.counts == {".jsonl": 1}
 
 
 def test_a_container_that_can_hold_a_set_is_named() -> None:

@@ -18,6 +18,7 @@ from faceprep.core.options import Values, option
 from faceprep.core.scratch import scratch_folder
 from faceprep.core.slow_step import Progress, ignore_progress
 from faceprep.core.types import Outcome
+from faceprep.core.untaken import UntakenFiles
 from faceprep.core.urls import as_paths, url_of
 from faceprep.jobs.inspect.inspection import Inspection, spread
 from faceprep.jobs.inspect.other_kinds import DESCRIBED, LISTS, inspect_list, inspect_set
@@ -112,11 +113,12 @@ class Inspect(ListOptions, Look):
 
     def _folder(self, path: Path, progress: Progress) -> Inspection:
         found = Inspection(url_of(path), "folder")
+        untaken = UntakenFiles(path, "images")
         with input_faults.watch() as faults:
-            counts = {name: (len(images), n_others) for name, images, n_others in walk_images(path)}
+            counts = {name: len(images) for name, images in walk_images(path, untaken)}
         for lost in faults.lost.values():
             found.add_damage(lost.reason)
-        total = sum(n for n, _ in counts.values())
+        total = sum(counts.values())
         if not total:
             raise SourceError(
                 "no images in this folder",
@@ -138,7 +140,7 @@ class Inspect(ListOptions, Look):
         found.identities = len(images_of)
         found.details = {
             "files": total,
-            "other_files": sum(n for _, n in counts.values()),
+            "other_files": sum(untaken.counts.values()),
             "per_identity": spread(list(images_of.values())),
             "no_identity": without,
         }

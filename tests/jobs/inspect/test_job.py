@@ -77,6 +77,14 @@ def test_a_folder(tmp_path: Path) -> None:
     assert found["damage"] == ["1/cut.jpg: JPEG without its end marker"]
 
 
+def test_all_other_files_of_a_folder_are_counted(tmp_path: Path) -> None:
+    write_folder(tmp_path, 2, 2)
+    (tmp_path / "empty").mkdir()
+    for name in ("README", "0/.hidden", "1/notes.txt", "empty/person.raw"):
+        (tmp_path / name).write_text("not an image")
+    assert look(tmp_path).as_json()["other_files"] == 4
+
+
 def test_images_of_a_folder_without_an_identity_are_counted_as_in_other_sets(
     tmp_path: Path,
 ) -> None:
