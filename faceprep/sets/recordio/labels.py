@@ -1,6 +1,7 @@
 """The first labels of all records of a .rec: what an index needs of their headers.
 
-The headers of plain records, whole ones with an image, are read for many at once, by two threads.
+The headers of plain records, whole ones with an image, are read for many at once, on a disk by two
+threads.
 Every other record is read by itself: one in several parts, without an image, or damaged.
 """
 
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from faceprep.core.arrays import Bools, Floats, Ints, Words
 from faceprep.core.errors import SourceError
 from faceprep.core.storage import ByteSource
+from faceprep.core.urls import is_remote
 from faceprep.sets.recordio.coverage import Unindexed, ascend
 from faceprep.sets.recordio.metadata import Metadata
 from faceprep.sets.recordio.records import HEADER, MAGIC, PART_HEAD, ImageRecord, RecordFile
@@ -103,7 +105,8 @@ class _LabelReader:
         self._metadata, self._left_out = metadata, left_out
         self._records = RecordFile(rec)
         self._source = ByteSource(rec)
-        self._threads = ThreadPoolExecutor(_THREADS)
+        self._n_threads = 1 if is_remote(rec) else _THREADS  # only one may read an object
+        self._threads = ThreadPoolExecutor(self._n_threads)
 
     def __enter__(self) -> _LabelReader:
         return self
@@ -134,7 +137,7 @@ class _LabelReader:
         The offsets ascend.
         """
         heads = np.zeros((len(offsets), _N_WORDS), np.uint32)
-        n_shares = _THREADS if len(offsets) >= _MANY else 1
+        n_shares = self._n_threads if len(offsets) >= _MANY else 1
         shares = (np.array_split(each, n_shares) for each in (offsets, heads))
         list(self._threads.map(self._fill_heads, *shares))
         return heads

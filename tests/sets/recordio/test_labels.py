@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from functools import reduce
 from pathlib import Path
 from unittest.mock import patch
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from faceprep.core.storage import ByteSource
 from faceprep.sets.recordio import labels as labels_module
 from faceprep.sets.recordio.coverage import Unindexed
 from faceprep.sets.recordio.framing import frame_image
@@ -94,3 +97,27 @@ def test_labels_of_many_records(
             assert np.array_equal(first[i], label, equal_nan=True)
             assert is_image[i] == expected
     assert reduce(Extent.join, (labels.extent for _, labels in found)) == extent
+
+
+@pytest.mark.parametrize("is_object", [False, True])
+def test_only_one_thread_reads_an_object(folder: Path, is_object: bool) -> None:
+    """Its bytes at hand are replaced by each read, which would give wrong labels to another."""
+    framed = [frame_image([float(key)], b"jpeg" * 9, key) for key in range(labels_module._MANY)]
+    path, threads = folder / "many.rec", set[int]()
+    path.write_bytes(b"".join(framed))
+    ends = np.cumsum([len(record) for record in framed])
+    table = np.stack([np.arange(len(framed)), ends - ends[0]], axis=1)
+
+    class Source(ByteSource):
+        def read_at(self, offset: int, n_bytes: int) -> bytes:
+            threads.add(threading.get_ident())
+            time.sleep(0.01)  # until the other thread has begun
+            return super().read_at(offset, n_bytes)
+
+    with (
+        patch.object(labels_module, "ByteSource", Source),
+        patch.object(labels_module, "is_remote", lambda _: is_object),
+    ):
+        found = list(read_labels(path, table, METADATA, Unindexed(RecPaths(path, None))))
+    assert np.concatenate([each.first for _, each in found]).tolist() == list(range(len(framed)))
+    assert len(threads) == (1 if is_object else 2)
