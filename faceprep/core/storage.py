@@ -58,10 +58,8 @@ def open_regular(path: str | os.PathLike[str]) -> int:
 class ByteSource:
     """A file or object read at offsets. Use it in one process; never share it over a fork.
 
-    Several threads may read a file, but not an object.
-
     Pages are read, not mapped: a fault of the disk is an error here, not a signal that kills the
-    process.
+    process. Several threads may read a file, but not an object.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
