@@ -213,7 +213,7 @@ class SetWriter(ABC):
     has_paths: ClassVar[bool] = False
     """Whether an image is called by its path IDENTITY/NAME, and not by its key."""
     holds_plain_keys: ClassVar[bool] = False
-    """Whether it can hold any key of a set whose keys are plain, so that none is looked at."""
+    """Whether it can hold every plain key, so that a set of them needs no check."""
     group: ClassVar[int] = 1
     """Number of consecutive images that stay together."""
     overhead: ClassVar[int] = 100
@@ -263,7 +263,7 @@ class SetWriter(ABC):
     def write_runs(
         self, found: Iterator[SampleRun | Sample | Outcome], part: OutPart, sink: Sink
     ) -> Iterator[Outcome]:
-        """Do the same as `write` with samples that may come in runs."""
+        """Write as `write` does, from samples that may come in runs."""
         return self.write(read_singly(found), part, sink)
 
     @abstractmethod

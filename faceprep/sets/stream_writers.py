@@ -33,7 +33,7 @@ _CUTS_SUFFIXES = "cuts_suffixes"
 
 
 class _Pieces:
-    """Pieces of a file, joined for one write when they are enough."""
+    """Pieces of a file, joined for one write once there are enough of them."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

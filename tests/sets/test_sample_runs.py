@@ -31,7 +31,7 @@ ODD = {
     "bytes behind the end": ([3.0], JPEG + b"more"),
     "cut off": ([3.0], JPEG[:-2]),
     "shorter than its neighbours' head": ([3.0], JPEG[:40]),
-    "no image": ([3.0], b"text"),
+    "not an image": ([3.0], b"text"),
     "no bytes": ([3.0], b""),
     "no identity": ([float("nan")], JPEG),
     "two labels": ([3.0, 4.0], JPEG),

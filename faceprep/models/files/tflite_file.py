@@ -27,7 +27,7 @@ def open_tflite(runtime: Runtime, source: str) -> OpenModel:
     path = find_model(source, "a TFLite file")
     runtime.refuse_cpu("a .tflite, which runs on the CPU only")
     load = find_interpreter()
-    with errors_of(path, _PROGRAM), discard_stderr():  # it greets with the name of its delegate
+    with errors_of(path, _PROGRAM), discard_stderr():  # it prints the name of its delegate
         interpreter = _open_interpreter(load, path, runtime.threads)
         input_ = only_input(interpreter.get_input_details())
         nodes = _read_nodes(interpreter)

@@ -215,7 +215,7 @@ def _make_samples(block: _Block, rows: Sequence[int], run: ImageRun) -> Iterator
 def _make_run(
     block: _Block, rows: Sequence[int], run: ImageRun
 ) -> Iterable[SampleRun | Sample | Outcome]:
-    """Return the images as one run, where they may be one."""
+    """Return the images as one run if they can form one, or else as samples."""
     keys, identities = ([column[row] for row in rows] for column in (block.keys, block.identities))
     make = partial(_make_samples, block, rows, run)
     if run.have_one_label and all(identities):

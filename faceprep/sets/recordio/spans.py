@@ -22,7 +22,7 @@ class Spans:
         """The spans that follow a gap which is not worth reading, and the number of all spans."""
 
     def reach(self, i: int) -> int:
-        """Compute the bytes to read from span `i` on: about one window, or up to the next gap."""
+        """Compute how many bytes to read from span `i`: about one window, or up to a gap."""
         start = self._offsets[i]
         stop = self._after_gaps[bisect_right(self._after_gaps, i)]
         last = bisect_left(self._offsets, start + _WINDOW, i + 1, stop)

@@ -91,7 +91,7 @@ def test_ijb_as_the_field_judges_it(ijbc: tuple[Path, list[Face]], weighted: boo
 def test_images_of_ijb_that_cannot_be_used(ijbc: tuple[Path, list[Face]], tmp_path: Path) -> None:
     root, _ = Path(shutil.copytree(ijbc[0], tmp_path / "set")), ijbc[1]
     (root / "loose_crop" / "1.jpg").unlink()
-    (root / "loose_crop" / "2.jpg").write_bytes(b"no image")
+    (root / "loose_crop" / "2.jpg").write_bytes(b"not an image")
     points = root / "meta" / "ijbc_name_5pts_score.txt"
     points.write_text(
         points.read_text().replace("\n5.jpg ", "\n5.jpg 1 1 1 1 1 1 1 1 1 1 0.5\n5.jpg ", 1)
@@ -132,7 +132,7 @@ def test_images_without_weight_are_not_called_damaged(
     ijbc: tuple[Path, list[Face]], tmp_path: Path
 ) -> None:
     root = Path(shutil.copytree(ijbc[0], tmp_path / "set"))
-    (root / "loose_crop" / "1.jpg").write_bytes(b"no image")
+    (root / "loose_crop" / "1.jpg").write_bytes(b"not an image")
     points = root / "meta" / "ijbc_name_5pts_score.txt"
     lines = points.read_text().splitlines()
     points.write_text("\n".join(f"{line.rpartition(' ')[0]} 0" for line in lines))
