@@ -36,7 +36,7 @@ from faceprep.sets.containers import (
     open_set,
     suggest_containers,
 )
-from faceprep.sets.image_set import ImageSet, Sample, SampleRun, read_singly
+from faceprep.sets.image_set import Found, ImageSet, Sample, read_singly
 from faceprep.sets.losses import find_losses
 from faceprep.sets.map_owner import may_write_map, write_map
 from faceprep.sets.sample_spill import read_spilled, reads_fast, write_spill
@@ -65,7 +65,7 @@ class _Spills:
         """Return the shards of the first pass."""
         return cut_evenly(self.n, self.size, source, stage=_SPILL, id_format="{stage}-{n:06d}")
 
-    def read(self, shard: Shard, sink: Sink) -> Iterator[SampleRun | Sample | Outcome]:
+    def read(self, shard: Shard, sink: Sink) -> Iterator[Found]:
         """Yield the samples of a shard of the second pass."""
         ids = [spill.id for spill in self.shards(shard.source)]
         paths = [partial(sink.part_path, shard_id) for shard_id in ids]
@@ -242,7 +242,7 @@ class Convert(NamingOptions, Job):
         if images.below and not writer.refers_to_files:
             found = _shorten_keys(read_singly(found), images.below)
         check = NumberCheck(writer.classes)
-        outcomes = writer.write_runs(check.watch(found), part, sink)
+        outcomes = writer.write(check.watch(found), part, sink)
         for position, number, outcome in zip(positions, numbers, outcomes, strict=True):
             if outcome.status == OK:
                 yield outcome

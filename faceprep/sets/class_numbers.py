@@ -14,9 +14,8 @@ from pathlib import Path
 from faceprep.core.os_errors import SuppressDamage
 from faceprep.core.paths import is_file
 from faceprep.core.text import count_noun
-from faceprep.core.types import Outcome
 from faceprep.sets import class_map
-from faceprep.sets.image_set import CLASS_NAMES, ImageSet, Sample, SampleRun
+from faceprep.sets.image_set import CLASS_NAMES, Found, ImageSet, Sample, SampleRun
 from faceprep.sets.manifests.class_names import ClassNames
 from faceprep.sets.set_writer import Classes
 
@@ -77,22 +76,25 @@ class NumberCheck:
         self._classes = classes
         self.n, self.first = 0, ""
 
-    def watch(
-        self, found: Iterable[SampleRun | Sample | Outcome]
-    ) -> Iterator[SampleRun | Sample | Outcome]:
-        """Pass the samples through, and count; the labels of a run are its identities."""
+    def watch(self, found: Iterable[Found]) -> Iterator[Found]:
+        """Pass the images through, and count."""
         for each in found:
-            if isinstance(each, Sample) and each.labels:
-                self._look_at(each)
+            if isinstance(each, SampleRun):
+                labels = each.labels
+                if labels and labels != list(map(self._classes.number, each.identities)):
+                    for row in zip(each.keys, each.identities, labels, strict=True):
+                        self._look_at(*row)
+            elif isinstance(each, Sample) and each.labels:
+                self._look_at(each.key, each.identity, each.labels[0])
             yield each
 
-    def _look_at(self, sample: Sample) -> None:
-        stated, number = sample.labels[0], self._classes.number(sample.identity)
+    def _look_at(self, key: str, identity: str, stated: float) -> None:
+        number = self._classes.number(identity)
         # a number that is the name of the identity is kept by it
-        if number in (stated, -1) or _NUMBERS.name(stated) == sample.identity:
+        if number in (stated, -1) or _NUMBERS.name(stated) == identity:
             return
         self.n += 1
-        self.first = self.first or f"{sample.key} ({number} instead of {stated:g})"
+        self.first = self.first or f"{key} ({number} instead of {stated:g})"
 
     def to_json(self) -> bytes:
         """Return what `warn_of_changes` needs."""

@@ -29,7 +29,7 @@ from faceprep.core.types import Outcome, Sink
 from faceprep.core.untaken import UntakenFiles
 from faceprep.sets.distinct_keys import is_path_inside, strip_suffix
 from faceprep.sets.image_paths import FORM, PLAIN, path_in_identity
-from faceprep.sets.image_set import CheckedSample, ImageSet, Sample
+from faceprep.sets.image_set import CheckedSample, Found, ImageSet, Sample
 from faceprep.sets.set_index import IndexWriter
 from faceprep.sets.set_writer import (
     Capabilities,
@@ -193,9 +193,7 @@ class FolderWriter(SetWriter):
     def side_files(self, n_files: int) -> list[str]:
         return []
 
-    def write(
-        self, samples: Iterator[Sample | Outcome], part: OutPart, sink: Sink
-    ) -> Iterator[Outcome]:
+    def write(self, found: Iterator[Found], part: OutPart, sink: Sink) -> Iterator[Outcome]:
         def add(_: int, checked: CheckedSample) -> Outcome | None:
             sample, header = checked
             path = path_in_identity(sample.key, sample.identity, self.settings.get(FORM, PLAIN))
@@ -208,7 +206,7 @@ class FolderWriter(SetWriter):
             sink.write(name, sample.data)
             return None
 
-        return write_each(samples, part, add)
+        return write_each(found, part, add)
 
     def join(self, name: str, parts: Sequence[tuple[str, OutPart]], sink: Sink) -> None:
         """Do nothing: there are no parts."""

@@ -59,19 +59,24 @@ class SampleRun:
     """Consecutive images of a set in one block of bytes, in columns, which cost less per image.
 
     Image i is ``block[starts[i] : stops[i]]``, and it is not empty. Each image has an identity, a
-    key IDENTITY/NAME without a suffix, and one label, which names the identity. `read_singly` makes
-    the samples.
+    plain key IDENTITY/NAME, one label, and nothing else that another kind of container can hold.
+    `labels` is empty where each label is the name of the identity. `read_singly` makes the samples.
     """
 
     keys: list[str]
     identities: list[str]
+    labels: list[float]
     block: bytes
     starts: list[int]
     stops: list[int]
     read_singly: Callable[[], Iterator[Sample | Outcome]]
 
 
-def read_singly(found: Iterable[SampleRun | Sample | Outcome]) -> Iterator[Sample | Outcome]:
+Found = SampleRun | Sample | Outcome
+"""What a set yields: some images at once, one image, or why there is none."""
+
+
+def read_singly(found: Iterable[Found]) -> Iterator[Sample | Outcome]:
     """Yield the samples of runs one by one; others pass through."""
     for each in found:
         if isinstance(each, SampleRun):
@@ -117,8 +122,8 @@ class ImageSet(ABC):
     def __init__(self, path: str, index: SetIndex) -> None:
         self.path, self.index = path, index
         self.keeps_labels = False
-        """Whether labels go into the same kind of container, which keeps even NaN as it is.
-        Elsewhere, an image with such a label is a failure.
+        """Whether the images go into the same kind of container, which keeps all that a sample
+        has, even a label that is NaN. Elsewhere, an image with such a label is a failure.
         """
 
     @classmethod
@@ -135,7 +140,7 @@ class ImageSet(ABC):
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
         """Yield the images at `positions`, in this order; an Outcome for one that is lost."""
 
-    def read_runs(self, positions: Sequence[int]) -> Iterator[SampleRun | Sample | Outcome]:
+    def read_runs(self, positions: Sequence[int]) -> Iterator[Found]:
         """Yield the same images as `read`, in runs where the container has them at hand."""
         return self.read(positions)
 

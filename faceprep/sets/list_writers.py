@@ -18,7 +18,7 @@ from faceprep.core.paths import is_full
 from faceprep.core.types import Outcome, Sink
 from faceprep.sets import kinds, lists
 from faceprep.sets.folder import BAD_NAME
-from faceprep.sets.image_set import LABELS_ARE_IDENTITIES, MAX_LABELS, CheckedSample, Sample
+from faceprep.sets.image_set import LABELS_ARE_IDENTITIES, MAX_LABELS, CheckedSample, Found, Sample
 from faceprep.sets.losses import can_write
 from faceprep.sets.set_writer import (
     Capabilities,
@@ -87,9 +87,7 @@ class ListWriter(SetWriter):
             _HAS_CLASSES: len(names.identities) > 0,
         }
 
-    def write(
-        self, samples: Iterator[Sample | Outcome], part: OutPart, sink: Sink
-    ) -> Iterator[Outcome]:
+    def write(self, found: Iterator[Found], part: OutPart, sink: Sink) -> Iterator[Outcome]:
         files = self._open(part, sink)
         rows: list[Row] = []
 
@@ -104,7 +102,7 @@ class ListWriter(SetWriter):
                 rows.clear()
             return None
 
-        yield from write_each(samples, part, add_row)
+        yield from write_each(found, part, add_row)
         if rows:
             self.add(files, rows)
 

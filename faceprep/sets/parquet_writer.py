@@ -22,7 +22,7 @@ from faceprep.core.io.npz import EMBEDDINGS
 from faceprep.core.io.parquet import open_parquet, vector_column
 from faceprep.core.types import Outcome, Sink
 from faceprep.sets.folder import BAD_NAME
-from faceprep.sets.image_set import CheckedSample, Sample
+from faceprep.sets.image_set import CheckedSample, Found, Sample
 from faceprep.sets.listing import describe_bad_name, is_text
 from faceprep.sets.parquet_columns import BYTES, HUGGINGFACE, IDENTITY, IMAGE, KEY, LABEL, PATH
 from faceprep.sets.set_writer import PART, Capabilities, OutPart, SetWriter, write_each
@@ -147,9 +147,7 @@ class ParquetFileWriter(SetWriter):
     kind: ClassVar[str] = "parquet-images"
     can: ClassVar[Capabilities] = Capabilities(suffixes=True, any_bytes=False)
 
-    def write(
-        self, samples: Iterator[Sample | Outcome], part: OutPart, sink: Sink
-    ) -> Iterator[Outcome]:
+    def write(self, found: Iterator[Found], part: OutPart, sink: Sink) -> Iterator[Outcome]:
         with self._open(part.open(sink)) as writer:
 
             def add(_: int, checked: CheckedSample) -> Outcome | None:
@@ -161,7 +159,7 @@ class ParquetFileWriter(SetWriter):
                 writer.add(sample, self.classes.number(sample.identity), suffix)
                 return None
 
-            yield from write_each(samples, part, add)
+            yield from write_each(found, part, add)
 
     def _open(self, file: BinaryIO) -> ParquetWriter:
         names = [name if is_text(name) else ascii(name) for name in self.classes.names]

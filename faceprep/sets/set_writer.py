@@ -27,14 +27,7 @@ from faceprep.core.urls import url_of
 from faceprep.sets import class_map
 from faceprep.sets.distinct_keys import find_repeats, hash_names, strip_suffix
 from faceprep.sets.image_paths import PLAIN, ImagePaths
-from faceprep.sets.image_set import (
-    CheckedSample,
-    ImageSet,
-    Sample,
-    SampleRun,
-    check_sample,
-    read_singly,
-)
+from faceprep.sets.image_set import CheckedSample, Found, ImageSet, Sample, SampleRun, check_sample
 from faceprep.sets.recordio.records import EXACT_FLOATS
 
 PART = ".part"
@@ -255,37 +248,47 @@ class SetWriter(ABC):
         return class_map.name_for(self.output)
 
     @abstractmethod
-    def write(
-        self, samples: Iterator[Sample | Outcome], part: OutPart, sink: Sink
-    ) -> Iterator[Outcome]:
-        """Write the sound ones of `samples` and yield one Outcome for each."""
-
-    def write_runs(
-        self, found: Iterator[SampleRun | Sample | Outcome], part: OutPart, sink: Sink
-    ) -> Iterator[Outcome]:
-        """Write as `write` does, from samples that may come in runs."""
-        return self.write(read_singly(found), part, sink)
+    def write(self, found: Iterator[Found], part: OutPart, sink: Sink) -> Iterator[Outcome]:
+        """Write the sound ones of the images and yield one Outcome for each."""
 
     @abstractmethod
     def join(self, name: str, parts: Sequence[tuple[str, OutPart]], sink: Sink) -> None:
         """Join the parts of a file, given as (id of the shard, part)."""
 
 
+def _add_none(position: int, run: SampleRun) -> bool:
+    return False
+
+
 def write_each(
-    samples: Iterator[Sample | Outcome],
+    found: Iterable[Found],
     part: OutPart,
     add: Callable[[int, CheckedSample], Outcome | None],
+    add_run: Callable[[int, SampleRun], bool] = _add_none,
 ) -> Iterator[Outcome]:
-    """Check the samples of a part, write the sound ones, and yield one Outcome for each.
+    """Check the images of a part, write the sound ones, and yield one Outcome for each.
 
     `add(position, sample)` writes one. It returns None, or the reason why it cannot be written.
+    `add_run(position, run)` writes all of a run, or returns False; they are then written singly.
     """
-    for position, sample in enumerate(samples, part.start):
-        checked = check_sample(sample)
-        if isinstance(checked, Outcome):
-            yield checked
+    position = part.start
+    for each in found:
+        singly: Iterable[Sample | Outcome]
+        if not isinstance(each, SampleRun):
+            singly = (each,)
+        elif add_run(position, each):
+            yield from map(Outcome, each.keys)
+            position += len(each.keys)
+            continue
         else:
-            yield add(position, checked) or Outcome(checked.sample.key)
+            singly = each.read_singly()
+        for sample in singly:
+            checked = check_sample(sample)
+            if isinstance(checked, Outcome):
+                yield checked
+            else:
+                yield add(position, checked) or Outcome(checked.sample.key)
+            position += 1
 
 
 def join_bytes(parts: Sequence[tuple[str, OutPart]], sink: Sink, file: BinaryIO) -> None:

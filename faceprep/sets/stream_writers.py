@@ -13,7 +13,7 @@ from faceprep.sets import webdataset
 from faceprep.sets.distinct_keys import is_path_inside
 from faceprep.sets.folder import BAD_NAME
 from faceprep.sets.image_paths import FORM, PLAIN, path_in_identity
-from faceprep.sets.image_set import CheckedSample, Sample, SampleRun, check_sample
+from faceprep.sets.image_set import CheckedSample, Found, Sample, SampleRun
 from faceprep.sets.set_writer import (
     Capabilities,
     OutPart,
@@ -23,6 +23,7 @@ from faceprep.sets.set_writer import (
     has_double_suffixes,
     has_twins,
     join_bytes,
+    write_each,
 )
 from faceprep.sets.tfrecord_set import encode_sample
 
@@ -60,34 +61,22 @@ class _StreamWriter(SetWriter):
     end: ClassVar[bytes] = b""
     """The bytes at the end of a file."""
 
-    def write(
-        self, samples: Iterator[Sample | Outcome], part: OutPart, sink: Sink
-    ) -> Iterator[Outcome]:
-        return self.write_runs(samples, part, sink)
-
-    def write_runs(
-        self, found: Iterator[SampleRun | Sample | Outcome], part: OutPart, sink: Sink
-    ) -> Iterator[Outcome]:
+    def write(self, found: Iterator[Found], part: OutPart, sink: Sink) -> Iterator[Outcome]:
         out = _Pieces(part.open(sink))
 
-        def write_one(sample: Sample | Outcome) -> Outcome:
-            checked = check_sample(sample)
-            if isinstance(checked, Outcome):
-                return checked
+        def add(_: int, checked: CheckedSample) -> Outcome | None:
             pieces = self.encode(checked)
             if isinstance(pieces, Outcome):
                 return pieces
             out.add(pieces, len(checked.sample.data))
-            return Outcome(checked.sample.key)
+            return None
 
-        for each in found:
-            if not isinstance(each, SampleRun):
-                yield write_one(each)
-            elif pieces := self.encode_run(each):
-                out.add(pieces, each.stops[-1] - each.starts[0])
-                yield from map(Outcome, each.keys)
-            else:
-                yield from map(write_one, each.read_singly())
+        def add_run(_: int, run: SampleRun) -> bool:
+            pieces = self.encode_run(run)
+            out.add(pieces, run.stops[-1] - run.starts[0])
+            return bool(pieces)
+
+        yield from write_each(found, part, add, add_run)
         if part.stop == part.n:
             out.add([self.end])
         out.flush()

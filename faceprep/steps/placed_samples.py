@@ -104,7 +104,7 @@ def write_samples(
     kept = [row for row in rows if row.into]
     check = NumberCheck(writer.classes)
     samples = check.watch(map(_rename, kept, _read_rows(kept, sink.scratch)))
-    outcomes = writer.write_runs(samples, part, sink)
+    outcomes = writer.write(samples, part, sink)
     lost: list[str] = []
     for row in rows:
         if not row.into:

@@ -12,7 +12,7 @@ from typing import ClassVar
 from faceprep.core.errors import SourceError
 from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome, Sink
-from faceprep.sets.image_set import CheckedSample, Sample, check_sample
+from faceprep.sets.image_set import CheckedSample, Found, Sample, check_sample, read_singly
 from faceprep.sets.pairs_bin.container import PairPart, join_parts
 from faceprep.sets.pairs_bin.image_set import SAME_TEXTS, SHOWS_ONE
 from faceprep.sets.set_writer import Capabilities, OutPart, SetNames, Settings, SetWriter
@@ -45,11 +45,9 @@ class BinWriter(SetWriter):
     def side_files(self, n_files: int) -> list[str]:
         return []
 
-    def write(
-        self, samples: Iterator[Sample | Outcome], part: OutPart, sink: Sink
-    ) -> Iterator[Outcome]:
+    def write(self, found: Iterator[Found], part: OutPart, sink: Sink) -> Iterator[Outcome]:
         pairs = PairPart(sink)
-        checked = map(check_sample, samples)
+        checked = map(check_sample, read_singly(found))
         for first, second in zip(checked, checked, strict=True):
             if isinstance(first, CheckedSample) and isinstance(second, CheckedSample):
                 data = [first.sample.data, second.sample.data]

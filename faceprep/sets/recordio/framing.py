@@ -82,7 +82,7 @@ def frame_with_header(header: bytes, image: Buffer) -> bytes:
     return _frame_whole(header, image)
 
 
-def frame_images(images: Iterable[tuple[float, bytes, int]]) -> Iterator[tuple[bytes, list[int]]]:
+def frame_images(images: Iterable[tuple[float, Buffer, int]]) -> Iterator[tuple[bytes, list[int]]]:
     """Yield the bytes and sizes of many framed records (label, image, id), some records at a time.
 
     >>> next(frame_images([(7.0, b"jpeg", 3), (8.0, b"png", 4)])) == (
@@ -104,7 +104,7 @@ def frame_images(images: Iterable[tuple[float, bytes, int]]) -> Iterator[tuple[b
         if len(whole) == len(group) == _count_magic(block):
             yield block, [sum(map(len, pieces)) for pieces in whole]
         else:
-            records = [frame_image([label], image, id) for label, image, id in group]
+            records = [frame_image([label], bytes(image), id) for label, image, id in group]
             yield b"".join(records), list(map(len, records))
 
 

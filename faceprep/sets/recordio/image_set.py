@@ -25,6 +25,7 @@ from faceprep.sets.image_set import (
     FAULTS,
     FILES,
     MAX_LABELS,
+    Found,
     ImageSet,
     Sample,
     SampleRun,
@@ -80,7 +81,7 @@ class _Block(NamedTuple):
         return f"record {self.names[row]} at offset {self.offsets[row]}"
 
 
-_Make = Callable[[_Block, Sequence[int], ImageRun], Iterable[SampleRun | Sample | Outcome]]
+_Make = Callable[[_Block, Sequence[int], ImageRun], Iterable[Found]]
 """A function that makes the images of a run of records, which are rows of a block."""
 
 
@@ -170,7 +171,7 @@ class RecSet(ImageSet):
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
         return read_singly(self.read_runs(positions))
 
-    def read_runs(self, positions: Sequence[int]) -> Iterator[SampleRun | Sample | Outcome]:
+    def read_runs(self, positions: Sequence[int]) -> Iterator[Found]:
         for rows in announce_reads(self._files, self._places, positions):
             block = self._block(np.asarray(rows, np.int64))
             order = np.lexsort((np.array(block.offsets, np.int64), block.parts))
@@ -186,9 +187,7 @@ class RecSet(ImageSet):
         lengths = self._ends(rows) - offsets
         return np.stack([pack_place(self._parts_of(rows), offsets), lengths], axis=1)
 
-    def _read_block(
-        self, block: _Block, order: Ints, make: _Make
-    ) -> Iterator[SampleRun | Sample | Outcome]:
+    def _read_block(self, block: _Block, order: Ints, make: _Make) -> Iterator[Found]:
         """Yield the images of a block in `order`, by which each file is read in its own order."""
         for part in np.unique(block.parts).tolist():
             rows = order[block.parts[order] == part].tolist()
@@ -212,14 +211,12 @@ def _make_samples(block: _Block, rows: Sequence[int], run: ImageRun) -> Iterator
     return map(partial(_make_sample, block), rows, run.headers, run.images, run.labels)
 
 
-def _make_run(
-    block: _Block, rows: Sequence[int], run: ImageRun
-) -> Iterable[SampleRun | Sample | Outcome]:
+def _make_run(block: _Block, rows: Sequence[int], run: ImageRun) -> Iterable[Found]:
     """Return the images as one run if they can form one, or else as samples."""
     keys, identities = ([column[row] for row in rows] for column in (block.keys, block.identities))
     make = partial(_make_samples, block, rows, run)
-    if run.have_one_label and all(identities):
-        return [SampleRun(keys, identities, run.block, run.starts, run.stops, make)]
+    if run.have_one_label and all(identities) and not block.keeps_labels:
+        return [SampleRun(keys, identities, [], run.block, run.starts, run.stops, make)]
     return make()
 
 

@@ -11,6 +11,7 @@ import json
 import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
@@ -18,11 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from faceprep.core import storage
+from faceprep.core.arrays import Ints
 from faceprep.core.errors import SourceError
 from faceprep.core.io.image_bytes import BAD_LABEL
+from faceprep.core.io.image_end import check_images
+from faceprep.core.prefetch import map_ahead
 from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome, Sink
-from faceprep.sets.image_set import CheckedSample, Sample
+from faceprep.sets.image_set import CheckedSample, Found, Sample, SampleRun
 from faceprep.sets.lists import EXACT
 from faceprep.sets.recordio.framing import frame_image, frame_images, frame_with_header
 from faceprep.sets.recordio.header_records import ROW, make_header_records
@@ -82,12 +86,14 @@ class RecWriter(SetWriter):
         indexes = [f"{Path(name).stem}.idx" for name in self.files(n_files)]
         return [*indexes, *super().side_files(n_files)]
 
-    def write(
-        self, samples: Iterator[Sample | Outcome], part: OutPart, sink: Sink
-    ) -> Iterator[Outcome]:
+    def write(self, found: Iterator[Found], part: OutPart, sink: Sink) -> Iterator[Outcome]:
         block: list[tuple[int, Sample]] = []
         file, rows = sink.open_part(PART), sink.open_part(_ROWS)
         rounded: list[str] = []
+
+        def flush() -> None:
+            self._write_block(block, file, rows)
+            block.clear()
 
         def add(position: int, checked: CheckedSample) -> Outcome | None:
             if refused := _refuse_label(checked.sample):
@@ -95,42 +101,53 @@ class RecWriter(SetWriter):
             rounded.extend(_find_rounded(checked.sample))
             block.append((position, checked.sample))
             if len(block) == _BLOCK:
-                self._write_block(block, file, rows)
-                block.clear()
+                flush()
             return None
 
-        yield from write_each(samples, part, add)
-        self._write_block(block, file, rows)
+        def add_run(position: int, run: SampleRun) -> bool:
+            if any(header.damage for header in check_images(run.block, run.starts, run.stops)):
+                return False
+            flush()
+            self._write_run(position, run, file, rows)
+            return True
+
+        yield from write_each(found, part, add, add_run)
+        flush()
         sink.open_part(_ROUNDED).write(json.dumps([len(rounded), *rounded[:1]]).encode())
+
+    def _write_run(self, position: int, run: SampleRun, file: BinaryIO, rows: BinaryIO) -> None:
+        """Write the records of a run that begins at `position`, and their rows."""
+        keys = self._keys(run.keys, range(position, position + len(run.keys)))
+        labels, block = list(map(self._label_of, run.identities)), memoryview(run.block)
+        images = (block[start:stop] for start, stop in zip(run.starts, run.stops, strict=True))
+        records = frame_images(zip(labels, images, keys, strict=True))
+        _write_rows(records, keys, labels, file, rows)
 
     def _write_block(
         self, block: Sequence[tuple[int, Sample]], file: BinaryIO, rows: BinaryIO
     ) -> None:
-        """Write the records of some samples, and a row for each with its key, size and label."""
+        """Write the records of some samples, and their rows."""
         samples = [sample for _, sample in block]
-        keys, labels = self._keys(block), list(map(self._label, samples))
-        lengths: list[int] = []
-        for records, sizes in _frame(samples, keys, labels):
-            file.write(records)
-            lengths += sizes
-        found = np.empty(len(block), ROW)
-        found["key"], found["length"], found["label"] = keys, lengths, labels
-        rows.write(found.tobytes())
+        names, positions = [sample.key for sample in samples], [position for position, _ in block]
+        keys, labels = self._keys(names, positions), list(map(self._label, samples))
+        _write_rows(_frame(samples, keys, labels), keys, labels, file, rows)
 
-    def _keys(self, block: Sequence[tuple[int, Sample]]) -> Sequence[int]:
+    def _keys(self, names: Sequence[str], positions: Sequence[int]) -> Sequence[int]:
         """Return the keys of records: the names of the images, or their positions."""
-        numbers = None
-        if self.settings["keeps_keys"]:
-            numbers = numbers_of([sample.key for _, sample in block])
-        return numbers or [position for position, _ in block]
+        numbers = numbers_of(names) if self.settings["keeps_keys"] else None
+        return numbers or positions
 
     def _label(self, sample: Sample) -> float:
         """Return the first label of an image."""
         if HEADER in sample.extra:
             return sample.labels[0]
-        if self.settings["keeps_labels"] and sample.identity:
-            return int(sample.identity)
-        return self.classes.number(sample.identity)
+        return self._label_of(sample.identity)
+
+    def _label_of(self, identity: str) -> float:
+        """Return the label of an identity."""
+        if self.settings["keeps_labels"] and identity:
+            return int(identity)
+        return self.classes.number(identity)
 
     def join(self, name: str, parts: Sequence[tuple[str, OutPart]], sink: Sink) -> None:
         """Write the records and the lines of the index."""
@@ -143,8 +160,9 @@ class RecWriter(SetWriter):
             file = _IndexedFile(rec, idx)
             if beside:
                 file.add(*beside.header)
-            for (shard_id, _), rows in zip(parts, _read_rows(parts, sink), strict=True):
-                file.add_part(sink.part_path(shard_id, PART), rows)
+            file.add_parts(
+                [sink.part_path(each, PART) for each, _ in parts], _read_rows(parts, sink)
+            )
             if beside:
                 for record in beside.identities:
                     file.add(*record)
@@ -216,6 +234,23 @@ def _frame(
         yield record, [len(record)]
 
 
+def _write_rows(
+    framed: Iterable[tuple[bytes, list[int]]],
+    keys: Sequence[int],
+    labels: Sequence[float],
+    file: BinaryIO,
+    rows: BinaryIO,
+) -> None:
+    """Write framed records, some at a time, and a row for each with its key, size and label."""
+    lengths: list[int] = []
+    for records, sizes in framed:
+        file.write(records)
+        lengths += sizes
+    found = np.empty(len(keys), ROW)
+    found["key"], found["length"], found["label"] = keys, lengths, labels
+    rows.write(found.tobytes())
+
+
 def _read_rows(parts: Sequence[tuple[str, OutPart]], sink: Sink) -> Iterator[npt.NDArray[Any]]:
     return (np.fromfile(sink.part_path(shard_id, _ROWS), ROW) for shard_id, _ in parts)
 
@@ -232,10 +267,25 @@ class _IndexedFile:
         self._idx.write(b"%d\t%d\n" % (key, self._offset))
         self._offset += len(record)
 
-    def add_part(self, path: Path, rows: npt.NDArray[Any]) -> None:
-        """Add the records of a file that these rows describe."""
-        starts = self._offset + np.cumsum(rows["length"]) - rows["length"]
-        pairs = zip(rows["key"].tolist(), starts.tolist(), strict=True)
-        self._idx.write(b"".join(b"%d\t%d\n" % pair for pair in pairs))
-        storage.append_file(path, self._rec)
-        self._offset += int(rows["length"].sum())
+    def add_parts(self, paths: Sequence[Path], blocks: Iterable[npt.NDArray[Any]]) -> None:
+        """Add the records of files; each of `blocks` describes those of one file.
+
+        The lines of the next file are made while the system copies this one.
+        """
+        with closing(map_ahead(_make_lines, self._with_starts(blocks), 1, 1)) as texts:
+            for path, text in zip(paths, texts, strict=True):
+                self._idx.write(text)
+                storage.append_file(path, self._rec)
+
+    def _with_starts(self, blocks: Iterable[npt.NDArray[Any]]) -> Iterator[tuple[Ints, Ints]]:
+        """Yield the keys and the offsets of the records of each block."""
+        for rows in blocks:
+            ends = self._offset + np.cumsum(rows["length"])
+            yield rows["key"], ends - rows["length"]
+            self._offset += int(rows["length"].sum())
+
+
+def _make_lines(columns: tuple[Ints, Ints]) -> bytes:
+    """Return the lines of the index for these keys and offsets."""
+    pairs = zip(*(column.tolist() for column in columns), strict=True)
+    return b"".join(b"%d\t%d\n" % pair for pair in pairs)

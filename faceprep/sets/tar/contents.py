@@ -14,21 +14,23 @@ from faceprep.sets.recordio.records import IdentityNames
 from faceprep.sets.tar.headers import (
     BLOCK,
     EXTENSIONS,
-    NAME,
-    PREFIX,
     REGULAR,
     SIZE,
     TYPE,
     Extension,
+    is_silent,
     read_name,
     read_size,
 )
 from faceprep.sets.tar.names import class_name, fold_label, is_image, split_name
 
 _LARGEST_JSON = 1 << 20
-_match_name = re.compile(rb"((?:[^\0/]+/)*[^\0/.]+\.)([^\0/.]+)\0").match
-"""Match a key with its dot, and an extension, in a header."""
-_match_extension = re.compile(rb"([^\0/.]+)\0").match
+_PAX = b"x"
+_match_member = re.compile(
+    rb"(?s)(?=.{124}([0-7]{11})[\0 ].{20}[0\0].{188}\0)(?=[^\0]{3,99}\0)"
+    rb"((?:[^\0/]+/)*[^\0/.]+\.)([^\0/.]+)"
+).match
+"""Match a usual header: its size in octal digits, a key with its dot, and an extension."""
 _MOST_CACHED = 1 << 12
 _number_names = IdentityNames()
 
@@ -40,48 +42,55 @@ class SampleFiles(NamedTuple):
     others: dict[str, bytes]
 
 
+class Pair(NamedTuple):
+    """An image ``block[start:stop]``, and the only other file of its sample by its extension."""
+
+    start: int
+    stop: int
+    name: str
+    content: bytes
+
+
 def read_files(block: bytes, number: int, start: int, stop: int) -> SampleFiles | None:
     """Read image `number` of the sample in block[start:stop] and its other files.
 
     Return None where it is not there.
     """
-    pair = None
-    if not number:
-        pair = _read_pair(block, start, stop)
-    return pair or _read_any(block[start:stop], number)
+    pair = None if number else find_pair(block, start, stop)
+    if pair:
+        return SampleFiles(block[pair.start : pair.stop], {pair.name: pair.content})
+    return _read_any(block[start:stop], number)
 
 
-def _read_pair(block: bytes, start: int, stop: int) -> SampleFiles | None:
-    """Read a sample of an image and one more file with usual headers; None for any other.
+def find_pair(block: bytes, start: int, stop: int) -> Pair | None:
+    """Find the files of the sample in block[start:stop] if they are an image and one more.
 
-    Their key has no dot, and each name is in one piece.
+    Return None for other samples, and for headers that are not of the usual kinds.
     """
-    if stop > len(block) or not _is_plain(block, start, stop):
+    image = _match_member(block, start) or _match_after_pax(block, start)
+    if not image:
         return None
-    image, size = _match_name(block, start, start + NAME), read_size(_size_field(block, start))
-    other = start + BLOCK + size + -size % BLOCK
-    if not image or size < 0 or not _is_plain(block, other, stop):
+    digits, key, extension = image.groups()
+    size, begin = int(digits, 8), image.start() + BLOCK
+    following = begin + size + -size % BLOCK
+    other = _match_member(block, following) or _match_after_pax(block, following)
+    if not other or other[2] != key:
         return None
-    key_end = other + image.end(1) - start
-    if block[other:key_end] != image[1]:
+    content, name = other.start() + BLOCK, _other_name(extension, other[3])
+    if not name or content + int(other[1], 8) != stop or stop > len(block):
         return None
-    extension = _match_extension(block, key_end, other + NAME)
-    if not extension or other + BLOCK + read_size(_size_field(block, other)) != stop:
-        return None
-    name = _other_name(image[2], extension[1])
-    if not name:
-        return None
-    content = start + BLOCK
-    return SampleFiles(block[content : content + size], {name: block[other + BLOCK : stop]})
+    return Pair(begin, begin + size, name, block[content:stop])
 
 
-def _is_plain(block: bytes, at: int, stop: int) -> bool:
-    """Return whether the header of a regular file without a prefix begins at `at`."""
-    return at + BLOCK <= stop and block[at + TYPE] in REGULAR and not block[at + PREFIX.start]
-
-
-def _size_field(block: bytes, at: int) -> bytes:
-    return block[at + SIZE.start : at + SIZE.stop]
+def _match_after_pax(block: bytes, at: int) -> re.Match[bytes] | None:
+    """Match a usual header that follows pax records which say nothing of its member."""
+    if block[at + TYPE : at + TYPE + 1] != _PAX:
+        return None
+    size = read_size(block[at + SIZE.start : at + SIZE.stop])
+    end = at + BLOCK + size
+    if size < 0 or not is_silent(block, at + BLOCK, end):
+        return None
+    return _match_member(block, end + -size % BLOCK)
 
 
 @lru_cache(_MOST_CACHED)
@@ -192,6 +201,16 @@ def _as_labels(value: object) -> tuple[float, ...]:
             return ()
         labels.append(as_value(number))
     return tuple(labels)
+
+
+def read_class(content: bytes) -> float | None:
+    """Return the label of a class that is a number as we write it; None for any other.
+
+    >>> read_class(b"7"), read_class(b"7.0"), read_class(b"ann")
+    (7.0, None, None)
+    """
+    labels, is_plain = _read_class(content)
+    return labels[0] if is_plain else None
 
 
 @lru_cache(1 << 14)

@@ -30,12 +30,21 @@ from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome
 from faceprep.sets.compression import refuse_compressed
 from faceprep.sets.file_family import Parts, find_parts, missing_faults
-from faceprep.sets.image_set import FAULTS, FILES, MAX_LABELS, ImageSet, Sample
+from faceprep.sets.image_set import (
+    FAULTS,
+    FILES,
+    MAX_LABELS,
+    Found,
+    ImageSet,
+    Sample,
+    SampleRun,
+    read_singly,
+)
 from faceprep.sets.members import SkippedFiles, warn_of_others
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.read_ahead import announce_reads
 from faceprep.sets.set_index import IndexWriter, SetIndex
-from faceprep.sets.tar.contents import SampleFiles, read_files, read_labels
+from faceprep.sets.tar.contents import SampleFiles, find_pair, read_class, read_files, read_labels
 from faceprep.sets.tar.repeated import KeySums, read_repeated
 from faceprep.sets.tar.samples import NO_BYTES, Entries, Entry, SampleGrouper
 from faceprep.sets.tar.scan import CUT, Gap, TarScan
@@ -65,6 +74,17 @@ class _Window(NamedTuple):
     shard: int = -1
     start: int = 0
     data: bytes = b""
+
+
+class _Rows(NamedTuple):
+    """Columns of some images: keys, identities, and the parts of their places."""
+
+    keys: list[str]
+    identities: list[str]
+    shards: list[int]
+    offsets: list[int]
+    images: list[int]
+    lengths: list[int]
 
 
 class TarSet(ImageSet):
@@ -130,6 +150,9 @@ class TarSet(ImageSet):
         return ""
 
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
+        return read_singly(self.read_runs(positions))
+
+    def read_runs(self, positions: Sequence[int]) -> Iterator[Found]:
         for block in announce_reads(self._files, self._places, positions):
             first, last = block[0], block[-1] + 1
             if isinstance(block, range) and block.step == 1:
@@ -139,33 +162,87 @@ class TarSet(ImageSet):
             rows = np.asarray(block, np.int64)
             numbers = self.index.identity_of[rows].tolist()
             names = {n: self.index.identities[n] for n in set(numbers) if n >= 0}
-            places = self.index.places[rows].tolist()
-            for key, number, place in zip(keys, numbers, places, strict=True):
-                yield self._read_one(key, names.get(number, ""), *place)
+            places = self.index.places[rows].T
+            columns = (*(places >> SHIFT), *(places & _BELOW))
+            shards, images, offsets, lengths = (column.tolist() for column in columns)
+            identities = [names.get(number, "") for number in numbers]
+            yield from self._read_rows(_Rows(keys, identities, shards, offsets, images, lengths))
 
     def _places(self, rows: Ints) -> Ints:
         places: Ints = self.index.places[rows]
         places[:, 1] &= _BELOW
         return places
 
-    def _read_one(self, key: str, identity: str, first: int, second: int) -> Sample | Outcome:
-        shard, offset = first >> SHIFT, first & _BELOW
-        number, length = second >> SHIFT, second & _BELOW
-        place = f"{self._names[shard]} at offset {offset}"
+    def _read_rows(self, rows: _Rows) -> Iterator[Found]:
+        """Yield images in order, those that are read ahead together as runs."""
+        start = 0
+        while start < len(rows.keys):
+            at_hand = self._bring(rows, start)
+            if isinstance(at_hand, Outcome):
+                yield at_hand
+                start += 1
+                continue
+            run = self._find_run(rows, start, at_hand)
+            yield run or self._read_one(rows, start, *at_hand)
+            start += len(run.keys) if run else 1
+
+    def _bring(self, rows: _Rows, row: int) -> tuple[bytes, int] | Outcome:
+        """Return the bytes that hold the sample of a row, and where in them it begins."""
+        key, length = rows.keys[row], rows.lengths[row]
         if not length:
-            return Outcome(key, UNREADABLE, f"{place}: {_NO_SAMPLE[number]}")
-        if length > _LARGEST_SAMPLE:
+            reason = _NO_SAMPLE[rows.images[row]]
+        elif length > _LARGEST_SAMPLE:
             reason = f"its sample takes {length:,} bytes; at most {_LARGEST_SAMPLE:,} are read"
-            return Outcome(key, UNREADABLE, f"{place}: {reason}")
-        try:
-            block, at = self._read_ahead(shard, offset, length)
-        except SourceError as error:
-            return Outcome(key, UNREADABLE, f"{place}: {error.problem}")
-        files = read_files(block, number, at, at + length)
-        if len(block) < at + length or files is None:
+        else:
+            try:
+                return self._read_ahead(rows.shards[row], rows.offsets[row], length)
+            except SourceError as error:
+                reason = error.problem
+        return Outcome(key, UNREADABLE, f"{self._place(rows, row)}: {reason}")
+
+    def _find_run(self, rows: _Rows, start: int, at_hand: tuple[bytes, int]) -> SampleRun | None:
+        """Return the images from one row on that can form a run; None where this one cannot."""
+        block, at = at_hand
+        base, size, shard = rows.offsets[start] - at, len(block), rows.shards[start]
+        labels, starts, stops = list[float](), list[int](), list[int]()
+        for row in range(start, len(rows.keys)):
+            at = rows.offsets[row] - base
+            stop = at + rows.lengths[row]
+            if not 0 <= at < stop <= size or rows.images[row] or rows.shards[row] != shard:
+                break
+            pair = find_pair(block, at, stop)
+            if not pair or pair.name != "cls" or pair.start == pair.stop:
+                break
+            label = read_class(pair.content)
+            if label is None or not rows.identities[row] or "." in rows.keys[row]:
+                break
+            labels.append(label)
+            starts.append(pair.start)
+            stops.append(pair.stop)
+            self._end = base + stop
+        if not labels:
+            return None
+        here = slice(start, start + len(labels))
+        keys, identities = rows.keys[here], rows.identities[here]
+
+        def read_singly() -> Iterator[Sample]:
+            for i, (begin, stop) in enumerate(zip(starts, stops, strict=True)):
+                place = self._place(rows, start + i)
+                yield Sample(keys[i], identities[i], block[begin:stop], (labels[i],), place)
+
+        return SampleRun(keys, identities, labels, block, starts, stops, read_singly)
+
+    def _read_one(self, rows: _Rows, row: int, block: bytes, at: int) -> Sample | Outcome:
+        key, place, stop = rows.keys[row], self._place(rows, row), at + rows.lengths[row]
+        files = read_files(block, rows.images[row], at, stop)
+        if len(block) < stop or files is None:
             reason = "expected an image; the file has changed since it was indexed"
             return Outcome(key, UNREADABLE, f"{place}: {reason}")
-        return _sample(key, identity, files, place)
+        return _sample(key, rows.identities[row], files, place)
+
+    def _place(self, rows: _Rows, row: int) -> str:
+        """Return the words that say where the sample of a row is."""
+        return f"{self._names[rows.shards[row]]} at offset {rows.offsets[row]}"
 
     def _read_ahead(self, shard: int, offset: int, length: int) -> tuple[bytes, int]:
         """Read bytes of a shard: the next ones with those that follow, others alone.

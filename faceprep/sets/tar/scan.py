@@ -35,7 +35,7 @@ from faceprep.sets.tar.names import is_image, split_name
 from faceprep.sets.tar.plain_headers import LEAST, PlainHeaders, rows_of
 
 _SIZE, _SIZE_END = SIZE.start, SIZE.stop
-_LEAST, _MOST = 8 * BLOCK, 2 << 20
+_LEAST, _MOST = 8 * BLOCK, 4 << 20
 _MAGIC_AT, _MAGIC = 257, b"ustar"
 CUT, _DAMAGED = "the file is cut off", "the header is damaged"
 _LINKS = "links or special files"
