@@ -198,7 +198,8 @@ class Work:
     files: Sequence[str] | None = None
     n_files: int = 0
     n_bytes: int = 0
-    """About how many files and bytes the output takes, for the preflight."""
+    n_part_bytes: int = 0
+    """About how many files and bytes the output takes, and bytes its parts take until the end."""
     n_aside: int = 0
     """Entries of the shards that are not inputs, such as the identity records of a .rec."""
     skipped: Mapping[str, int] = field(default_factory=dict)
@@ -250,8 +251,7 @@ class Sink(Protocol):
     def place(self, name: str, path: str, mode: str) -> None:
         """Stage the file at the absolute `path` as it is, with the time of its last change.
 
-        `mode` is one of PLACING_MODES: its bytes, or a link to it. Raises SourceError and stages
-        nothing.
+        `mode` is one of PLACING_MODES: bytes, or a link. Raises SourceError and stages nothing.
         """
         ...
 

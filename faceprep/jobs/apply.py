@@ -138,13 +138,12 @@ class Apply(PlacingOptions, Job):
             lambda name: storage.AtomicFile(_rows_path(scratch, name), False),
         )
         digest = hashlib.sha256(storage.read_bytes(plan)).hexdigest()[:32]
-        n_files, n_bytes = size_placed(request.output, self.mode, n_rows, listed.n_bytes)
+        size = size_placed(request.output, self.mode, n_rows, listed.n_bytes)
         return Work(
             [Stage(PLACE, shards)],
             f"{listed.state}, plan {digest}",
             files=output_files(request.output, [UNDO]),
-            n_files=n_files,
-            n_bytes=n_bytes,
+            **size._asdict(),
             made_from=[source],
         )
 

@@ -147,10 +147,11 @@ class Convert(NamingOptions, Job):
             for shard, part in zip(cut_at(bounds, images.path), parts, strict=True)
         ]
         stages = [Stage(_WRITE, shards)]
+        n_part_bytes = 0
         if spills:
             first = [replace(each, payload=(output,)) for each in spills.shards(images.path)]
             stages.insert(0, Stage(_SPILL, first))
-            n_written += n_bytes
+            n_part_bytes = n_bytes
         files, n_outputs = None, n
         if self.writes_file(request.output):
             side_files = writer.side_files(n_files)
@@ -158,9 +159,17 @@ class Convert(NamingOptions, Job):
                 side_files = [name for name in side_files if name != writer.class_map]
             files = [*writer.files(n_files), *side_files]
             n_outputs = len(files)
+            n_joined = sum(part.stop - part.start for part in parts if not part.is_whole)
+            n_part_bytes += n_written * n_joined // n
         fingerprint = f"{images.kind} {images.index.fingerprint}"
         return Work(
-            stages, fingerprint, files=files, n_files=n_outputs, n_bytes=n_written, choices=choices
+            stages,
+            fingerprint,
+            files=files,
+            n_files=n_outputs,
+            n_bytes=n_written,
+            n_part_bytes=n_part_bytes,
+            choices=choices,
         )
 
     def _write_order(self, n: int, group: int, scratch: Path) -> Ints | None:

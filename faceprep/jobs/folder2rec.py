@@ -102,7 +102,8 @@ class Folder2Rec(ListOptions, Job):
             survey.fingerprint,
             files=_FILES,
             n_files=len(_FILES),
-            n_bytes=(len(names) + 1) * n * mean_size,
+            n_bytes=n * mean_size,
+            n_part_bytes=len(names) * n * mean_size,
         )
 
     def run(self, shard: Shard, sink: Sink) -> Iterator[Outcome]:

@@ -177,12 +177,18 @@ class Manifest(NamingOptions, Job):
         files = [*layout.files]
         if may_write_map(output, chosen.names, may_drop=drops):
             files.append(layout.class_map)
-        n_bytes = _count_bytes(listing, layout, sizes)
+        n_bytes, n_part_bytes = _count_bytes(listing, layout, sizes)
         left_out = Counter(refused.status for refused in listing.refused.values())
         for file in filter(None, (self.embeddings, self.classes)):
             fingerprint += f", {storage.fingerprint_of(file)}"
         return Work(
-            stages, fingerprint, files=files, n_files=len(files), n_bytes=n_bytes, left_out=left_out
+            stages,
+            fingerprint,
+            files=files,
+            n_files=len(files),
+            n_bytes=n_bytes,
+            n_part_bytes=n_part_bytes,
+            left_out=left_out,
         )
 
     def _select(self, listing: Listing, labelled: _Labelled, source: Path) -> Selection:
@@ -376,13 +382,13 @@ def _nothing_left(source: Path, listing: Listing) -> SourceError:
     )
 
 
-def _count_bytes(listing: Listing, layout: Layout, sizes: Ints | None) -> int:
-    """Return about how many bytes the output takes; `sizes` are those of the image files."""
+def _count_bytes(listing: Listing, layout: Layout, sizes: Ints | None) -> tuple[int, int]:
+    """Return about how many bytes the output and its parts take; `sizes` are those of the files."""
     taken = listing.accepted()
     n = int(taken.sum())
     n_bytes = n * (4 * layout.width + 64 + 8 * layout.dim)
     if not layout.with_images:
-        return n_bytes
+        return n_bytes, 0
     if sizes is not None:
         n_image_bytes = int(sizes[: len(listing)][taken].sum())
     elif is_file(layout.source):
@@ -390,4 +396,4 @@ def _count_bytes(listing: Listing, layout: Layout, sizes: Ints | None) -> int:
     else:
         n_image_bytes = n * _TYPICAL
     has_parts = not all(plan.has_one_part for plan in layout.files.values())
-    return n_bytes + n_image_bytes * (1 + has_parts)
+    return n_bytes + n_image_bytes, n_image_bytes * has_parts

@@ -273,7 +273,7 @@ def refuse_what_cannot_fit(work: Work, left: float, root: Path) -> None:
 
     `left` is the share of the work that will lie on this disk.
     """
-    n_files, n_bytes = int(work.n_files * left), int(work.n_bytes * left)
+    n_files, n_bytes = int(work.n_files * left), int((work.n_bytes + work.n_part_bytes) * left)
     free_bytes, free_inodes, block = disk_space.free_space(root)
     needed = n_bytes + n_files * block // 2
     remedy = "Free some, choose another disk, or use --limit."

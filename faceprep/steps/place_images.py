@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from faceprep.core import storage
 from faceprep.core.errors import OptionError, SourceError
@@ -142,15 +142,24 @@ def _refuse_lost_names(names: SetNames, output: Path, source: str, of_plan: str 
         )
 
 
-def size_placed(output: Path, mode: str, n: int, n_bytes: int) -> tuple[int, int]:
-    """Return about how many files and bytes `n` images of `n_bytes` add to the output.
+class PlacedSize(NamedTuple):
+    """About how many files and bytes images add to the output, and bytes to its parts."""
+
+    n_files: int = 0
+    n_bytes: int = 0
+    n_part_bytes: int = 0
+
+
+def size_placed(output: Path, mode: str, n: int, n_bytes: int) -> PlacedSize:
+    """Return what `n` images of `n_bytes` add to the output.
 
     The files that it has with any number of images are not counted.
     """
     writer = find_writer(output)
     if is_container_name(output) and writer:
-        return 0, n_bytes + n * writer.overhead
-    return n * (mode != HARDLINK), n_bytes * (mode == COPY)
+        n_written = n_bytes + n * writer.overhead
+        return PlacedSize(0, n_written, n_written)
+    return PlacedSize(n * (mode != HARDLINK), n_bytes * (mode == COPY))
 
 
 def plan_path(output: Path, name: str = PLAN) -> Path:

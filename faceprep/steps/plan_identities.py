@@ -56,6 +56,7 @@ from faceprep.steps.place_images import (
     DECIDE,
     PLACE,
     PLAN_PART,
+    PlacedSize,
     PlacingOptions,
     choose_target,
     finish_plan,
@@ -156,16 +157,14 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
         if placing:
             stages.append(Stage(PLACE, placing))
             names.append(UNDO)
-        n_files = n_bytes = 0
+        size = PlacedSize()
         if placing and listed is not None:
-            n = about.n_images
-            n_files, n_bytes = size_placed(request.output, self.mode, n, listed.n_bytes)
+            size = size_placed(request.output, self.mode, about.n_images, listed.n_bytes)
         return Work(
             stages,
             f"{about.fingerprint}, {self._state(about, request)}",
             files=output_files(request.output, names),
-            n_files=n_files,
-            n_bytes=n_bytes,
+            **size._asdict(),
         )
 
     def examine(self, question: crop_check.ImageQuestion) -> crop_check.ImageAnswer | None:

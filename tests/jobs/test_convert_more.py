@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import struct
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.errors import OptionError, OutputError, SourceError
+from faceprep.core.job import Job
 from faceprep.core.types import Request, Summary
 from faceprep.jobs.apply import Apply
 from faceprep.jobs.convert import Convert
+from faceprep.jobs.folder2rec import Folder2Rec
 from faceprep.jobs.inspect.job import Inspect
 from faceprep.jobs.make_bin import MakeBin
 from faceprep.jobs.score import Score
@@ -27,6 +31,7 @@ from faceprep.sets import class_map, webdataset
 from faceprep.sets.pairs_bin.container import load_pairs
 from faceprep.sets.recordio.framing import frame, frame_image
 from faceprep.synthetic import encode_face
+from faceprep.tables.plan import write_plan
 from tests.bins import FACES, write_bin
 from tests.real import DATA, needs_data
 from tests.set_reading import member_bytes, read_samples
@@ -59,6 +64,30 @@ def test_the_planned_bytes_are_about_those_written(tmp_path: Path) -> None:
         planned = preview_job(job, request).details["planned_bytes"]
         run_job(job, request, SerialRunner())
         assert output.stat().st_size / 2 < planned < 3 * output.stat().st_size
+
+
+def test_a_file_that_is_joined_needs_room_for_its_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parts stay until the whole is complete."""
+    (tmp_path / "faces" / "0").mkdir(parents=True)
+    for number in range(20):
+        (tmp_path / "faces" / "0" / f"{number}.jpg").write_bytes(encode_face(0, number))
+    with (tmp_path / "plan.jsonl").open("wb") as file:
+        write_plan(file, {"command": "test", "source": str(tmp_path / "faces")}, [])
+    jobs: list[tuple[Job, str, str]] = [
+        (Convert(allow_loss=True), "faces", "a.rec"),
+        (Folder2Rec(), "faces", "b"),
+        (Apply(), "plan.jsonl", "c.rec"),
+    ]
+    for job, source, name in jobs:
+        request = Request(tmp_path / source, tmp_path / name)
+        n_bytes = preview_job(job, request).details["planned_bytes"]
+        with monkeypatch.context() as patch:
+            room = SimpleNamespace(f_bavail=3 * n_bytes // 2, f_frsize=1, f_files=0, f_favail=0)
+            patch.setattr(os, "statvfs", lambda path, room=room: room)
+            with pytest.raises(OutputError, match="not enough space"):
+                run_job(job, request, SerialRunner())
 
 
 # .rec

@@ -49,6 +49,7 @@ from faceprep.steps.model_names import EMBEDDERS
 from faceprep.steps.place_images import (
     DECIDE,
     PLACE,
+    PlacedSize,
     PlacingOptions,
     choose_target,
     finish_plan,
@@ -157,15 +158,16 @@ class Dedupe(PlacingOptions, EmbedOptions, ListOptions, VerdictOptions, Job):
         if not self.plan_only:
             target = choose_target(request.output, self.mode, listed, n)
             placing = place_shards(listed.path, target)
-        n_files = n_bytes = 0
+        size = PlacedSize()
         if placing:
-            n_files, n_bytes = size_placed(request.output, self.mode, n, listed.n_bytes)
+            size = size_placed(request.output, self.mode, n, listed.n_bytes)
         return Work(
             self._stages(sets, placing),
             "; ".join(each.fingerprint for each in sets) + verdicts,
             files=output_files(request.output, [PLAN, UNDO] if placing else [PLAN]),
-            n_files=n_files + 2,
-            n_bytes=n_bytes + 700 * sum(each.n for each in sets),
+            n_files=size.n_files + 2,
+            n_bytes=size.n_bytes + 700 * sum(each.n for each in sets),
+            n_part_bytes=size.n_part_bytes,
         )
 
     def _stages(self, sets: Sequence[SignedSet], placing: Sequence[Shard]) -> list[Stage]:
