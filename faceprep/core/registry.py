@@ -131,6 +131,8 @@ COMMAND_GROUPS: dict[str, tuple[str, ...]] = {
 
 LIST_KINDS = ("npz-list", "csv-list", "parquet-list", "lst", "txt-list")
 """Containers that refer to files instead of holding images."""
+NAMING_KINDS = (*LIST_KINDS, "parquet-images")
+"""Containers that name files, all or some of their images; --relative-to is for them."""
 PAIRS_KIND = "bin"
 """The container of pairs for verification."""
 

@@ -31,8 +31,8 @@ def index_set(
 ) -> ImageSet:
     """Build the index of the set at `path` in the run's folder, and open it.
 
-    The relative names of a list lie below `relative_to`, or else below the list's folder. An index
-    of an earlier start is built again, as the set may have changed. Raises SourceError.
+    The files that a list or a .parquet names lie below `relative_to`, or else below its own folder.
+    An index of an earlier start is built again, as the set may have changed. Raises SourceError.
     """
     path = Path(full_path(path))
     kind = kind_of(path)
@@ -54,7 +54,7 @@ def index_set(
 
 
 def _given_facts(kind: str, relative_to: Path | None) -> dict[str, str]:
-    if relative_to is None or kind not in registry.LIST_KINDS:
+    if relative_to is None or kind not in registry.NAMING_KINDS:
         return {}
     if not is_folder(relative_to):
         raise SourceError("no such folder", path=relative_to, remedy="Check --relative-to.")

@@ -1,7 +1,8 @@
 """Parquet files with images as a set: one file, a folder of them, or a family.
 
 An image whose page is plain and not compressed is read by its offset in the file, any other by row
-group and row. A row without bytes names a file in the folder of the Parquet file.
+group and row. A row without bytes names a file below the folder of the Parquet file, or below a
+given one.
 """
 
 from __future__ import annotations
@@ -29,17 +30,10 @@ from faceprep.core.paths import is_file
 from faceprep.core.storage import ByteSource
 from faceprep.core.text import count_noun, name_all
 from faceprep.core.types import Outcome
-from faceprep.sets.distinct_keys import (
-    FACT,
-    NAMES,
-    STEMS,
-    KeyCheck,
-    is_path_inside,
-    read_key,
-    read_keys,
-)
+from faceprep.sets.distinct_keys import FACT, NAMES, STEMS, KeyCheck, read_key, read_keys
 from faceprep.sets.file_family import find_files, fingerprint_files, unpack_place
 from faceprep.sets.image_set import CLASS_NAMES, FILES, UNREAD, ImageSet, Sample
+from faceprep.sets.list_set import NamesPlace
 from faceprep.sets.members import warn_of_others
 from faceprep.sets.open_files import OpenFiles
 from faceprep.sets.parquet_columns import Columns, columns_of, share_columns
@@ -47,7 +41,7 @@ from faceprep.sets.parquet_footer import N_FIELDS, ColumnChunk, pack_chunks, unp
 from faceprep.sets.parquet_index import NO_LABEL, NOT_FINITE, at_row, is_row, read_parts
 from faceprep.sets.parquet_rows import RowReader
 from faceprep.sets.read_ahead import announce_reads
-from faceprep.sets.set_index import IndexWriter, SetIndex
+from faceprep.sets.set_index import RELATIVE_TO, IndexWriter, SetIndex
 
 log = logging.getLogger("faceprep")
 SUFFIX = ".parquet"
@@ -182,11 +176,12 @@ class ParquetSet(ImageSet):
         found = self._rows.read(number, group, row)
         if found.data is not None or not found.path:
             return found.data or b"", where
-        path = os.path.normpath(found.path)
-        if not is_path_inside(path):
-            reason = f"{where}: the path {found.path!r} leads outside the folder of the set"
-            return Outcome(key, UNREADABLE, reason), where
-        data = read_image_bytes(Path(self._paths[number]).parent / path, key)
+        root = self.index.facts.get(RELATIVE_TO) or os.path.dirname(self._paths[number])
+        path = NamesPlace(root, is_absolute=False).find(found.path)
+        if not path or "\0" in path:
+            outside = f"the path {found.path!r} leads outside the folder {root}"
+            return Outcome(key, UNREADABLE, f"{where}: {outside}. See --relative-to"), where
+        data = read_image_bytes(path, key)
         if isinstance(data, Outcome):
             reason = data.reason.removeprefix(f"{key}: ")
             data = data._replace(reason=f"{where}: the file {found.path!r}: {reason}")

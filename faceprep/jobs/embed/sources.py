@@ -217,7 +217,7 @@ def _names_in(folder: Path) -> list[str]:
 
 def _plan_set(source: Path, wanted: Wanted, scratch: Path) -> SourcePlan:
     """Plan a container; its images have their keys in the set as names."""
-    with index_set(source, scratch) as images:
+    with index_set(source, scratch, relative_to=wanted.relative_to) as images:
         n = len(images)
         if wanted.limit is not None:
             n = min(n, wanted.limit)
