@@ -29,6 +29,7 @@ from faceprep.sets.recordio import index as rec_index
 from faceprep.sets.recordio.coverage import Unindexed
 from faceprep.sets.recordio.entries import read_in_file_order
 from faceprep.sets.recordio.index import RecPaths
+from faceprep.sets.recordio.metadata import Ranges
 from faceprep.sets.recordio.parts import find_parts, warn_of_other_sets
 from faceprep.sets.recordio.records import Damage, IdentityNames, ImageRecord, RecordFile
 from faceprep.sets.recordio.survey import RecSurvey, describe_rounded, is_rounded, survey_index
@@ -84,7 +85,7 @@ class Inspect(ListOptions, Look):
         found = Inspection(url_of(paths.rec), "rec")
         images_of: Counter[float] = Counter()
         widths: Counter[int] = Counter()
-        names = IdentityNames()
+        names, ranges = IdentityNames(), Ranges()
         with scratch_folder() as scratch:
             total = rec_index.write_index(paths, scratch / "index")
             survey = survey_index(paths, scratch / "index")
@@ -96,7 +97,7 @@ class Inspect(ListOptions, Look):
                 if isinstance(record, Damage):
                     found.add_damage(f"{where}: {record.reason}")
                 elif survey.metadata.describes(key, record):
-                    continue
+                    ranges.add(key, record.labels)
                 elif found.add_image(where, record.image, self.deep):
                     widths[len(record.labels)] += 1
                     images_of[record.labels[0]] += 1
@@ -109,6 +110,7 @@ class Inspect(ListOptions, Look):
         for fault in left_out.faults():
             found.add_damage(fault.reason)
         _describe_rec(found, paths, survey, sound, widths)
+        found.contradictions += ranges.contradictions(survey.metadata, survey.n_images)
         return found
 
     def _folder(self, path: Path, progress: Progress) -> Inspection:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,6 +89,33 @@ class Metadata(NamedTuple):
         if abs(identities - n_found) > 2 * slack:
             lines.append(f"the header announces {identities:,} {what}")
         return lines
+
+
+@dataclass
+class Ranges:
+    """The number of identity records that were read, and of the image keys in their ranges."""
+
+    n: int = 0
+    n_keys: int = 0
+
+    def add(self, key: int, labels: Sequence[float]) -> None:
+        """Count a record of metadata, unless it is the header."""
+        if key == HEADER_KEY:
+            return
+        self.n += 1
+        if all(map(math.isfinite, labels)):
+            self.n_keys += int(labels[1]) - int(labels[0])
+
+    def contradictions(self, metadata: Metadata, n_images: int) -> list[str]:
+        """Compare the ranges with `n_images` image records, if all identity records were read.
+
+        Ranges that follow one another add up to the right number, also where float32 rounds.
+        """
+        if not self.n or self.n < metadata.n_identity_records or metadata.header is None:
+            return []
+        if abs(self.n_keys - n_images) <= 2 * rounding(max(metadata.header)):
+            return []
+        return [f"the identity records cover {self.n_keys:,} images, the set has {n_images:,}"]
 
 
 def rounding(label: float) -> int:

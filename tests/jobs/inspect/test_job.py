@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from faceprep.jobs.inspect.job import Inspect, Inspection
 from faceprep.jobs.manifest import Manifest
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
+from faceprep.sets.recordio.framing import frame_image
 from faceprep.synthetic import encode_face, write_folder, write_insightface_rec
 from tests.real import DATA, needs_data
 
@@ -59,6 +61,31 @@ def test_damage_in_a_rec_is_named(name: str, n_images: int, line: str) -> None:
     assert found.damaged == 60 - n_images
     assert line in found.damage[0]
     assert str(found).endswith("\n    4 more") == (found.damaged == 24), "20 of them are shown"
+
+
+@pytest.mark.parametrize(
+    ("ranges", "n_covered"),
+    [
+        ([(1, 4), (4, 7), (7, 9)], 0),
+        ([(1, 4), (4, 6), (7, 9)], 7),
+        ([(1, 4), (4, 7), (7, 12)], 11),
+        ([(1, 4), (4, 7), (7, math.nan)], 6),
+    ],
+)
+def test_identity_records_that_do_not_fit_the_images(
+    ranges: list[tuple[float, float]], n_covered: int, tmp_path: Path
+) -> None:
+    """A trainer that finds the images of an identity by its record would miss some."""
+    labels: list[list[float]] = [[9.0, 12.0], *([float(i // 3)] for i in range(8))]
+    records = [
+        frame_image(each, encode_face(key, 1) if 0 < key < 9 else b"", key)
+        for key, each in enumerate([*labels, *map(list, ranges)])
+    ]
+    (tmp_path / "train.rec").write_bytes(b"".join(records))
+    found = look(tmp_path)
+    covered = f"the identity records cover {n_covered} images, the set has 8"
+    assert found.contradictions == [covered] * bool(n_covered)
+    assert look(tmp_path, limit=2).contradictions == []
 
 
 def test_a_folder(tmp_path: Path) -> None:
