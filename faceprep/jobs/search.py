@@ -119,14 +119,16 @@ class Search(EmbedOptions, ListOptions, Job):
         )
 
     def _plan_sides(self, request: Request, scratch: Path) -> tuple[Side, Side]:
-        """Plan both sides; a set that is searched in itself is one side twice."""
+        """Plan both sides. Each image of a set that is searched in itself is embedded once."""
         first, second = request.sources
-        probes = plan_side(first, "probes", scratch, self.relative_to)
+        probes = whole = plan_side(first, "probes", scratch, self.relative_to)
         if request.limit is not None:
-            probes = replace(probes, n=min(probes.n, request.limit))
-        elif are_same(first, second):
-            return probes, probes
-        return probes, plan_side(second, "gallery", scratch, self.relative_to, _UNIT)
+            probes = replace(whole, n=min(whole.n, request.limit))
+        if not are_same(first, second):
+            return probes, plan_side(second, "gallery", scratch, self.relative_to, _UNIT)
+        if probes == whole:
+            return whole, whole
+        return probes, replace(whole, name="gallery", unit=_UNIT, first=probes)
 
     # During
 

@@ -43,7 +43,8 @@ class Side:
     """One of the sets that a command compares.
 
     `name` is that of its index in the run. `n` counts its images, or the rows of its file. `unit`
-    names them in outcomes; it is empty for the inputs of the run.
+    names them in outcomes; it is empty for the inputs of the run. `first` is the side that embeds
+    the first images of the same set, None where there is none.
     """
 
     name: str
@@ -54,6 +55,12 @@ class Side:
     unit: str = ""
     model: str = ""
     """The fingerprint of the model of a file; empty where it does not name one."""
+    first: Side | None = None
+
+    @property
+    def index(self) -> str:
+        """Return the name of the index of its images in the run."""
+        return self.first.index if self.first else self.name
 
     def model_of(self, options: EmbedOptions) -> str:
         """Return the fingerprint of the model that makes, or made, the vectors."""
@@ -85,7 +92,8 @@ def embed_shards(side: Side) -> list[Shard]:
     if side.is_file:
         return []
     id_format = f"{EMBED}-{side.name}-{{n:06d}}"
-    shards = cut_evenly(side.n, _SHARD, side.path, stage=EMBED, id_format=id_format)
+    start = side.first.n if side.first else 0
+    shards = cut_evenly(side.n, _SHARD, side.path, start=start, stage=EMBED, id_format=id_format)
     return [replace(shard, payload=side) for shard in shards]
 
 
@@ -94,13 +102,13 @@ def embed_side(options: EmbedOptions, shard: Shard, sink: Sink) -> Iterator[Outc
     side: Side = shard.payload
     for outcome in embed_loads(options, _read(options, shard, sink.scratch), sink):
         yield outcome._replace(unit=side.unit)
-    with open_set(sink.scratch, side.name) as images:
+    with open_set(sink.scratch, side.index) as images:
         yield from faults_after(images, shard.stop)
 
 
 def _read(options: EmbedOptions, shard: Shard, scratch: Path) -> Iterator[Load]:
     fitter = options.fitter()
-    with open_set(scratch, shard.payload.name) as images:
+    with open_set(scratch, shard.payload.index) as images:
         yield from sample_loads(fitter, images.read(range(shard.start, shard.stop)))
 
 
@@ -121,7 +129,8 @@ def load_side(options: EmbedOptions, side: Side, sink: Sink) -> Loaded:
     if side.is_file:
         loaded = check_embeddings(take_rows(load_embeddings(side.path), 0, side.n), side.unit)
     else:
-        ids = [shard.id for shard in embed_shards(side)]
+        sides = [side.first, side] if side.first else [side]
+        ids = [shard.id for each in sides for shard in embed_shards(each)]
         loaded = Loaded(load_parts(sink, ids, options.model(), side.name), ())
     refuse_none(loaded.embeddings, side.path)
     return replace(loaded, embeddings=separate_unnamed(loaded.embeddings))

@@ -157,6 +157,29 @@ def test_a_set_in_itself_is_read_and_named_once(
     assert caplog.text.count("1 .txt") == (kind == "folder")
 
 
+@pytest.mark.parametrize(("limit", "others"), [(4, {"gallery image": {"ok": 6}}), (12, {})])
+def test_the_first_images_of_a_set_in_itself_are_embedded_once(
+    limit: int,
+    others: dict[str, dict[str, int]],
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "faceprep")
+    monkeypatch.setattr("faceprep.steps.embedded_sets._SHARD", 2)
+    paint(source / "a" / "black.png", BLACK)
+    (source / "notes.txt").write_text("mine")
+    search(source, source, tmp_path / "whole.csv")
+    before = caplog.text
+    summary = search(source, source, tmp_path / "first.csv", limit=limit)
+    assert (summary.inputs, summary.failed, summary.others) == (min(limit, 10), 1, others)
+    assert caplog.text.removeprefix(before).count("1 .txt") == 1
+    whole, first = (list(read_matches(tmp_path / f"{name}.csv")) for name in ("whole", "first"))
+    probes = sorted({row.probe for row in whole}, key=[*SET].index)[: limit - 1]
+    assert first == [row for row in whole if row.probe in probes]
+
+
 def test_damaged_images_are_named(source: Path, probes: Path, tmp_path: Path) -> None:
     (probes / "bad.png").write_bytes(b"text")
     paint(source / "a" / "black.png", BLACK)
