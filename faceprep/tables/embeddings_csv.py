@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import BinaryIO, NamedTuple
@@ -110,11 +111,27 @@ def find_layout(path: str | os.PathLike[str]) -> CsvLayout | None:
     header = _header(path)
     if NAMES not in header:
         return None
+    _refuse_repeated(path, header)
     first = find_vectors(header)
     if first == len(header):
         return None
     known = [header.index(name) for name in (IDENTITY, CLASSES) if name in header]
     return CsvLayout(header.index(NAMES), (known or [-1])[0], first, len(header))
+
+
+def _refuse_repeated(path: str | os.PathLike[str], header: Sequence[str]) -> None:
+    """Raise SourceError if two columns that would be read have one name."""
+    columns = Counter(header)
+    for name, n in columns.items():
+        if n > 1 and (name in (NAMES, CLASSES, IDENTITY) or _NUMBERED.fullmatch(name)):
+            raise SourceError(
+                "columns with one name",
+                path=path,
+                where="line 1",
+                expected=f"one column {name}",
+                found=str(n),
+                remedy="Remove or rename the others.",
+            )
 
 
 def find_vectors(header: Sequence[str]) -> int:

@@ -355,6 +355,27 @@ def test_csv_that_is_damaged(tmp_path: Path, row: str, told: str) -> None:
         load_embeddings(tmp_path / "a.csv")
 
 
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ("image_names,e0,e0", "line 1: expected one column e0, found 2"),
+        ("image_names,e0,e1,e0,e1", "expected one column e0, found 2"),
+        ("image_names,0,1,1", "expected one column 1, found 2"),
+        ("image_names,identity,identity,e0", "expected one column identity, found 2"),
+    ],
+)
+def test_csv_with_columns_of_one_name(header: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"{header}\n")
+    for look in (is_embeddings, load_embeddings):
+        with pytest.raises(SourceError, match=told):
+            look(tmp_path / "a.csv")
+
+
+def test_csv_with_further_columns_of_one_name(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("image_names,note,note,e0\na/1.png,x,y,2\n")
+    assert load_embeddings(tmp_path / "a.csv").vectors.tolist() == [[2]]
+
+
 def test_another_name_of_the_vectors(tmp_path: Path) -> None:
     rows = np.eye(2, dtype=np.float32)
     np.savez(tmp_path / "a.npz", image_names=["a/1", "b/1"], image_embs=rows)
