@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -42,6 +43,8 @@ _PART = ".parquet"
 _STATE = "state"
 _POSE = ("roll", "lean", "yaw")
 _COLUMNS = ("path", "identity", "height", "width")
+_EXACT_DIGITS = 17
+"""Digits that tell any two floats apart."""
 
 
 @dataclass(frozen=True)
@@ -225,7 +228,7 @@ def plan_drops(
     limits += [(*_parse_limit(text), ">") for text in above]
     for row in rows:
         found = [
-            (row[name], f"{name} {_round_beyond(row[name], limit, sign)} {sign} {limit:g}")
+            (row[name], f"{name} {_round_beyond(row[name], limit, sign)} {sign} {_write(limit)}")
             for name, limit, sign in limits
             if row[name] is not None and _is_beyond(row[name], limit, sign)
         ]
@@ -244,13 +247,23 @@ def _is_beyond(value: float, limit: float, sign: str) -> bool:
 
 
 def _round_beyond(value: float, limit: float, sign: str) -> str:
-    """Round to three digits, or to as many as keep the value beyond the limit.
+    """Round to three digits or a whole number, or to as many digits as keep it beyond the limit.
 
-    >>> _round_beyond(1999.6, 2000, "<"), _round_beyond(1234.5, 2000, "<")
-    ('1999.6', '1.23e+03')
+    >>> _round_beyond(1999.6, 2000, "<"), _round_beyond(1234.6, 2000, "<")
+    ('1,999.6', '1,235')
     """
-    texts = (f"{value:.{n_digits}g}" for n_digits in range(3, 18))
-    return next(text for text in texts if _is_beyond(float(text), limit, sign))
+    least = min(max(3, len(f"{abs(value):.0f}")), _EXACT_DIGITS)
+    texts = (f"{value:.{n_digits}g}" for n_digits in range(least, _EXACT_DIGITS + 1))
+    return _write(next(text for text in texts if _is_beyond(float(text), limit, sign)))
+
+
+def _write(number: float | str) -> str:
+    """Write a number with all its digits, without an exponent.
+
+    >>> _write(100000.0), _write("1e-05"), _write(0.35)
+    ('100,000', '0.00001', '0.35')
+    """
+    return f"{Decimal(str(number)).normalize():,f}"
 
 
 def _name_in_plan(row: Mapping[str, Any], form: str, below: str) -> Mapping[str, Any]:

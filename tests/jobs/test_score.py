@@ -21,7 +21,7 @@ from faceprep.cli.build import command_for
 from faceprep.core.errors import OptionError, OutputError, SourceError
 from faceprep.core.types import REFUSED, Request, Summary
 from faceprep.jobs import score
-from faceprep.jobs.score import Score
+from faceprep.jobs.score import Score, plan_drops
 from faceprep.run.engine import run_job
 from faceprep.run.processes import ProcessRunner
 from faceprep.run.serial import SerialRunner
@@ -174,6 +174,18 @@ def test_plan_names_the_blurred_ones_and_deletes_nothing(crops: Path, tmp_path: 
         write_plan(file, judged, reviewed)
     limited = Score(drop_below=("laplacian_variance=200",))
     assert limited.details(tmp_path / "out.parquet") == {"dropped": 5}
+
+
+def test_reasons_have_no_exponents() -> None:
+    values = (1832.4, 99_999.7, 0.00002, 1e300)
+    rows = iter([{"path": "a", "tenengrad": value} for value in values])
+    reasons = [one.reason for one in plan_drops(rows, ["tenengrad=100000"], ["tenengrad=1e5"])]
+    assert reasons[:3] == [
+        "tenengrad 1,832 < 100,000",
+        "tenengrad 99,999.7 < 100,000",
+        "tenengrad 0.00002 < 100,000",
+    ]
+    assert reasons[3].startswith("tenengrad 1,000,000") and reasons[3].endswith(" > 100,000")
 
 
 def test_what_is_above_a_limit_is_dropped_too(crops: Path, tmp_path: Path) -> None:
