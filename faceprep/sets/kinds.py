@@ -20,7 +20,7 @@ from faceprep.core.names import suffix_of
 from faceprep.core.paths import exists, is_folder
 from faceprep.core.text import excerpt_line
 from faceprep.core.urls import url_of
-from faceprep.sets import compression, lists
+from faceprep.sets import file_format, lists
 
 EMBEDDINGS, FACES, SCORES, PLAN = "embeddings", "faces", "scores", "plan"
 FRAMES, MATCHES, PAIR_SCORES = "frames", "matches", "pair-scores"
@@ -209,7 +209,7 @@ def sniff(path: Path) -> Content:
         return _content(VIDEO)
     storage.check_regular(path)
     if suffix not in _SNIFFERS:
-        compression.refuse_compressed(path, storage.read_bytes(path, compression.HEAD))
+        file_format.refuse_other_format(path, storage.read_bytes(path, file_format.HEAD))
         return Content("", f"a {suffix} file" if suffix else "a file without a suffix")
     if not storage.size_of(path):
         return Content("", "an empty file")

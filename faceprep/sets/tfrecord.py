@@ -23,7 +23,7 @@ import google_crc32c
 from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.io.contents import Contents, count
 from faceprep.core.storage import ByteSource
-from faceprep.sets.compression import refuse_compressed
+from faceprep.sets.file_format import refuse_other_format
 from faceprep.sets.protobuf import Malformed, read_fields, read_numbers, varint
 
 Key = TypeVar("Key")
@@ -275,7 +275,7 @@ def _compare(path: str | os.PathLike[str], offset: int, what: str, data: bytes, 
     expected = masked_crc32c(data)
     if expected != found:
         if offset == 0:
-            refuse_compressed(path, data)
+            refuse_other_format(path, data)
         raise SourceError(
             f"the checksum of {what} is wrong",
             path=path,

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from faceprep.core.errors import SourceError
 from faceprep.core.storage import ByteSource
-from faceprep.sets.compression import refuse_compressed
+from faceprep.sets.file_format import refuse_other_format
 
 STORED, DEFLATED = 0, 8
 _END, _LOCATOR = struct.Struct("<4s4H2IH"), struct.Struct("<4sIQI")
@@ -60,7 +60,7 @@ def find_directory(source: ByteSource) -> Directory:
     tail = source.read_at(tail_at, source.size - tail_at)
     found = tail.rfind(b"PK\5\6")
     if found < 0 or len(tail) - found < _END.size:
-        refuse_compressed(source.path, source.read_at(0, 8))
+        refuse_other_format(source.path, source.read_at(0, 8))
         raise SourceError(
             "not a zip file, or cut off",
             expected="a directory at its end",

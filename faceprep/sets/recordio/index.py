@@ -26,7 +26,7 @@ from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.paths import exists, is_folder
 from faceprep.core.text import count_noun
-from faceprep.sets.compression import refuse_compressed
+from faceprep.sets.file_format import refuse_other_format
 from faceprep.sets.recordio.entries import DAMAGED_KEY, as_bytes, read_entries
 from faceprep.sets.recordio.records import Damage, ImageRecord, RecordFile, unpack_image
 
@@ -281,7 +281,7 @@ def _number_by_position_unless_distinct(target: Path, rec: Path) -> None:
         n_ids += int(np.count_nonzero(keys[start : start + _BATCH] >= 0))
     n_records = len(keys) - n_damaged
     if not n_records:
-        refuse_compressed(rec, storage.read_bytes(rec, 8))
+        refuse_other_format(rec, storage.read_bytes(rec, 8))
         raise SourceError(
             "no record in this file",
             path=rec,

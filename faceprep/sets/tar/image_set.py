@@ -28,8 +28,8 @@ from faceprep.core.io.image_bytes import BAD_LABEL, UNDECODABLE, UNREADABLE
 from faceprep.core.storage import ByteSource
 from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome
-from faceprep.sets.compression import refuse_compressed
 from faceprep.sets.file_family import Parts, find_parts, missing_faults
+from faceprep.sets.file_format import refuse_other_format
 from faceprep.sets.image_set import (
     FAULTS,
     FILES,
@@ -357,7 +357,7 @@ def _check_size(source: ByteSource) -> None:
 def _refuse(path: Path, reason: str) -> None:
     """Raise SourceError for a file without any whole member."""
     start = storage.read_bytes(path, 8)
-    refuse_compressed(path, start)
+    refuse_other_format(path, start)
     if reason.startswith(CUT):
         raise SourceError(
             "the tar file is cut off", path=path, where="offset 0", remedy="Copy the file again."

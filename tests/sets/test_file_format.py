@@ -1,4 +1,7 @@
-"""A set that was compressed as a whole is refused in one line, which says how to unpack it."""
+"""A set that was compressed, or that has the suffix of another, is refused in one line.
+
+The line says how to unpack or to name it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,10 @@ from pathlib import Path
 import pytest
 
 from faceprep.core.errors import SourceError
+from faceprep.core.types import Request
+from faceprep.jobs.convert import Convert
+from faceprep.run.engine import run_job
+from faceprep.synthetic import write_folder
 from tests.set_reading import read_set
 
 
@@ -52,3 +59,17 @@ def test_a_suffix_of_a_compression_is_no_unknown_kind(
     path.write_bytes(gzip.compress(bytes(2000)))
     with pytest.raises(SourceError, match=f"gunzip < {name} > {unpacked}[.]$"):
         read_set(path)
+
+
+@pytest.mark.parametrize("suffix", [".rec", ".parquet"])
+@pytest.mark.parametrize("name", ["a.tar", "a.tfrecord", "a.rec", "a.zip", "a.bin", "a"])
+def test_a_set_with_the_suffix_of_another(suffix: str, name: str, tmp_path: Path) -> None:
+    write_folder(tmp_path / "set", 2, 2)
+    run_job(Convert(allow_loss=True), Request((tmp_path / "set",), tmp_path / f"b{suffix}"))
+    path = (tmp_path / f"b{suffix}").rename(tmp_path / name)
+    if name.endswith(suffix):
+        assert len(read_set(path)) == 4
+        return
+    with pytest.raises(SourceError) as refused:
+        read_set(path)
+    assert str(refused.value) == f"{path}: the file is a {suffix}. End its name in {suffix}."

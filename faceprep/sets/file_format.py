@@ -1,4 +1,4 @@
-"""Files that were compressed as a whole."""
+"""Files in another format than their suffix says, or that were compressed as a whole."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 from faceprep.core.errors import SourceError
+from faceprep.core.names import suffix_of
+from faceprep.sets.recordio.records import MAGIC_BYTES
 
 _PROGRAMS = {
     b"\x1f\x8b\x08": ("gzip", "gunzip"),
@@ -14,19 +16,26 @@ _PROGRAMS = {
     b"\x28\xb5\x2f\xfd": ("zstd", "unzstd"),
 }
 """What a compressed file begins with, the name of the compression, the program that undoes it."""
+_FORMATS = {MAGIC_BYTES: ".rec", b"PAR1": ".parquet"}
+"""What a file of another format begins with, and its suffix."""
 HEAD = 6
-"""Bytes at the start of a file that show its compression."""
+"""Bytes at the start of a file that show its format."""
 _SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 
 
-def refuse_compressed(path: str | os.PathLike[str], start: bytes) -> None:
-    """Raise SourceError where a file that is not sound begins as a compressed one.
+def refuse_other_format(path: str | os.PathLike[str], start: bytes) -> None:
+    """Raise SourceError where a file that is not sound begins as one of another format.
 
     `start` are its first bytes, `HEAD` or more.
     """
+    file = Path(path)
+    for magic, suffix in _FORMATS.items():
+        if start.startswith(magic) and suffix_of(file.name) != suffix:
+            raise SourceError(
+                f"the file is a {suffix}", path=path, remedy=f"End its name in {suffix}."
+            )
     for magic, (name, program) in _PROGRAMS.items():
         if start.startswith(magic):
-            file = Path(path)
             suffix = Path(file.stem).suffix if file.suffix in _SUFFIXES else file.suffix
             unpacked = "NEW" + suffix.replace(".tgz", ".tar")
             raise SourceError(
