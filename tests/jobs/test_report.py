@@ -375,3 +375,53 @@ def test_verification(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text('{"results": 3}')
     with pytest.raises(SourceError, match="not what verify --json prints"):
         Report().look(tmp_path / "other.json")
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        ("3", "at results\\[0\\]: expected an object, found 3. Save its output again.$"),
+        ('{"pairs": 3}', "at results\\[0\\].name: expected a name, found nothing"),
+        ('{"name": "x", "pairs": "3"}', 'pairs: expected a whole number of 0 or more, found "3"'),
+        ('{"name": "x", "pairs": 3, "accuracy": 97}', "accuracy: expected 0 to 1, or null, found"),
+        ('{"name": "x", "pairs": 3, "threshold": 1e308}', "threshold: expected a similarity"),
+        ('{"name": "x", "pairs": 3, "eer": NaN}', "JSON \\(NaN is not a number"),
+        ('{"name": "x", "pairs": 3, "roc": {"far": 0.5}}', "roc.far: expected a list of rates"),
+        ('{"name": "x", "pairs": 3, "roc": []}', "roc: expected an object, found \\[\\]"),
+        ('{"name": "x", "rank": {"1": "a"}}', "rank: expected an object of rates"),
+        ('{"name": "x", "pairs": 3, "histogram": {"positive": []}}', "expected from, to, and"),
+        ('{"name": "x",\n "pairs": 3', "delimiter at character 12 of line 2"),
+    ],
+)
+def test_a_verification_that_a_person_edited(result: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "verify.json"
+    path.write_text(f'{{"results": [{result}]}}')
+    with pytest.raises(SourceError, match=f"^{path}: not .*{told}"):
+        Report().look(path)
+
+
+@pytest.mark.parametrize(
+    ("summary", "told"),
+    [
+        ([], "summary: expected an object"),
+        ({"threshold": 1e308}, "summary.threshold: expected a similarity"),
+        ({"likeness": {"images": 3}}, "summary.likeness: expected images, .*, found no of_images"),
+        ({"likeness": 3}, "summary.likeness: expected an object, found 3"),
+    ],
+)
+def test_the_header_of_a_plan_that_a_person_edited(
+    summary: object, told: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "plan.jsonl"
+    path.write_text(json.dumps({"kind": "plan", "command": "dedupe", "summary": summary or [0]}))
+    with pytest.raises(SourceError, match=f"^{path}: not the header of a plan at {told}"):
+        Report().look(path)
+
+
+def test_a_likeness_that_a_person_edited(tmp_path: Path) -> None:
+    (tmp_path / "plan.jsonl").write_text('{"kind": "plan"}\n')
+    path = tmp_path / "likeness.jsonl"
+    for text in ("", "[]", '{"images": 1', '{"images": 1}', '{"images": "x"}'):
+        path.write_text(text)
+        with pytest.raises(SourceError, match=f"^{path}: not "):
+            Report().look(tmp_path / "plan.jsonl")

@@ -28,7 +28,7 @@ def parse_json(data: str | bytes) -> Any:
 
 
 def parse_json_line(line: bytes) -> Any:
-    """Parse one line of JSON.
+    """Parse JSON, such as a line of a plan.
 
     Bytes that are not UTF-8 become stand-ins, as in names of files. Raises ValueError where the
     line is not JSON, or holds a number that is not finite, a NUL or a lone surrogate, or if a name
@@ -49,8 +49,10 @@ def parse_json_line(line: bytes) -> Any:
         if _SUSPECT.search(text):
             _check(value)
     except json.JSONDecodeError as error:  # its own text names line 1, whatever line this is
-        problem = error.msg.removesuffix(" at")
-        raise ValueError(f"{problem} at character {error.colno}") from None
+        place = f"character {error.colno}"
+        if error.lineno > 1:
+            place += f" of line {error.lineno}"
+        raise ValueError(f"{error.msg.removesuffix(' at')} at {place}") from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from faceprep.core import registry, storage
+from faceprep.core import registry
 from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.errors import FaceprepError, SourceError
 from faceprep.core.job import Job
@@ -28,6 +27,7 @@ from faceprep.pages.report import section_runs as runs
 from faceprep.pages.report import section_similarity as likeness
 from faceprep.pages.report import section_videos as videos
 from faceprep.pages.report.answer import joint_answer, plain_answer, run_answer
+from faceprep.pages.report.checked_json import load_likeness, load_verified, summary_of
 from faceprep.pages.report.crops import Crops, open_crops, open_side_crops, warn_of_other_names
 from faceprep.pages.report.input_pictures import InputPictures
 from faceprep.pages.report.lineage import End, Step, lineage_section, trace
@@ -211,12 +211,12 @@ class Accountant:
         """Yield the sections on pair similarity, the plan and verification."""
         out, plan = self._out, _plan_of(self._out, self._runs)
         judged, decisions = read_plan(plan) if plan.is_file() else ({}, iter(()))
-        yield from self._of_similarity(plan, judged.get("summary") or {})
+        yield from self._of_similarity(plan, summary_of(plan, judged))
         if judged:
             yield likeness.plan_section(judged, decisions)
         verified = self._extras.verify or (out if _is_json(out) else None)
         if verified is not None:
-            yield verification_section(_load_verified(verified))
+            yield verification_section(load_verified(verified))
 
     def _of_similarity(self, plan: Path, summary: Mapping[str, Any]) -> Iterator[Section]:
         """Yield the similarity that the plan's command measured, or else that of the embeddings.
@@ -283,11 +283,7 @@ def _load_likeness(plan: Path) -> Mapping[str, Any]:
     path = plan.with_name(plan.name.replace(PLAN, LIKENESS))
     if path == plan or not path.is_file():
         return {}
-    try:
-        found = json.loads(storage.read_bytes(path))
-    except ValueError as error:
-        raise SourceError(f"not JSON ({error})", path=path) from error
-    return found if isinstance(found, dict) else {}
+    return load_likeness(path)
 
 
 def _tally(run: Run, out: Path, progress: Progress) -> Tally:
@@ -341,18 +337,6 @@ def _load_sound(path: Path) -> Embeddings:
     if len(loaded.left_out) > _N_NAMED:
         log.warning("%s: %s more", path, f"{len(loaded.left_out) - _N_NAMED:,}")
     return loaded.embeddings
-
-
-def _load_verified(path: Path) -> Mapping[str, Any]:
-    try:
-        results = json.loads(storage.read_bytes(path))
-    except ValueError:
-        results = None
-    if not isinstance(results, dict) or not isinstance(results.get("results"), list):
-        raise SourceError(
-            "not what verify --json prints", path=path, expected='one object with "results"'
-        )
-    return results
 
 
 def _some_crops(found: Columns | None, tallies: Sequence[Tally]) -> tuple[list[str], int]:
