@@ -39,6 +39,29 @@ class Planned(NamedTuple):
     lost: list[Outcome]
 
 
+class RepeatedLines(logging.Filter):
+    """Drops lines that an earlier plan of the run has logged. Use it as a context while planning.
+
+    A run may be planned twice, and each plan names the files that it skips.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._logged: set[str] = set()
+
+    def __enter__(self) -> None:
+        log.addFilter(self)
+
+    def __exit__(self, *_: object) -> None:
+        log.removeFilter(self)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        line = record.getMessage()
+        is_new = line not in self._logged
+        self._logged.add(line)
+        return is_new
+
+
 def describe(job: Job, request: Request) -> dict[str, Any]:
     """Return the description of a run that is not planned yet."""
     return {

@@ -78,6 +78,7 @@ class Preparation:
         self._is_void = is_finished and self._ledger_before().is_deleted()
         self._is_repaired = self._starts_again = self._is_retried = False
         self._stale: Sequence[str] = ()
+        self._repeated_lines = planning.RepeatedLines()
 
     def prepare(self) -> bool:
         """Plan the work, compare it with the earlier run, and collect what is finished.
@@ -120,10 +121,10 @@ class Preparation:
 
     def _plan(self) -> None:
         """Plan the work, and note the folders that are lost."""
-        state = self.state
-        state.work, self._described, state.lost = planning.plan(
-            self._job, self._with_choices(), self._places.scratch
-        )
+        state, request = self.state, self._with_choices()
+        with self._repeated_lines:
+            planned = planning.plan(self._job, request, self._places.scratch)
+        state.work, self._described, state.lost = planned
         state.shards = {
             shard.id: shard for stage in state.work.stages for shard in state.own(stage)
         }
@@ -153,7 +154,8 @@ class Preparation:
             return
         now = planning.Planned(self.state.work, self._described, self.state.lost)
         request, scratch = self._with_choices(), self._places.scratch
-        then = planning.replay(self._job, request, scratch, before, now)
+        with self._repeated_lines:
+            then = planning.replay(self._job, request, scratch, before, now)
         if then is not None:
             stale = planning.stale_shards(then, now)
             self._is_repaired, self._starts_again, self._stale = True, stale is None, stale or ()

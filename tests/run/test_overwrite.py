@@ -14,8 +14,10 @@ from faceprep import Request, SerialRunner, run_job
 from faceprep.core import registry
 from faceprep.core.errors import FaceprepError, OutputError, ResumeError
 from faceprep.core.registry import Entry
+from faceprep.jobs.convert import Convert
 from faceprep.jobs.dedupe.job import Dedupe
 from faceprep.run.preview import preview_job
+from faceprep.synthetic import write_folder
 from tests.color_people import paint
 from tests.fakes import Lines, opened, results, write_lines
 from tests.run.test_siblings import SortedLines
@@ -167,6 +169,24 @@ def test_broken_state_does_not_stand_in_its_way(
             run_job(Lines(), request_, SERIAL)
     run_job(Lines(), replace(request_, overwrite=True), SERIAL)
     assert results(request_.output) == before and victim.read_text() == MINE
+
+
+def test_what_is_skipped_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The run is planned twice: the plan may depend on files of the output that are removed."""
+    write_folder(tmp_path / "set", 2, 2)
+    (tmp_path / "set" / "notes.txt").write_text(MINE)
+    (tmp_path / "set" / "papers").mkdir()
+    (tmp_path / "set" / "papers" / "a.pdf").write_text(MINE)
+    request = Request((tmp_path / "set",), tmp_path / "out.tar")
+    run_job(Convert(), request, SERIAL)
+    caplog.clear()
+    caplog.set_level("INFO", "faceprep")
+    run_job(Convert(), replace(request, overwrite=True), SERIAL)
+    assert caplog.text.count("2 files skipped") == 1
+    assert caplog.text.count("1 folder has files but no images: papers") == 1
+    caplog.clear()
+    run_job(Convert(), replace(request, output=tmp_path / "other.tar"), SERIAL)
+    assert caplog.text.count("2 files skipped") == 1
 
 
 def test_the_state_of_a_deleted_output_binds_no_other_source(request_: Request) -> None:
