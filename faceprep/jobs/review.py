@@ -98,7 +98,9 @@ class Review(Service):
         )
         refuse_output(plan, "faceprep review {plan}")
         taken = self.import_ is not None and self.import_.resolve() == journal_of(plan.resolve())
-        with open_session(plan, journal=not taken) as session, scratch_folder() as scratch:
+        is_read = self.static is not None and self.import_ is None
+        opened = open_session(plan, journal=not taken, is_read=is_read)
+        with opened as session, scratch_folder() as scratch:
             note, page = self._import(session) if self.import_ else "", ""
             left_out: Collection[str] = ()
             following = f"apply the plan: {apply_command(plan)}"

@@ -13,7 +13,7 @@ import io
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -224,10 +224,11 @@ class Session:
 
 
 @contextmanager
-def open_session(plan: Path, journal: bool = True) -> Iterator[Session]:
+def open_session(plan: Path, journal: bool = True, is_read: bool = False) -> Iterator[Session]:
     """Open the plan for this process alone, and save it at the end.
 
-    With `journal`, the verdicts of a session that was killed are adopted. Raises SourceError where
+    With `journal`, the verdicts of a session that was killed are adopted. A plan that is only read
+    may lie in a read-only folder, which nobody else can review either. Raises SourceError where
     `plan` is not a plan, and OutputError when it is under review already.
     """
     plan = Path(os.path.realpath(plan))
@@ -240,7 +241,8 @@ def open_session(plan: Path, journal: bool = True) -> Iterator[Session]:
             expected="a plan, as merge-identities and others write it",
             found="a folder without one" if is_folder(plan) else "",
         )
-    with lock(state_folder(plan)):
+    is_lockable = os.access(plan.parent, os.W_OK | os.X_OK) or exists(journal_of(plan))
+    with nullcontext() if is_read and not is_lockable else lock(state_folder(plan)):
         session = Session(plan)
         if journal and exists(session.journal):
             verdicts = read_verdicts(session.journal)

@@ -261,6 +261,30 @@ def test_static(plan: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
     assert linked <= set(os.listdir(tmp_path / "page"))
 
 
+def test_static_of_a_plan_in_a_read_only_folder(
+    plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may write anywhere, so the refusals are those of a stand-in."""
+    may_write = os.access
+
+    def refuse(folder: Path) -> None:
+        raise OutputError("cannot make the folder: Permission denied", path=folder)
+
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: path != plan.parent and may_write(path, mode)
+    )
+    monkeypatch.setattr("faceprep.pages.review.session.lock", refuse)
+    Review(static=tmp_path / "page").serve(plan, no_page)
+    assert (tmp_path / "page/index.html").is_file()
+    (tmp_path / "saved.jsonl").write_bytes(b"")
+    for options in ({}, {"import_": tmp_path / "saved.jsonl"}):
+        with pytest.raises(OutputError, match="Permission denied"):
+            Review(**options).serve(plan, no_page)
+    journal_of(plan).write_bytes(b"")
+    with pytest.raises(OutputError, match="Permission denied"):
+        Review(static=tmp_path / "other").serve(plan, no_page)
+
+
 def test_static_by_pages_of_200(tmp_path: Path) -> None:
     source = small_plan(tmp_path).parent.parent / "faces"
     plan = save_plan(tmp_path / "many.jsonl", source, [merge(1, 0, i / 450) for i in range(450)])
