@@ -63,7 +63,7 @@ class FaceprepError(Exception):
         if facts:
             line += ": " + ", ".join(facts)
         if self.remedy:
-            line += f". {self.remedy}"
+            line = f"{line.removesuffix('.')}. {self.remedy}"
         return on_one_line(line)
 
     def add_remedy(self, sentence: str) -> None:

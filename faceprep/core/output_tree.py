@@ -15,7 +15,7 @@ from pathlib import Path
 
 from faceprep.core.errors import OutputError
 from faceprep.core.os_errors import as_error
-from faceprep.core.paths import is_folder, real_path
+from faceprep.core.paths import full_path, is_folder, real_path
 from faceprep.core.urls import url_of
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY
@@ -179,11 +179,11 @@ def refuse_overlap(
         problem = "the output would be inside the input"
     else:
         return
+    shown = url_of(source)
+    if source.name in ("", ".."):
+        shown = full_path(source)
     raise OutputError(
-        problem,
-        path=output,
-        found=f"the input {url_of(source)}",
-        remedy="Name a place outside of it.",
+        problem, path=output, found=f"the input {shown}", remedy="Name a place outside of it."
     )
 
 

@@ -97,6 +97,15 @@ def full_path(path: str | os.PathLike[str]) -> str:
     return url_of(path) if is_remote(path) else os.path.abspath(path)
 
 
+def own_name(path: str | os.PathLike[str]) -> str:
+    """Return the name of what is at a path, also where the path ends in `.` or `..`.
+
+    >>> own_name("a/b/"), own_name("a/b/.."), own_name("/")
+    ('b', 'a', '')
+    """
+    return os.path.basename(full_path(path))
+
+
 def is_full(path: str) -> bool:
     """Return whether `path` is absolute, or the name of an object.
 

@@ -18,6 +18,7 @@ from faceprep.core.errors import OptionError
 from faceprep.core.job import Look
 from faceprep.core.options import Values, option
 from faceprep.core.os_errors import missing_source
+from faceprep.core.paths import own_name
 from faceprep.core.scratch import scratch_folder
 from faceprep.core.slow_step import Progress, ignore_progress
 from faceprep.core.text import count_noun, join_lines
@@ -216,7 +217,7 @@ def _default_target(outs: Sequence[Path]) -> Path:
 
 
 def _name_of(account: Account) -> str:
-    return os.path.basename(os.path.abspath(account.output))
+    return own_name(account.output)
 
 
 def _answer_all(accounts: Sequence[Account]) -> str:

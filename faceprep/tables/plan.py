@@ -27,7 +27,7 @@ from typing import Any, BinaryIO, NamedTuple
 from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.json_line import parse_json_line
-from faceprep.core.paths import is_folder
+from faceprep.core.paths import is_folder, own_name
 from faceprep.core.text import encode_json, excerpt_line
 from faceprep.core.types import ACCEPTED, ACTIONS, DROP, VERDICTS, Decision
 
@@ -79,13 +79,15 @@ def apply_command(plan: Path) -> str:
     'faceprep apply sets/merged/plan.jsonl sets/merged-reviewed'
     >>> apply_command(Path("sets/merged/undo.jsonl"))
     'faceprep apply sets/merged/undo.jsonl sets/merged-undone'
+    >>> apply_command(Path("sets/merged/../plan.jsonl"))
+    'faceprep apply sets/merged/../plan.jsonl sets/merged/../../sets-reviewed'
     """
     kind = UNDO if plan.name.endswith(UNDO) else PLAN
     name, folder = plan.parent.name, plan.parent.parent
     if plan.name != kind:
         name, folder = plan.name.removesuffix(f".{kind}").removesuffix(".jsonl"), plan.parent
-    elif not name:  # in the current folder
-        name, folder = Path.cwd().name or "set", Path("..")
+    elif name in ("", ".."):
+        name, folder = own_name(plan.parent) or "set", plan.parent / ".."
     paths = os.fspath(plan), os.fspath(folder / f"{name}-{_RESULTS[kind]}")
     return shlex.join(["faceprep", "apply", *paths])
 

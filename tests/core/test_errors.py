@@ -43,6 +43,7 @@ def test_what_is_not_known_is_not_said() -> None:
     assert str(FaceprepError("no room")) == "no room"
     assert str(FaceprepError("no room", found="3")) == "no room: found 3"
     assert str(FaceprepError("no room", where="top", remedy="Go.")) == "no room at top. Go."
+    assert str(FaceprepError("no room", found="one chair.", remedy="Go.")).endswith("chair. Go.")
 
 
 def test_whatever_is_in_a_name_it_is_one_line() -> None:

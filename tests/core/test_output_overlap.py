@@ -62,3 +62,18 @@ def test_a_container_leaves_the_rest_of_its_folder_free(rec_set: Path, tmp_path:
     assert (source / "train.rec").read_bytes() == before
     with pytest.raises(OutputError, match="the output would overwrite the input"):
         run_job(Rec2Folder(), Request((source,), source), SerialRunner())
+
+
+@pytest.mark.parametrize("source", [".", "..", "../set"])
+def test_an_input_without_a_name_of_its_own_is_named_in_full(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "set" / "a").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "set")
+    if source == "..":
+        monkeypatch.chdir(tmp_path / "set" / "a")
+    with pytest.raises(OutputError) as refused:
+        refuse_overlap(Path(source), tmp_path / "set" / "x.tar")
+    shown = source if source == "../set" else tmp_path / "set"
+    end = f"inside the input: found the input {shown}. Name a place outside of it."
+    assert str(refused.value).endswith(end)

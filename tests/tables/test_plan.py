@@ -257,6 +257,7 @@ def test_an_output_in_place_of_its_plan_is_named(name: str, plan: str, tmp_path:
         ("merged/plan.jsonl", "faceprep apply merged/plan.jsonl merged-reviewed"),
         ("a/set.plan.jsonl", "faceprep apply a/set.plan.jsonl a/set-reviewed"),
         ("plan.jsonl", "faceprep apply plan.jsonl ../set-reviewed"),
+        ("../plan.jsonl", "faceprep apply ../plan.jsonl ../../sets-reviewed"),
         ("merged/undo.jsonl", "faceprep apply merged/undo.jsonl merged-undone"),
         ("a/set.undo.jsonl", "faceprep apply a/set.undo.jsonl a/set-undone"),
         ("a b/plan.jsonl", "faceprep apply 'a b/plan.jsonl' 'a b-reviewed'"),
@@ -265,6 +266,6 @@ def test_an_output_in_place_of_its_plan_is_named(name: str, plan: str, tmp_path:
 def test_the_command_that_carries_a_plan_out(
     plan: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "set").mkdir()
-    monkeypatch.chdir(tmp_path / "set")
+    (tmp_path / "sets" / "set").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "sets" / "set")
     assert apply_command(Path(plan)) == expected

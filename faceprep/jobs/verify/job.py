@@ -16,7 +16,7 @@ from faceprep.core.errors import OptionError, OutputError, SourceError, naming
 from faceprep.core.job import Look
 from faceprep.core.options import Values, option
 from faceprep.core.output_tree import refuse_overlap
-from faceprep.core.paths import is_folder
+from faceprep.core.paths import is_folder, own_name
 from faceprep.core.slow_step import Progress, ignore_progress
 from faceprep.core.storage import refuse_store
 from faceprep.core.types import OK, Outcome
@@ -301,7 +301,7 @@ def _is_saved(path: Path) -> bool:
 
 def _names(paths: Sequence[Path]) -> list[str]:
     """Name the sets: file names without suffix, or paths where those are not unique."""
-    stems = [path.name.removesuffix(".bin") or str(path) for path in paths]
+    stems = [own_name(path).removesuffix(".bin") or str(path) for path in paths]
     return [
         stem if stems.count(stem) == 1 else str(path)
         for stem, path in zip(stems, paths, strict=True)

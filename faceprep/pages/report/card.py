@@ -17,6 +17,7 @@ from faceprep import __version__
 from faceprep.core import storage
 from faceprep.core.errors import OutputError
 from faceprep.core.io.image_header import IMAGE_SUFFIXES
+from faceprep.core.paths import own_name
 from faceprep.core.text import count_noun, format_bytes
 from faceprep.pages.report.account import Account
 from faceprep.pages.report.answer import ANSWER
@@ -85,7 +86,7 @@ def size_category(n: int) -> str:
 
 def _card(account: Account, crops: Crops) -> Iterator[str]:
     numbers = {section.name: section.numbers for section in account.sections}
-    name = os.path.basename(os.path.abspath(account.output))
+    name = own_name(account.output)
     n_images, n_identities = _count(numbers, crops)
     yield from _header(account, name, n_images)
     yield f"\n# {_plain(name)}\n\n{_plain(numbers[ANSWER]['text'])}\n"

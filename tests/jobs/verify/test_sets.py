@@ -41,6 +41,17 @@ def test_a_folder_is_searched(tmp_path: Path) -> None:
     assert (more["gallery"], more["gallery_images"], more["probes"]) == (3, 3 + 1 + 3, 1 + 1 + 2)
 
 
+@pytest.mark.parametrize(("path", "name"), [(".", "person 0"), ("..", "people"), ("../1", "1")])
+def test_the_current_folder_has_its_name(
+    path: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_people(tmp_path / "people", [2, 2])
+    write_people(root / "1", [2, 2])
+    write_people(root / "person 0", [2, 2])
+    monkeypatch.chdir(root / "person 0")
+    assert verify(Path(path)).results[0]["name"] == name
+
+
 def test_enrolled_is_the_mean_of_the_vectors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
