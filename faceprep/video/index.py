@@ -66,6 +66,17 @@ class VideoIndex:
         return (self.stamps - self.stamps[:1]).astype(np.float64) * self.tick
 
     @property
+    def duration(self) -> float:
+        """Return the seconds to the end of the last frame, which is taken to last as most do.
+
+        It is 0 without times, and for one frame.
+        """
+        if len(self) < 2 or not self.has_times:  # noqa: PLR2004
+            return 0.0
+        times = self.times
+        return float(times[-1] + np.median(np.diff(times)))
+
+    @property
     def can_seek(self) -> bool:
         """Return whether the file can be entered at the stamp of a frame."""
         return self.has_stamps and not self.restarts

@@ -179,10 +179,9 @@ def _video(path: Path, kind: str) -> Inspection:
     from faceprep.video.sampling import FIRST_FRAME
 
     with VideoReader(path) as reader:
-        times = reader.index.times
         found = Inspection(url_of(path), kind, details={"frames": len(reader)}, has_images=False)
-        if len(times):
-            found.details["seconds"] = round(float(times[-1]), 3)
+        if len(reader):
+            found.details["seconds"] = round(reader.index.duration, 3)
         if reader.cut_off:
             found.add_damage(reader.cut_off)
         next(reader.frames(FIRST_FRAME), None)

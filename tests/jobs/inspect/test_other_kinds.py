@@ -20,7 +20,8 @@ from faceprep.jobs.manifest import Manifest
 from faceprep.jobs.score import Score
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
-from faceprep.synthetic import encode_face, write_folder
+from faceprep.synthetic import encode_face, write_folder, write_video
+from faceprep.synthetic.video import VideoStyle
 from faceprep.tables.embeddings import Place, write_npz
 from faceprep.tables.faces import table_of
 from faceprep.tables.matches import Matches, join_matches, write_matches
@@ -189,3 +190,22 @@ def test_a_damaged_list_is_described_up_to_its_damage(tmp_path: Path) -> None:
     (tmp_path / "a.lst").write_text("0\t1\ta.jpg\n1\tx\n")
     found = Inspect().look(tmp_path / "a.lst")
     assert (found.images, found.damaged) == (1, 1) and "line 2" in found.damage[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "n_frames", "style", "seconds"),
+    [
+        ("a.mp4", 30, VideoStyle(), 1.0),
+        ("a.mkv", 30, VideoStyle(fps=25), 1.2),
+        ("a.avi", 45, VideoStyle(), 1.5),
+        ("a.mov", 10, VideoStyle(fps=10, varies=True), 1.6),
+        ("a.mp4", 1, VideoStyle(), 0.0),
+    ],
+)
+def test_a_video_lasts_until_its_last_frame_ends(
+    name: str, n_frames: int, style: VideoStyle, seconds: float, tmp_path: Path
+) -> None:
+    """The length of the only frame of a video is not known."""
+    write_video(tmp_path / name, n_frames, style=style)
+    found = inspect(tmp_path / name)
+    assert (found["frames"], found["seconds"]) == (n_frames, pytest.approx(seconds, abs=0.002))
