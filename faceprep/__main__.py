@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from threading import Timer, get_ident
+from typing import Any
 
+_MOMENT = 0.02
 _UTF8_MODE = "PYTHONUTF8"
 
 
 def main() -> None:
     """End with the exit status of the command."""
     _ensure_utf8()
+    sys.unraisablehook = _deliver_again
     try:
         from faceprep.cli import main as command_line
     except KeyboardInterrupt:
@@ -21,6 +25,20 @@ def main() -> None:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
     sys.exit(status)
+
+
+def _deliver_again(lost: Any) -> None:
+    """Deliver a Ctrl-C once more that came during a finalizer, where Python drops it.
+
+    `lost` is the argument of `sys.unraisablehook`. Other exceptions are printed, as usual.
+    """
+    if not issubclass(lost.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(lost)
+        return
+    number = signal.SIGINT
+    if signal.getsignal(number) == signal.SIG_IGN:  # then it was SIGTERM
+        number = signal.SIGTERM
+    Timer(_MOMENT, signal.pthread_kill, [get_ident(), number]).start()
 
 
 def _ensure_utf8() -> None:

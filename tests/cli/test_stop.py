@@ -72,6 +72,54 @@ main()
     assert ended.stdout.startswith("faceprep")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_during_a_finalizer(number: signal.Signals, rec_set: Path, tmp_path: Path) -> None:
+    """Python prints what a finalizer raises and drops it, so the command would go on."""
+    program = f"""
+import os, signal, sys, time
+from faceprep.__main__ import main
+from faceprep.jobs.rec2folder import Rec2Folder
+
+class Finalized:
+    def __del__(self):
+        os.kill(os.getpid(), {number.value})
+        time.sleep(0)
+
+def plan(self, request, scratch):
+    Finalized()
+    time.sleep(30)
+
+Rec2Folder.plan = plan
+if {number.value} == signal.SIGTERM:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+sys.argv = ["faceprep", "rec2folder", "{rec_set}", "{tmp_path}/out"]
+main()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=25
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    (line,) = ended.stderr.splitlines()
+    assert line.endswith("stopped, nothing begun. Start the same command again to resume.")
+
+
+def test_what_else_a_finalizer_raises_is_printed() -> None:
+    program = """
+import sys
+from faceprep.__main__ import main
+
+class Finalized:
+    def __del__(self):
+        raise ValueError("a bug")
+
+sys.modules["finalized"] = Finalized()
+sys.argv = ["faceprep", "--version"]
+main()
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ended.returncode == 0 and "ValueError: a bug" in ended.stderr
+
+
 def left_of(session: int) -> list[psutil.Process]:
     left = []
     for process in psutil.process_iter():
