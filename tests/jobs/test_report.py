@@ -418,6 +418,18 @@ def test_the_header_of_a_plan_that_a_person_edited(
         Report().look(path)
 
 
+@pytest.mark.parametrize("score", ["1e308", "-1e308", "1" + 300 * "0", "3"])
+@pytest.mark.parametrize("images", ['"x"', "true", "[]", '["a", 3]', '{"a": 1}', '["a", "b", "c"]'])
+def test_decisions_that_a_person_edited(score: str, images: str, tmp_path: Path) -> None:
+    evidence = f'{{"person": "x", "images": {images}}}'
+    lines = ['{"kind": "plan"}', '{"action": "drop", "subject": "a", "score": -1e308}']
+    lines.append(f'{{"action": "drop", "subject": "b", "score": {score}, "evidence": {evidence}}}')
+    (tmp_path / "plan.jsonl").write_text("\n".join(lines))
+    numbers = report(tmp_path / "plan.jsonl")["plan"]
+    assert numbers["decisions"] == 2 and numbers["scores"]["n"] == (score == "3")
+    assert numbers["overlap"][0]["images"] is None
+
+
 def test_a_likeness_that_a_person_edited(tmp_path: Path) -> None:
     (tmp_path / "plan.jsonl").write_text('{"kind": "plan"}\n')
     path = tmp_path / "likeness.jsonl"

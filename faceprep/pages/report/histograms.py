@@ -13,10 +13,14 @@ from faceprep.core.arrays import Numbers
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 EXAMPLES = (1, 25, 50, 75, 99)
 _BINS = 40
+LARGEST = 1e100
+"""Numbers from here on are no measurements, and their sums and differences may be infinite."""
 
 
 def describe(values: Numbers) -> dict[str, Any]:
-    """Compute count, mean, range and percentiles of the finite values; `missing` counts the others.
+    """Compute count, mean, range and percentiles of the sound values; `missing` counts the others.
+
+    Values are sound if they are finite and smaller than `LARGEST`.
 
     Percentiles are interpolated linearly, as by default in NumPy and pandas.
 
@@ -24,7 +28,7 @@ def describe(values: Numbers) -> dict[str, Any]:
     >>> found["n"], found["missing"], found["mean"], found["p50"]
     (3, 1, 2.0, 2.0)
     """
-    sound = _finite(values)
+    sound = _sound(values)
     stats: dict[str, Any] = {"n": len(sound), "missing": len(values) - len(sound)}
     if not len(sound):
         return stats
@@ -40,7 +44,7 @@ def linear_edges(
 
     `low` and `high` replace the minimum and the maximum.
     """
-    sound = _finite(values)
+    sound = _sound(values)
     if not len(sound):
         sound = np.array([0.0, 1.0])
     if low is None:
@@ -58,7 +62,7 @@ def log_edges(values: Numbers, bins: int = _BINS) -> Numbers:
     >>> log_edges(np.array([1.0, 100.0]), 2).round(6).tolist()
     [1.0, 10.0, 100.0]
     """
-    sound = _finite(values)
+    sound = _sound(values)
     positive = sound[sound > 0]
     low, high = 1.0, 10.0
     if len(positive):
@@ -85,8 +89,8 @@ def whole_edges(most: int) -> list[int]:
 
 
 def count(values: Numbers, edges: Numbers | Sequence[float]) -> list[int]:
-    """Count the finite values in each bin; the first and the last bin include all beyond them."""
-    inside = np.clip(_finite(values), edges[0], edges[-1])
+    """Count the sound values in each bin; the first and the last bin include all beyond them."""
+    inside = np.clip(_sound(values), edges[0], edges[-1])
     return [int(n) for n in np.histogram(inside, edges)[0]]
 
 
@@ -114,7 +118,7 @@ def rows_at(values: Numbers, is_shown: npt.NDArray[np.bool_]) -> Mapping[int, in
     return {p: int(order[place]) for p, place in places.items()}
 
 
-def _finite(values: Numbers) -> Numbers:
+def _sound(values: Numbers) -> Numbers:
     as_doubles = np.asarray(values, np.float64)
-    sound: Numbers = as_doubles[np.isfinite(as_doubles)]
+    sound: Numbers = as_doubles[np.abs(as_doubles) < LARGEST]
     return sound

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from faceprep.core.text import count_noun
 from faceprep.core.types import ACCEPTED, MERGE, Decision
-from faceprep.pages.report.histograms import count, describe, linear_edges
+from faceprep.pages.report.histograms import LARGEST, count, describe, linear_edges
 from faceprep.pages.report.sections import Cell, Histogram, Part, Section, Table
 
 _LIKENESS_KEYS = ("pairs", "0.001", "0.01", "median", "0.99", "0.999")
@@ -100,7 +100,7 @@ class _PlanTally:
     def add(self, decision: Decision) -> None:
         """Count one decision."""
         self.counts[decision.action, decision.verdict] += 1
-        if decision.score is not None and np.isfinite(decision.score):
+        if decision.score is not None and abs(decision.score) < LARGEST:
             self.scores.setdefault(decision.verdict, []).append(float(decision.score))
         if decision.into and decision.verdict == ACCEPTED and decision.action == MERGE:
             self.merged_into[decision.into] += 1
@@ -112,7 +112,7 @@ class _PlanTally:
         return [(action, verdict, n) for (action, verdict), n in sorted(self.counts.items())]
 
     def all_scores(self) -> npt.NDArray[np.float64]:
-        """Return the finite scores of all decisions, float64 of shape (n,)."""
+        """Return the sound scores of all decisions, float64 of shape (n,)."""
         return np.array([score for some in self.scores.values() for score in some])
 
     def most_merged(self) -> list[tuple[str, int]]:
@@ -123,7 +123,9 @@ class _PlanTally:
 
 def _overlap_row(decision: Decision) -> Sequence[Cell]:
     """Return the row of a decision to drop somebody who is in another set."""
-    images = decision.evidence.get("images") or (None, None)
+    images = decision.evidence.get("images")
+    if not isinstance(images, list) or [type(each) for each in images] != [str, str]:
+        images = [None, None]
     person = str(decision.evidence["person"])
     return decision.subject, images[0], person, images[1], decision.score, decision.verdict
 
