@@ -12,6 +12,7 @@ reason.
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ from faceprep.run.worker import Death, Worker
 _N_EARLY = 4
 _N_TRIES = 2
 _LOOK_S = 0.5
+_STOPPED_S = 2.0
+"""Seconds between two looks at the workers after which this process was stopped in between."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,9 @@ def _carry_out(
         worker.start()
         worker.n_cores = max(1, n_cores // len(at_once))
         worker.give(*waiting.popleft())
+    watch = _Watch(item_timeout)
     while busy := [worker for worker in workers if worker.shard is not None]:
-        for worker in _with_news(busy, item_timeout):
+        for worker in watch.with_news(busy):
             shard, care, news = cast(Shard, worker.shard), worker.care, worker.take()
             if isinstance(news, ShardReport):
                 yield news
@@ -109,11 +113,28 @@ def _care_after(death: Death, care: Care, n_deaths: int) -> Care | None:
     return care.after(death.item, death.status, death.reason)
 
 
-def _with_news(workers: Sequence[Worker], item_timeout: float) -> list[Worker]:
-    """Wait for news, and return the workers that have some; end those whose item takes too long."""
-    ready: list[Any] = []
-    while not ready:
-        ready = wait([worker.connection for worker in workers], min(_LOOK_S, item_timeout))
-        for worker in workers:
-            worker.end_if_late(item_timeout)
-    return [worker for worker in workers if worker.connection in ready]
+class _Watch:
+    """A watch over workers, which ends those whose item takes too long.
+
+    Time in which this process was stopped, as by Ctrl-Z, does not count: the workers were stopped
+    as well.
+    """
+
+    def __init__(self, item_timeout: float) -> None:
+        self._item_timeout = item_timeout
+        self._last_look = time.monotonic()
+
+    def with_news(self, workers: Sequence[Worker]) -> list[Worker]:
+        """Wait for news, and return the workers that have some."""
+        ready: list[Any] = []
+        while not ready:
+            connections = [worker.connection for worker in workers]
+            ready = wait(connections, min(_LOOK_S, self._item_timeout))
+            now = time.monotonic()
+            was_stopped = now - self._last_look > _STOPPED_S
+            self._last_look = now
+            for worker in workers:
+                if was_stopped:
+                    worker.renew_item()
+                worker.end_if_late(self._item_timeout)
+        return [worker for worker in workers if worker.connection in ready]

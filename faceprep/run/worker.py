@@ -101,6 +101,11 @@ class Worker:
         self.shard, self.care = shard, care
         self._send((shard, care, self.n_cores))
 
+    def renew_item(self) -> None:
+        """Let the current item of the process begin now."""
+        if self._board is not None:
+            self._board.renew()
+
     def end_if_late(self, item_timeout: float) -> None:
         """Kill the process if its current item takes too long; `take` finds it dead."""
         if self._process is None or self._board is None or self._late:

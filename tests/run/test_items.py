@@ -6,6 +6,7 @@ import csv
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -27,7 +28,7 @@ from faceprep.core.types import Outcome, Shard, Sink, Stage, Work
 from faceprep.core.types import Request as Asked
 from faceprep.vision import codec
 from tests.failures import failure_lines
-from tests.fakes import results
+from tests.fakes import results, wait_until
 from tests.real import ROOT
 
 N, BAD = 12, 5
@@ -224,6 +225,43 @@ def test_decoders_that_crash_and_hang_through_the_command_line(tmp_path: Path) -
         ["person/d.png", "timed_out", "person/d.png: took longer than 3 s"],
     ]
     assert "Traceback" not in done.stderr
+
+
+_NAP = """
+import time
+from faceprep.vision import codec
+real = codec.decode_noted
+def decode(data):
+    open({marker!r}, "w").close()
+    for _ in range(10):
+        time.sleep(0.1)
+    return real(data)
+codec.decode_noted = decode
+"""
+
+
+def test_time_in_which_a_run_is_stopped_does_not_count(tmp_path: Path) -> None:
+    """Ctrl-Z stops the command and its workers; `fg` continues them."""
+    (tmp_path / "set").mkdir()
+    image = codec.encode(np.full((112, 112, 3), 99, np.uint8), ".png")
+    (tmp_path / "set" / "a.png").write_bytes(image)
+    marker = tmp_path / "begun"
+    (tmp_path / "stub").mkdir()
+    (tmp_path / "stub" / "sitecustomize.py").write_text(_NAP.format(marker=str(marker)))
+    words = ["score", str(tmp_path / "set"), str(tmp_path / "out.parquet")]
+    command = subprocess.Popen(
+        [sys.executable, "-m", "faceprep", *words, "--workers", "1", "--item-timeout", "3"],
+        env=os.environ | {"PYTHONPATH": f"{tmp_path / 'stub'}:{ROOT}"},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_until(marker.exists)
+    os.killpg(command.pid, signal.SIGSTOP)
+    time.sleep(4)
+    os.killpg(command.pid, signal.SIGCONT)
+    _, stderr = command.communicate(timeout=120)
+    assert command.returncode == 0, stderr
 
 
 def test_a_name_that_is_too_long_for_its_output(tmp_path: Path) -> None:
