@@ -28,7 +28,7 @@ _LARGEST_JSON = 1 << 20
 _PAX = b"x"
 _match_member = re.compile(
     rb"(?s)(?=.{124}([0-7]{11})[\0 ].{20}[0\0].{188}\0)(?=[^\0]{3,99}\0)"
-    rb"((?:[^\0/]+/)*[^\0/.]+\.)([^\0/.]+)"
+    rb"((?:[^\0/]+/)*[^\0/.]+\.)([^\0/.]+)\0"
 ).match
 """Match a usual header: its size in octal digits, a key with its dot, and an extension."""
 _MOST_CACHED = 1 << 12
