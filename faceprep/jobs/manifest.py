@@ -161,13 +161,14 @@ class Manifest(NamingOptions, Job):
         table, rows = self._join(listing, prefix, source)
         chosen = self._select(listing, labelled, source)
         is_heavy, is_whole = with_images or bool(table), with_images or form.part_is_file
-        cutter = Cutter(scratch, listing, chosen.class_of, prefix, rows, is_heavy, is_whole)
+        set_path, class_of = images.path, chosen.class_of
+        cutter = Cutter(scratch, set_path, listing, class_of, prefix, rows, is_heavy, is_whole)
         manifest_cuts.cut(cutter, output, chosen, self.shards)
-        cutter.add_refused(source)
-        cutter.add_outcomes("faults", source, faults)
+        cutter.add_refused()
+        cutter.add_outcomes("faults", faults)
         if table and rows is not None and request.limit is None:
-            cutter.add_outcomes("vectors", source, embedding_rows.find_spare(table, rows))
-        checks = cut_checks(scratch, chosen) if self.check else {}
+            cutter.add_outcomes("vectors", embedding_rows.find_spare(table, rows))
+        checks = cut_checks(scratch, set_path, chosen) if self.check else {}
         drops = self.check and not labelled.fixed
         layout = replace(self._lay_out(cutter, chosen, table, checks, request), drops_classes=drops)
         _save(scratch, layout, table, chosen)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import pytest
 
 from faceprep.core import registry
 from faceprep.core.errors import OptionError, SourceError
-from faceprep.core.types import Request
+from faceprep.core.types import CarryOut, Request, Shard, ShardReport, ShardWork
 from faceprep.jobs.align import Align
 from faceprep.jobs.apply import Apply
 from faceprep.jobs.clean_identities import CleanIdentities
@@ -102,6 +104,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode_face(person, min(number, len(NAMES) - 2)))
     return root
+
+
+@pytest.fixture(autouse=True)
+def sources_are_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop at a shard whose source is not there, as every node of a Ray cluster does."""
+
+    def run_shards(work: ShardWork, shards: Iterable[Shard]) -> Generator[ShardReport, None, None]:
+        for shard in shards:
+            assert Path(shard.source).exists(), shard
+            yield work.run(shard)
+
+    @contextmanager
+    def start(runner: SerialRunner, work: ShardWork) -> Iterator[CarryOut]:
+        yield partial(run_shards, work)
+
+    monkeypatch.setattr(SerialRunner, "start", start)
 
 
 @pytest.fixture(scope="module", params=MAKERS)

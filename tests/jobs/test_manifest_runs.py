@@ -299,3 +299,14 @@ def command(*words: object) -> int:
 
     with mock.patch("sys.argv", ["faceprep", *map(str, words)]):
         return main()
+
+
+def test_another_source_where_the_command_runs_in_the_folder_of_its_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The earlier output is not a part of the other source."""
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("one", "other")):
+        write_folder(Path(name), 2 + number, 3)
+        summary = run(Path(name), Path("t.npz"), overwrite=True, check=True)
+        assert summary.ok == 3 * (2 + number)

@@ -129,7 +129,7 @@ class Part:
 
     @property
     def file(self) -> FilePlan:
-        return self.layout.files[self.shard.source]
+        return self.layout.files[self.shard.payload]
 
     @property
     def is_first(self) -> bool:
@@ -151,7 +151,7 @@ class Part:
 
     def open(self) -> BinaryIO:
         if self.file.has_one_part:
-            return self.sink.open(self.shard.source)
+            return self.sink.open(self.shard.payload)
         return self.sink.open_part(PART)
 
     def pieces(self) -> Iterator[Part]:

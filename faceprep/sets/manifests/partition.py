@@ -27,13 +27,15 @@ several files.
 
 @dataclass
 class Cutter:
-    """A collector of shards and files.
+    """A collector of shards and files; the payload of a shard is the name of its file.
 
-    `rows` are the embedding rows of the images. `is_heavy` says that parts hold more than names.
-    `part_is_file` says that a single part needs no joining. `width` is that of `Layout`.
+    `source` is the path of the set, `rows` are the embedding rows of the images. `is_heavy` says
+    that parts hold more than names, `part_is_file` that a single part needs no joining. `width` is
+    that of `Layout`.
     """
 
     scratch: Path
+    source: str
     listing: Listing
     class_of: Ints
     prefix: str
@@ -63,10 +65,11 @@ class Cutter:
             size = _LOADED
         else:
             size = _LISTED
-        shards = cut_at(even_bounds(positions.size, size), name, first=len(self.shards))
+        bounds = even_bounds(positions.size, size)
+        shards = cut_at(bounds, self.source, first=len(self.shards))
         for shard in shards:
             self._save_block(shard, positions[shard.start : shard.stop])
-        self.shards += shards
+        self.shards += [replace(shard, payload=name) for shard in shards]
         ids = [shard.id for shard in shards]
         has_one_part = self.part_is_file and len(ids) == 1
         self.files[name] = replace(
@@ -81,11 +84,11 @@ class Cutter:
             self.scratch, shard.id
         )
 
-    def add_refused(self, source: Path) -> None:
+    def add_refused(self) -> None:
         """Add the images that are in no file, so that each has its Outcome."""
         refused = sorted(self.listing.refused)
         shards = cut_evenly(
-            len(refused), _LISTED, source, stage=REFUSED, id_format="{stage}-{n:06d}"
+            len(refused), _LISTED, self.source, stage=REFUSED, id_format="{stage}-{n:06d}"
         )
         for shard in shards:
             positions = np.array(refused[shard.start : shard.stop])
@@ -96,10 +99,10 @@ class Cutter:
             ]
             self.shards.append(replace(shard, payload=outcomes))
 
-    def add_outcomes(self, name: str, source: Path, outcomes: Sequence[Outcome]) -> None:
+    def add_outcomes(self, name: str, outcomes: Sequence[Outcome]) -> None:
         """Add outcomes of what is not an image, such as faults of the container itself."""
         if outcomes:
-            shard = whole_stage(f"{REFUSED}-{name}", source, payload=outcomes)
+            shard = whole_stage(f"{REFUSED}-{name}", self.source, payload=outcomes)
             self.shards.append(replace(shard, stage=REFUSED))
 
 

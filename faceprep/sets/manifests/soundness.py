@@ -47,22 +47,25 @@ def refuse_unusable(images: ImageSet, listing: Listing) -> None:
         listing.refused[position] = Unlabelled(outcome.status, outcome.reason)
 
 
-def cut_checks(scratch: Path, chosen: Selection) -> dict[str, list[Shard]]:
-    """Return the shards that check each split, and leave its images in the scratch folder."""
-    shards = {}
+def cut_checks(scratch: Path, source: str, chosen: Selection) -> dict[str, list[Shard]]:
+    """Return the shards that check each split of `source`; their payload is the split.
+
+    The images of the splits are left in the scratch folder.
+    """
+    checks = {}
     for split, positions in ((TRAINING, chosen.train), (VALIDATION, chosen.val)):
         in_order = np.sort(positions)
         images = np.stack([in_order, chosen.class_of[in_order]], 1).astype("<i8")
         storage.write_file(scratch / _name(split), images.tobytes(), durable=False)
-        shards[split] = cut_evenly(
-            in_order.size, _AT_ONCE, split, stage=CHECK, id_format=f"{{stage}}-{split}-{{n:06d}}"
-        )
-    return shards
+        id_format = f"{{stage}}-{split}-{{n:06d}}"
+        shards = cut_evenly(in_order.size, _AT_ONCE, source, stage=CHECK, id_format=id_format)
+        checks[split] = [replace(shard, payload=split) for shard in shards]
+    return checks
 
 
 def check_images(shard: Shard, sink: Sink) -> Iterator[Outcome]:
     """Open every image of a shard; yield an Outcome for each bad one."""
-    with storage.ByteSource(sink.scratch / _name(shard.source)) as file:
+    with storage.ByteSource(sink.scratch / _name(shard.payload)) as file:
         listed = np.frombuffer(file.read_at(16 * shard.start, 16 * len(shard)), "<i8")
     places = listed.reshape(-1, 2)
     bad: list[int] = []
