@@ -16,7 +16,7 @@ import io
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -40,6 +40,19 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 _LEVEL = 1
 _MOST_RECORD = 64 << 20
 """Bytes of the record of a run; one that comes with the set of a stranger may claim any number."""
+_N_SHARDS, _MOST_SHARDS = "n_shards", 1 << 53
+_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "faceprep": str,
+    "command": str,
+    "options": dict,
+    "sources": list,
+    "id": str,
+    "fingerprint": str,
+    _N_SHARDS: int,
+    "files": (list, type(None)),
+    "finished": bool,
+}
+"""Types of members of the record of a run."""
 _DAMAGE = (KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
 
 
@@ -305,4 +318,13 @@ def load_record(state: StateReader, name: str) -> dict[str, Any]:
         return {}
     except ValueError:
         return {}
-    return run if isinstance(run, dict) else {}
+    return run if _is_record(run) else {}
+
+
+def _is_record(value: Any) -> bool:
+    """Return whether a value is the record of a run, as far as others rely on its types."""
+    if not isinstance(value, dict):
+        return False
+    known = value.keys() & _TYPES.keys()
+    are_right = all(isinstance(value[name], _TYPES[name]) for name in known)
+    return are_right and 0 <= value.get(_N_SHARDS, 0) <= _MOST_SHARDS

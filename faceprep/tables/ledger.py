@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from operator import attrgetter
@@ -32,6 +32,7 @@ PAGES, FAILURES = "ledger", "failures.csv"
 FINISH = "finish"
 """Id of the page that only joins the others."""
 _SUFFIX = ".jsonl"
+_LARGEST = 1 << 63
 _KEY, _REASON = attrgetter("key"), attrgetter("reason")
 
 
@@ -63,8 +64,14 @@ class Page:
             raise self._damaged("three lines")
 
     def parse(self) -> None:
-        """Parse every line."""
-        _ = self._files, self.counts, self._inputs
+        """Parse and check every line."""
+        (names, sizes), (keys, others) = self._files, self._inputs
+        if not (_are(names, str) and _are_counts(sizes) and len(names) == len(sizes)):
+            raise self._damaged("the name and the bytes of each output")
+        if not _are_counts(self.counts.by_status.values()):
+            raise self._damaged("a number of inputs of each status")
+        if not (_are(keys, str) and all(map(_is_outcome, others.values()))):
+            raise self._damaged("the key and the outcome of each input")
 
     @property
     def outputs(self) -> Sequence[str]:
@@ -81,6 +88,8 @@ class Page:
         """Return the report of the shard."""
         counts = parse_json(self._lines[1])
         try:
+            if not isinstance(counts["by_status"], dict):
+                raise TypeError
             return ShardReport(
                 self.shard_id,
                 counts["inputs"],
@@ -119,6 +128,19 @@ class Page:
 
     def _damaged(self, expected: str) -> ValueError:
         return ValueError(f"damaged page of shard {self.shard_id}: expected {expected}")
+
+
+def _are(values: Iterable[object], kind: type) -> bool:
+    return set(map(type, values)) <= {kind}
+
+
+def _are_counts(values: Collection[int]) -> bool:
+    return _are(values, int) and min(values, default=0) >= 0 and max(values, default=0) < _LARGEST
+
+
+def _is_outcome(value: Any) -> bool:
+    """Return whether a value is a status, a reason and maybe a unit."""
+    return isinstance(value, list) and len(value) in (2, 3) and _are(value, str)
 
 
 def as_columns(

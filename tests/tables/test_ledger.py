@@ -86,6 +86,28 @@ def test_damaged_line_costs_no_other(damaged: bytes, place: int) -> None:
             assert value() == expected
 
 
+@pytest.mark.parametrize(
+    ("place", "line"),
+    [
+        (0, b'[["a", "b"], [1]]'),
+        (0, b'[["a", null], [1, 2]]'),
+        (0, b'[["a", "b"], [1, -2]]'),
+        (0, b'[["a", "b"], [1, 1%s]]' % (400 * b"0")),
+        (1, LINES[1].replace(b'{"ok": 1, "bad": 1}', b"[]")),
+        (1, LINES[1].replace(b'"bad": 1', b'"bad": "1"')),
+        (2, b'[["x", 3], {}]'),
+        (2, b'[["x", "y"], {"1": "bad"}]'),
+        (2, b'[["x", "y"], {"1": ["bad"]}]'),
+        (2, b'[["x", "y"], {"1": ["bad", null]}]'),
+    ],
+)
+def test_values_of_other_types_are_damage(place: int, line: bytes) -> None:
+    lines = list(LINES)
+    lines[place] = line
+    with pytest.raises(ValueError, match="damaged page of shard 0: expected "):
+        page_of(*lines).parse()
+
+
 def test_sizes_of_lines_do_not_matter() -> None:
     """A page of many inputs is three lines, too."""
     keys = [f"{i}\n" for i in range(1000)]

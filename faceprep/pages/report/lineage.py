@@ -138,7 +138,7 @@ def figures_of(run: Run, output: Path) -> str:
         job = restore_job(run.record, output)
         figures = job.details(output)
         return job.sentence(figures) if figures else ""
-    except (FaceprepError, KeyError, TypeError, ValueError):  # another version's, or incomplete
+    except (FaceprepError, AttributeError, KeyError, TypeError, ValueError):  # another version's
         return ""
 
 

@@ -6,6 +6,8 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from faceprep import Rec2Folder, Report, Request, Score, SerialRunner, run_job
 from faceprep.pages.report.run_state import find_runs, is_work_page
 from faceprep.run.ledger import Ledger
@@ -53,6 +55,33 @@ def test_several_runs_in_one_folder(tmp_path: Path) -> None:
     n_inputs = sum(run["inputs"] for run in numbers["run"])
     expected = f"2 runs: {n_inputs:,} of {n_inputs:,} inputs are ok; none failed."
     assert numbers["answer"] == {"text": expected, "finished": True}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"options": True},
+        {"options": {"layout": 3, "limit": None}},
+        {"sources": 3},
+        {"sources": [None]},
+        {"id": []},
+        {"n_shards": -1},
+        {"n_shards": 10**400},
+        {"inputs": [[]]},
+        {"files": "x"},
+        {"finished": {}},
+        {"faceprep": None},
+    ],
+)
+def test_a_record_with_values_of_other_types(
+    changed: dict[str, object], rec_set: Path, tmp_path: Path
+) -> None:
+    """It is as a damaged one: the set of a stranger may come with any."""
+    out = tmp_path / "out"
+    run_job(Rec2Folder(), Request((rec_set,), out), SerialRunner())
+    record = opened(out) / "run.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | changed))
+    Report().look(out)
 
 
 def test_no_run(tmp_path: Path) -> None:
