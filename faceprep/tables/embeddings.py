@@ -191,7 +191,7 @@ def load_embeddings(path: str | os.PathLike[str]) -> Embeddings:
     """
     if _kind(path) == ".npz":
         return _load_npz(path)
-    reader = _READERS[_kind(path)]
+    reader = _reader_of(path)
     return _load_pieces(path, reader.count_rows(path), reader.read_pieces(path))
 
 
@@ -201,7 +201,7 @@ def count_embeddings(path: str | os.PathLike[str]) -> int:
         with NpzFile(path) as file:
             (n, *_), _ = file.header(EMBEDDINGS)
             return int(n)
-    return _READERS[_kind(path)].count_rows(path)
+    return _reader_of(path).count_rows(path)
 
 
 def load_place(path: str | os.PathLike[str]) -> Place:
@@ -226,7 +226,7 @@ def _load_about(path: str | os.PathLike[str]) -> dict[str, str]:
     if _kind(path) == ".npz":
         with NpzFile(path) as file:
             return _about_npz(file)
-    return _READERS[_kind(path)].load_about(path)
+    return _reader_of(path).load_about(path)
 
 
 def _about_npz(file: NpzFile) -> dict[str, str]:
@@ -357,6 +357,20 @@ class _Reader(Protocol):
     def count_rows(self, path: _Path) -> int: ...
     def load_about(self, path: _Path) -> dict[str, str]: ...
     def read_pieces(self, path: _Path) -> Iterator[EmbeddedRows]: ...
+
+
+def _reader_of(path: str | os.PathLike[str]) -> _Reader:
+    """Return the reader of a table. Raises SourceError where the suffix is that of none."""
+    kind = _kind(path)
+    if kind not in _READERS:
+        raise SourceError(
+            "not a file of embeddings",
+            path=path,
+            expected=" ".join(SUFFIXES),
+            found=os.path.splitext(path)[1] or "a name without suffix",
+            remedy="Name the output of embed.",
+        )
+    return _READERS[kind]
 
 
 _READERS: dict[str, _Reader] = {".parquet": embeddings_parquet, ".csv": embeddings_csv}

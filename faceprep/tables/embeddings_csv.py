@@ -166,7 +166,9 @@ def _reader(file: BinaryIO, path: str | os.PathLike[str]) -> CsvReader:
 def count_rows(path: str | os.PathLike[str]) -> int:
     """Count the rows. Raises SourceError."""
     with os_errors.guard("read", path, SourceError), storage.open_source(path) as file:
-        return sum(1 for row in _reader(file, path) if any(row)) - 1
+        rows = _reader(file, path)
+        next(rows, None)
+        return sum(map(any, rows))
 
 
 def describe(path: str | os.PathLike[str]) -> Contents:

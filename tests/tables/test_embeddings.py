@@ -5,6 +5,7 @@ one line.
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,6 +26,7 @@ from faceprep.tables.embeddings import (
     count_embeddings,
     is_embeddings,
     load_embeddings,
+    load_origin,
     load_place,
     shard_names,
     write_csv,
@@ -374,6 +376,23 @@ def test_csv_with_columns_of_one_name(header: str, told: str, tmp_path: Path) ->
 def test_csv_with_further_columns_of_one_name(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("image_names,note,note,e0\na/1.png,x,y,2\n")
     assert load_embeddings(tmp_path / "a.csv").vectors.tolist() == [[2]]
+
+
+@pytest.mark.parametrize("load", [load_embeddings, load_place, load_origin, count_embeddings])
+@pytest.mark.parametrize("name", ["a", "a.jpg", "folder", "none.txt"])
+def test_what_is_no_file_of_embeddings_by_its_suffix(
+    load: Callable[[Path], object], name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(SourceError, match="not a file of embeddings: expected .npz .parquet .csv"):
+        load(tmp_path / name)
+
+
+def test_an_empty_csv(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").touch()
+    assert count_embeddings(tmp_path / "a.csv") == 0
+    with pytest.raises(SourceError, match="not a table of embeddings"):
+        load_embeddings(tmp_path / "a.csv")
 
 
 def test_another_name_of_the_vectors(tmp_path: Path) -> None:
