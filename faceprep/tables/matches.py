@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 
@@ -26,6 +26,7 @@ from faceprep.core.io.csv import CsvReader, csv_bytes, csv_line
 
 SUFFIXES = (".csv", ".parquet")
 COLUMNS = ("probe", "rank", "identity", "similarity", "image", "margin")
+_LARGEST = 1e100
 _TYPES = (pa.string(), pa.int32(), pa.string(), pa.float64(), pa.string(), pa.float64())
 
 
@@ -102,8 +103,8 @@ def read_matches(path: str | os.PathLike[str]) -> Iterator[Match]:
         if not is_matches(path):
             expected = "the columns " + ", ".join(COLUMNS)
             raise SourceError("not a table of matches", path=path, expected=expected)
-        for row in parquet.read_rows(path):
-            yield Match(**row)
+        for number, row in enumerate(parquet.read_rows(path), 1):
+            yield _checked(path, f"row {number}", Match(**row))
         return
     with storage.open_source(path) as file:
         reader = CsvReader(file, path)
@@ -113,11 +114,32 @@ def read_matches(path: str | os.PathLike[str]) -> Iterator[Match]:
 
 
 def _parse(path: str | os.PathLike[str], line: int, row: Sequence[str]) -> Match:
+    where = f"line {line}"
     try:
         probe, rank, identity, similarity, image, margin = row
         gap = float(margin) if margin else None
-        return Match(probe, int(rank), identity, float(similarity), image, gap)
+        match = Match(probe, int(rank), identity, float(similarity), image, gap)
     except ValueError as error:
-        expected = ", ".join(COLUMNS)
-        problem = "not a row of a table of matches"
-        raise SourceError(problem, path=path, where=f"line {line}", expected=expected) from error
+        raise _not_a_row(path, where, ", ".join(COLUMNS)) from error
+    return _checked(path, where, match)
+
+
+def _checked(path: str | os.PathLike[str], where: str, match: Match) -> Match:
+    """Return a row. Raises SourceError where a value has another type, or is not finite."""
+    names = match.probe, match.identity, match.image
+    if not all(isinstance(name, str) for name in names):
+        raise _not_a_row(path, where, "names in probe, identity and image")
+    if not (isinstance(match.rank, int) and _is_similarity(match.similarity)):
+        raise _not_a_row(path, where, "a whole number as rank, and a finite similarity")
+    if match.margin is not None and not _is_similarity(match.margin):
+        raise _not_a_row(path, where, "a finite margin, or none")
+    return match
+
+
+def _is_similarity(value: Any) -> bool:
+    return isinstance(value, float) and abs(value) <= _LARGEST
+
+
+def _not_a_row(path: str | os.PathLike[str], where: str, expected: str) -> SourceError:
+    problem, remedy = "not a row of a table of matches", "Run search again."
+    return SourceError(problem, path=path, where=where, expected=expected, remedy=remedy)

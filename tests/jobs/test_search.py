@@ -12,14 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.errors import OptionError, SourceError
+from faceprep.core.io.csv import csv_bytes
 from faceprep.core.types import Request, Summary
 from faceprep.identity.search import find_closest
 from faceprep.identity.vectors import prepare
 from faceprep.jobs.convert import Convert
+from faceprep.jobs.inspect.job import Inspect
+from faceprep.jobs.report import Report
 from faceprep.jobs.search import Search
 from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
@@ -289,3 +294,41 @@ def test_report_shows_pictures_of_both_sets(source: Path, probes: Path, tmp_path
     page = Path(tmp_path / "b.parquet.report.html")
     report(tmp_path / "b.parquet")
     assert page.read_text().count('<img alt="probe ') == 9
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize(
+    ("column", "value", "expected"),
+    [
+        ("similarity", np.inf, "a finite similarity"),
+        ("similarity", np.nan, "a finite similarity"),
+        ("similarity", 1e308, "a finite similarity"),
+        ("margin", -np.inf, "a finite margin, or none"),
+    ],
+)
+def test_a_table_that_a_person_edited(
+    suffix: str, column: str, value: float, expected: str, source: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / f"out{suffix}"
+    search(source, source, path, top=1)
+    first, *rows = read_matches(path)
+    changed = [first._replace(**{column: value}), *rows]
+    with path.open("wb") as file:
+        if suffix == ".csv":
+            file.write(csv_bytes(first._fields, changed))
+        else:
+            pq.write_table(pa.Table.from_pylist([row._asdict() for row in changed]), file)
+    place = "line 2" if suffix == ".csv" else "row 1"
+    with pytest.raises(SourceError, match=f"not a row .* at {place}: expected .*{expected}"):
+        Report().look(path)
+    with pytest.raises(SourceError, match="not a row of a table of matches"):
+        Inspect().look(path)
+
+
+def test_a_parquet_table_with_columns_of_other_types(tmp_path: Path) -> None:
+    path = tmp_path / "out.parquet"
+    row = {"probe": "a", "rank": "1", "identity": "a", "similarity": 1.0, "image": "a"}
+    for changed in ({}, {"rank": 1, "probe": 3}, {"rank": 1, "image": None}):
+        pq.write_table(pa.Table.from_pylist([row | changed | {"margin": 0.5}]), path)
+        with pytest.raises(SourceError, match="not a row of a table of matches at row 1"):
+            Report().look(path)
