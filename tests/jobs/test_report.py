@@ -12,6 +12,8 @@ from typing import Any
 import duckdb
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from faceprep import Align, ExtractPhotos, Folder2Rec, MergeIdentities, Rec2Folder, Report, Score
@@ -437,3 +439,32 @@ def test_a_likeness_that_a_person_edited(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(SourceError, match=f"^{path}: not "):
             Report().look(tmp_path / "plan.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        ({"identity": [["a"]]}, "cannot be read as Parquet: .* Make the file again"),
+        ({"path ": ["a"]}, "columns with one name: expected one column path, found 2"),
+        ({"smd": [0.5], "smd ": [0.5]}, "columns with one name: expected one column smd, found 2"),
+    ],
+)
+def test_scores_with_odd_columns(columns: dict[str, list[Any]], told: str, tmp_path: Path) -> None:
+    """A name that ends in a space stands for a second column of the name."""
+    sound = {"path": ["a/1.png"], "identity": ["a"], "laplacian_variance": [3.0]}
+    table = pa.table(sound | columns)
+    table = table.rename_columns([name.strip() for name in table.column_names])
+    pq.write_table(table, tmp_path / "scores.parquet")
+    with pytest.raises(SourceError, match=told):
+        Report().look(tmp_path / "scores.parquet")
+
+
+def test_scores_that_are_no_measurements(tmp_path: Path) -> None:
+    columns = {"path": ["a/1.png", "a/2.png"], "identity": ["a", "a"]}
+    columns |= {"laplacian_variance": [3.0, 1e308], "smd": [1e308, -1e308], "tenengrad": [1.0, 2.0]}
+    pq.write_table(pa.table(columns), tmp_path / "scores.parquet")
+    measures = report(tmp_path / "scores.parquet")["crops"]["measures"]
+    assert {name: stats["n"] for name, stats in measures.items()} == {
+        "laplacian_variance": 1,
+        "tenengrad": 2,
+    }

@@ -153,12 +153,21 @@ def read_columns(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator
 def refuse_missing(
     path: str | os.PathLike[str], found: Sequence[str], names: Sequence[str]
 ) -> None:
-    """Raise SourceError unless the columns `names` are among those that were found."""
+    """Raise SourceError unless each of the columns `names` was found, and found once."""
     missing = [name for name in names if name not in found]
     if missing:
         expected = "the columns " + ", ".join(names)
         problem, remedy = "lacks " + ", ".join(missing), "Name another table."
         raise SourceError(problem, path=path, expected=expected, remedy=remedy)
+    for name in names:
+        if found.count(name) > 1:
+            raise SourceError(
+                "columns with one name",
+                path=path,
+                expected=f"one column {name}",
+                found=str(found.count(name)),
+                remedy="Make the file again.",
+            )
 
 
 def take_columns(path: str | os.PathLike[str], table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -195,8 +204,9 @@ def describe(path: str | os.PathLike[str]) -> Contents:
     if label is None:
         return Contents(n, None, columns)
     classes: set[Any] = set()
-    for table in _groups(path, [label]):
-        classes.update(table.column(0).unique().to_pylist())
+    with naming_errors(path):
+        for table in _groups(path, [label]):
+            classes.update(table.column(0).unique().to_pylist())
     if label == _IDENTITY:
         classes -= {"", None}
     return Contents(n, len(classes), columns)

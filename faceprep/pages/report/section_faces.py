@@ -118,19 +118,23 @@ def load_faces(path: Path) -> Columns:
 
 def load_scores(path: Path) -> Columns:
     """Load every measure in a table that `score` wrote. Raises SourceError."""
+    names = ("path", "identity")
     with parquet.open_parquet(path) as file:
         fields = file.schema_arrow
-    parquet.refuse_missing(path, fields.names, ("path", "identity"))
-    measures = [each.name for each in fields if pa.types.is_floating(each.type)]
-    schema = pa.schema([fields.field(name) for name in ("path", "identity", *measures)])
-    pieces = [
-        piece.select(schema.names).cast(schema)
-        for piece in parquet.read_columns(path, schema.names)
-    ]
+        parquet.refuse_missing(path, fields.names, names)
+        floats = [each for each in fields if pa.types.is_floating(each.type)]
+        measures = [each for each in floats if each.name not in names]
+        parquet.refuse_missing(path, fields.names, [each.name for each in measures])
+        schema = pa.schema([*((name, pa.string()) for name in names), *measures])
+        pieces = [
+            piece.select(schema.names).cast(schema)
+            for piece in parquet.read_columns(path, schema.names)
+        ]
     table = pa.concat_tables([schema.empty_table(), *pieces])
     found = table["identity"].value_counts() if len(table) else []
     identities = {str(each["values"]): each["counts"].as_py() for each in found}
-    return Columns({name: _numbers(table, name) for name in measures}, table["path"], identities)
+    numbers = {each.name: _numbers(table, each.name) for each in measures}
+    return Columns(numbers, table["path"], identities)
 
 
 def is_scores(path: Path) -> bool:
@@ -166,10 +170,10 @@ def crops_section(columns: Columns, sampled_of: int | None = None) -> Section:
 
     `sampled_of` is the number of crops if these are a sample of them.
     """
-    known = {name for name, values in columns.numbers.items() if np.isfinite(values).any()}
-    wanted = [each for each in (_SHARP, _BRIGHT, *_FACE_MEASURES[2:]) if each.name in known]
+    described = {name: describe(values) for name, values in sorted(columns.numbers.items())}
+    others = {name: stats for name, stats in described.items() if stats["n"]}
+    wanted = [each for each in (_SHARP, _BRIGHT, *_FACE_MEASURES[2:]) if each.name in others]
     parts, measured = _describe_measures(columns, wanted)
-    others = {name: describe(columns.numbers[name]) for name in sorted(known)}
     rows = [(name, *(stats[key] for key in _MEASURE_KEYS)) for name, stats in others.items()]
     parts.append(Table("All measures", ("measure", "crops", *_MEASURE_KEYS[1:]), rows))
     text = f"{count_noun(len(columns), 'crop was', 'crops were')} measured."
