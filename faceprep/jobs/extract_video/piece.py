@@ -146,6 +146,7 @@ class _PieceWork:
         facts, by_status = self.facts, Counter[str]()
         if fault := items.take(self._video.path):
             facts.error, facts.status = fault.reason, fault.status
+            yield from self._left_out(fault, scratch)
             return
         if self._cutter.originals and (refusal := self._cutter.originals.refusal()):
             passing_faults.note_loss(refusal.key)
@@ -171,6 +172,20 @@ class _PieceWork:
             facts.error = str(error)
         facts.by_status = dict(by_status)
 
+    def _left_out(self, fault: Outcome, scratch: Path) -> Iterator[Extracted]:
+        """Yield a result for each wanted frame of a piece that is left out.
+
+        The frames of a video of one piece are not known.
+        """
+        known = known_index(self._piece, scratch)
+        if known is not None:
+            index, _ = known
+            times = index.times if index.has_times else None
+            reason = fault.reason.removeprefix(f"{self._video.path}: ")
+            choice = within(self._choice, self._piece.span)
+            for number in choice.numbers(index.times, index.keyframes):
+                yield self._lost(number, times, fault.status, reason)
+
     def _with_missed(self, reader: VideoReader) -> Iterator[Extracted]:
         """Yield the frames in order, with those between them that could not be decoded."""
         times = reader.index.times if reader.index.has_times else None
@@ -188,12 +203,15 @@ class _PieceWork:
 
     def _missed(self, number: int, times: Doubles | None) -> Extracted:
         """Return the result of a frame that could not be decoded."""
-        reason = f"frame {number} could not be decoded"
+        return self._lost(number, times, UNDECODABLE, f"frame {number} could not be decoded")
+
+    def _lost(self, number: int, times: Doubles | None, status: str, reason: str) -> Extracted:
+        """Return the result of a frame without pixels."""
         path = self._video.path
         time_s = None if times is None else float(times[number])
-        row = FrameRow(path, number, time_s, UNDECODABLE, reason)
+        row = FrameRow(path, number, time_s, status, reason)
         row = row._replace(has_box=self._cutter.has_box(number))
-        return Extracted(Outcome(f"{path}#{number}", UNDECODABLE, reason), row)
+        return Extracted(Outcome(f"{path}#{number}", status, reason), row)
 
     def _pass_through(self, reader: VideoReader) -> Generator[Extracted, None, None]:
         n_threads = min(my_cores(), _MOST_THREADS)

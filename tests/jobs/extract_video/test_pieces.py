@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +16,18 @@ import pytest
 
 from faceprep import ProcessRunner, Request, SerialRunner, run_job
 from faceprep.core import storage
+from faceprep.core.arrays import Pixels
 from faceprep.core.errors import OutputError, ResumeError
+from faceprep.core.faces import Faces
 from faceprep.core.types import Runner, ShardReport, Share, Stage, Summary
 from faceprep.jobs.extract_video.plan import Planner
 from faceprep.jobs.extract_video.videos import Video
 from faceprep.run.drive import Progress
 from faceprep.synthetic.video import VideoStyle, face_box
+from faceprep.tables.frames import FRAMES_TABLE, read_frames
 from faceprep.video.siw_boxes import face_lines
 from tests.fakes import expect_same_after_kills, results
-from tests.videos import SIDE, SIZE, PatchVideo, failures, film, numbers
+from tests.videos import SIDE, SIZE, PatchDetector, PatchVideo, failures, film, numbers
 
 N = 60
 LETTERS = "rr.byr" * (N // 6)
@@ -163,6 +166,31 @@ def test_a_bug_in_the_work_on_a_video_names_the_video(
     with mock.patch(f"faceprep.jobs.extract_video.{work}", side_effect=RuntimeError("a bug")):
         run(Thirds, videos / "plain.mkv", tmp_path / "out")
     assert ("plain.mkv", "crashed") in failures(tmp_path / "out")
+
+
+@pytest.mark.parametrize("options", [{}, {"by_track": True}, {"frames": "every:3"}])
+def test_each_frame_of_a_lost_piece_has_a_row(tmp_path: Path, options: dict[str, Any]) -> None:
+    third = N // 3
+    film(tmp_path / "a.mkv", "r" * third + "R" * third + "r" * third)
+    real = PatchDetector.detect
+
+    def detect(self: PatchDetector, images: Sequence[Pixels]) -> list[Faces]:
+        found = real(self, images)
+        if any(len(faces) > 1 for faces in found):
+            raise RuntimeError("a bug")
+        return found
+
+    with mock.patch.object(PatchDetector, "detect", detect):
+        summary = run(Sevenths, tmp_path / "a.mkv", tmp_path / "out", turns="0", **options)
+    rows = list(read_frames(tmp_path / "out" / FRAMES_TABLE))
+    wanted = range(0, N, 3 if "frames" in options else 1)
+    assert [row.frame for row in rows] == list(wanted)
+    lost = [row for row in rows if row.status == "crashed"]
+    assert {row.frame for row in lost} >= {number for number in wanted if number // third == 1}
+    assert summary.ok == len(wanted) - len(lost) > 0
+    assert summary.inputs == len(wanted)
+    assert all(row.faces is None and row.time_s is not None for row in lost)
+    assert ("a.mkv", "crashed") in failures(tmp_path / "out")
 
 
 # Stopped
