@@ -420,6 +420,21 @@ def test_the_header_of_a_plan_that_a_person_edited(
         Report().look(path)
 
 
+def test_the_pairs_of_an_identity_with_many_images(tmp_path: Path) -> None:
+    """An identity of 100,000 images has five billion pairs."""
+    n_pairs = 100_000 * 99_999 // 2
+    one = Embeddings(["a/1"], ["a"], np.eye(1, 4, dtype=np.float32), Model())
+    likeness = dict(measure(one)) | {"positive": {"pairs": n_pairs, "median": 0.5}}
+    header = {"kind": "plan", "summary": {"threshold": 0.7, "likeness": likeness}}
+    path = tmp_path / "plan.jsonl"
+    path.write_text(json.dumps(header))
+    assert report(path)["similarity"]["positive"]["pairs"] == n_pairs
+    likeness["positive"] = {"pairs": 0.5}
+    path.write_text(json.dumps(header))
+    with pytest.raises(SourceError, match="likeness.positive.pairs: expected a whole number"):
+        Report().look(path)
+
+
 @pytest.mark.parametrize("score", ["1e308", "-1e308", "1" + 300 * "0", "3"])
 @pytest.mark.parametrize("images", ['"x"', "true", "[]", '["a", 3]', '{"a": 1}', '["a", "b", "c"]'])
 def test_decisions_that_a_person_edited(score: str, images: str, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from faceprep.core import storage
 from faceprep.core.errors import SourceError
 from faceprep.core.io.json_line import parse_json_line
 from faceprep.core.text import list_words, shorten
+from faceprep.pages.report.section_similarity import LIKENESS_KEYS
 
 _LARGEST = 1e9
 """Beyond this, a similarity cannot be drawn; that of real vectors is never near it."""
@@ -71,7 +72,6 @@ _COUNT = _Rule("a whole number of 0 or more", _is_count)
 _RATE = _Rule("0 to 1, or null", lambda value: value is None or _is_rate(value))
 _RATES = _Rule("an object of rates from 0 to 1", lambda value: _is_object(value, _RATE.is_right))
 _CURVE = _Rule("a list of rates from 0 to 1", lambda value: _is_list(value, _is_rate))
-_NUMBERS = _Rule("an object of numbers", lambda value: _is_object(value, _is_number))
 _SIMILARITY = _Rule("a similarity, or null", lambda value: value is None or _is_number(value))
 _HISTOGRAM = _Rule(f"from, to, and positive and negative with {_N_BINS} counts each", _is_histogram)
 _RESULT: _Rules = {
@@ -92,16 +92,16 @@ _RESULT: _Rules = {
     "histogram": _HISTOGRAM,
 }
 """A result of `verify`."""
-
-
+_PAIRS: _Rules = dict.fromkeys(LIKENESS_KEYS, _SIMILARITY) | {"pairs": _COUNT}
+"""The number of pairs of one kind, and the quantiles of their similarity."""
 _LIKENESS: _Rules = {
     "images": _COUNT,
     "of_images": _COUNT,
     "identities": _COUNT,
     "identities_of_two": _COUNT,
     "separable": _COUNT,
-    "positive": _NUMBERS,
-    "negative": _NUMBERS,
+    "positive": _PAIRS,
+    "negative": _PAIRS,
     "histogram": _HISTOGRAM,
 }
 """What `identity.distributions.measure` returns."""
@@ -115,7 +115,7 @@ _SUMMARY: _Rules = {
 
 
 class _File(NamedTuple):
-    """A file that is checked: its path, and what is wrong with it and to do if it is another."""
+    """A file whose JSON is checked: its path, and the problem and the remedy that errors state."""
 
     path: Path
     problem: str

@@ -15,7 +15,7 @@ from faceprep.core.types import ACCEPTED, MERGE, Decision
 from faceprep.pages.report.histograms import LARGEST, count, describe, linear_edges
 from faceprep.pages.report.sections import Cell, Histogram, Part, Section, Table
 
-_LIKENESS_KEYS = ("pairs", "0.001", "0.01", "median", "0.99", "0.999")
+LIKENESS_KEYS = ("pairs", "0.001", "0.01", "median", "0.99", "0.999")
 _N_NAMED = 10
 _MOST_OVERLAP = 1000
 _OVERLAP = ("subject", "images", "person", "images_there", "similarity", "verdict")
@@ -34,7 +34,7 @@ def similarity_section(
     marks = {} if threshold is None else {f"threshold {threshold:g}": threshold}
     numbers = dict(measured) | {"threshold": threshold, "threshold_origin": origin}
     rows = [
-        (name, *(format_rate(measured[kind].get(key)) for key in _LIKENESS_KEYS))
+        (name, *(format_rate(measured[kind].get(key)) for key in LIKENESS_KEYS))
         for name, kind in (
             ("pairs of one identity", "positive"),
             ("pairs of two identities", "negative"),
