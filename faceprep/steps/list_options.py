@@ -16,12 +16,12 @@ _ORIGIN_RELATIVE_TO = "origin_relative_to"
 
 @dataclass(frozen=True, kw_only=True)
 class ListOptions:
-    """The option that says where the relative names of a list lie."""
+    """The option for the folder of the relative names in a list or a .parquet."""
 
     relative_to: Path | None = option(
         None,
-        "Read the relative names of a list below this folder.",
-        values=Values("DIR", default="the folder of the list"),
+        "Read the relative names of a list or .parquet below this folder.",
+        values=Values("DIR", default="the folder of that file"),
     )
 
     def list_options(self) -> dict[str, str]:
@@ -37,8 +37,9 @@ class NamingOptions(ListOptions):
 
     relative_to: Path | None = option(
         None,
-        "Read the relative names of a list below this folder, and write names relative to it.",
-        values=Values("DIR", default="the folder of the list; write absolute paths"),
+        "Read the relative names of a list or .parquet below this folder, and write names relative "
+        "to it.",
+        values=Values("DIR", default="the folder of that file; write absolute paths"),
     )
 
 

@@ -62,7 +62,8 @@ def test_each_command_has_the_option(name: str) -> None:
         assert not found
         return
     (option,) = found
-    assert option.metadata["help"].startswith("Read the relative names of a list below this folder")
+    help = "Read the relative names of a list or .parquet below this folder"
+    assert option.metadata["help"].startswith(help)
 
 
 def test_a_plan_keeps_the_folder(folder: Path, names: Path, tmp_path: Path) -> None:
