@@ -73,7 +73,8 @@ class _StreamWriter(SetWriter):
 
         def add_run(_: int, run: SampleRun) -> bool:
             pieces = self.encode_run(run)
-            out.add(pieces, run.stops[-1] - run.starts[0])
+            if pieces:
+                out.add(pieces, run.stops[-1] - run.starts[0])
             return bool(pieces)
 
         yield from write_each(found, part, add, add_run)

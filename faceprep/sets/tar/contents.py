@@ -14,6 +14,7 @@ from faceprep.sets.recordio.records import IdentityNames
 from faceprep.sets.tar.headers import (
     BLOCK,
     EXTENSIONS,
+    PAX,
     REGULAR,
     SIZE,
     TYPE,
@@ -25,7 +26,6 @@ from faceprep.sets.tar.headers import (
 from faceprep.sets.tar.names import class_name, fold_label, is_image, split_name
 
 _LARGEST_JSON = 1 << 20
-_PAX = b"x"
 _match_member = re.compile(
     rb"(?s)(?=.{124}([0-7]{11})[\0 ].{20}[0\0].{188}\0)(?=[^\0]{3,99}\0)"
     rb"((?:[^\0/]+/)*[^\0/.]+\.)([^\0/.]+)\0"
@@ -43,7 +43,7 @@ class SampleFiles(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """An image ``block[start:stop]``, and the only other file of its sample by its extension."""
+    """An image ``block[start:stop]``, with the extension and content of the other file."""
 
     start: int
     stop: int
@@ -83,8 +83,8 @@ def find_pair(block: bytes, start: int, stop: int) -> Pair | None:
 
 
 def _match_after_pax(block: bytes, at: int) -> re.Match[bytes] | None:
-    """Match a usual header that follows pax records which say nothing of its member."""
-    if block[at + TYPE : at + TYPE + 1] != _PAX:
+    """Match a usual header behind pax records that do not change its name, size or kind."""
+    if at + BLOCK > len(block) or block[at + TYPE] != PAX:
         return None
     size = read_size(block[at + SIZE.start : at + SIZE.stop])
     end = at + BLOCK + size
@@ -204,7 +204,7 @@ def _as_labels(value: object) -> tuple[float, ...]:
 
 
 def read_class(content: bytes) -> float | None:
-    """Return the label of a class that is a number as we write it; None for any other.
+    """Return the label of a class that is a whole number as faceprep writes it, or else None.
 
     >>> read_class(b"7"), read_class(b"7.0"), read_class(b"ann")
     (7.0, None, None)
