@@ -98,8 +98,8 @@ class Review(Service):
         )
         refuse_output(plan, "faceprep review {plan}")
         taken = self.import_ is not None and self.import_.resolve() == journal_of(plan.resolve())
-        is_read = self.static is not None and self.import_ is None
-        opened = open_session(plan, journal=not taken, is_read=is_read)
+        read_only = self.static is not None and self.import_ is None
+        opened = open_session(plan, journal=not taken, read_only=read_only)
         with opened as session, scratch_folder() as scratch:
             note, page = self._import(session) if self.import_ else "", ""
             left_out: Collection[str] = ()

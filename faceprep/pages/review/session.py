@@ -224,12 +224,12 @@ class Session:
 
 
 @contextmanager
-def open_session(plan: Path, journal: bool = True, is_read: bool = False) -> Iterator[Session]:
+def open_session(plan: Path, journal: bool = True, read_only: bool = False) -> Iterator[Session]:
     """Open the plan for this process alone, and save it at the end.
 
-    With `journal`, the verdicts of a session that was killed are adopted. A plan that is only read
-    may lie in a read-only folder, which nobody else can review either. Raises SourceError where
-    `plan` is not a plan, and OutputError when it is under review already.
+    With `journal`, the verdicts of a session that was killed are adopted. With `read_only`, a plan
+    in a folder that cannot be written is opened without a lock: nobody else can review it either.
+    Raises SourceError if `plan` is not a plan, and OutputError if it is under review already.
     """
     plan = Path(os.path.realpath(plan))
     if not exists(plan):
@@ -242,7 +242,7 @@ def open_session(plan: Path, journal: bool = True, is_read: bool = False) -> Ite
             found="a folder without one" if is_folder(plan) else "",
         )
     is_lockable = os.access(plan.parent, os.W_OK | os.X_OK) or exists(journal_of(plan))
-    with nullcontext() if is_read and not is_lockable else lock(state_folder(plan)):
+    with nullcontext() if read_only and not is_lockable else lock(state_folder(plan)):
         session = Session(plan)
         if journal and exists(session.journal):
             verdicts = read_verdicts(session.journal)
