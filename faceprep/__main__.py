@@ -8,7 +8,8 @@ import sys
 from threading import Timer, get_ident
 from typing import Any
 
-_MOMENT = 0.02
+_DELAY_S = 0.02
+"""Seconds until a Ctrl-C is delivered again; the finalizer has ended by then."""
 _UTF8_MODE = "PYTHONUTF8"
 
 
@@ -28,9 +29,9 @@ def main() -> None:
 
 
 def _deliver_again(lost: Any) -> None:
-    """Deliver a Ctrl-C once more that came during a finalizer, where Python drops it.
+    """Deliver a Ctrl-C again that came in a finalizer, where Python drops it.
 
-    `lost` is the argument of `sys.unraisablehook`. Other exceptions are printed, as usual.
+    `lost` is the argument of `sys.unraisablehook`. Other exceptions are printed as usual.
     """
     if not issubclass(lost.exc_type, KeyboardInterrupt):
         sys.__unraisablehook__(lost)
@@ -38,7 +39,7 @@ def _deliver_again(lost: Any) -> None:
     number = signal.SIGINT
     if signal.getsignal(number) == signal.SIG_IGN:  # then it was SIGTERM
         number = signal.SIGTERM
-    Timer(_MOMENT, signal.pthread_kill, [get_ident(), number]).start()
+    Timer(_DELAY_S, signal.pthread_kill, [get_ident(), number]).start()
 
 
 def _ensure_utf8() -> None:

@@ -68,7 +68,7 @@ class Board:
         _HEAD.pack_into(self._memory, 0, time.monotonic(), len(text))
 
     def renew(self) -> None:
-        """Let the current item begin now."""
+        """Start the time of the current item again."""
         _SINCE.pack_into(self._memory, 0, time.monotonic())
 
     def read(self) -> tuple[str, float]:

@@ -132,7 +132,7 @@ COMMAND_GROUPS: dict[str, tuple[str, ...]] = {
 LIST_KINDS = ("npz-list", "csv-list", "parquet-list", "lst", "txt-list")
 """Containers that refer to files instead of holding images."""
 NAMING_KINDS = (*LIST_KINDS, "parquet-images")
-"""Containers that name files, all or some of their images; --relative-to is for them."""
+"""Containers whose images may be files that they name; --relative-to gives the folder."""
 PAIRS_KIND = "bin"
 """The container of pairs for verification."""
 

@@ -199,7 +199,7 @@ class Work:
     n_files: int = 0
     n_bytes: int = 0
     n_part_bytes: int = 0
-    """About how many files and bytes the output takes, and bytes its parts take until the end."""
+    """Estimates of the files and bytes of the output, and of the bytes of its temporary parts."""
     n_aside: int = 0
     """Entries of the shards that are not inputs, such as the identity records of a .rec."""
     skipped: Mapping[str, int] = field(default_factory=dict)

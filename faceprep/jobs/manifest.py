@@ -384,7 +384,7 @@ def _nothing_left(source: Path, listing: Listing) -> SourceError:
 
 
 def _count_bytes(listing: Listing, layout: Layout, sizes: Ints | None) -> tuple[int, int]:
-    """Return about how many bytes the output and its parts take; `sizes` are those of the files."""
+    """Estimate the bytes of the output and of its parts; `sizes` are those of the image files."""
     taken = listing.accepted()
     n = int(taken.sum())
     n_bytes = n * (4 * layout.width + 64 + 8 * layout.dim)

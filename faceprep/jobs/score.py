@@ -44,7 +44,7 @@ _STATE = "state"
 _POSE = ("roll", "lean", "yaw")
 _COLUMNS = ("path", "identity", "height", "width")
 _EXACT_DIGITS = 17
-"""Digits that tell any two floats apart."""
+"""Significant digits that distinguish any two floats."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,10 @@ def plan_drops(
     limits += [(*_parse_limit(text), ">") for text in above]
     for row in rows:
         found = [
-            (row[name], f"{name} {_round_beyond(row[name], limit, sign)} {sign} {_write(limit)}")
+            (
+                row[name],
+                f"{name} {_round_beyond(row[name], limit, sign)} {sign} {_in_digits(limit)}",
+            )
             for name, limit, sign in limits
             if row[name] is not None and _is_beyond(row[name], limit, sign)
         ]
@@ -247,20 +250,20 @@ def _is_beyond(value: float, limit: float, sign: str) -> bool:
 
 
 def _round_beyond(value: float, limit: float, sign: str) -> str:
-    """Round to three digits or a whole number, or to as many digits as keep it beyond the limit.
+    """Round a value to three digits or a whole number, with more where it must stay beyond `limit`.
 
     >>> _round_beyond(1999.6, 2000, "<"), _round_beyond(1234.6, 2000, "<")
     ('1,999.6', '1,235')
     """
     least = min(max(3, len(f"{abs(value):.0f}")), _EXACT_DIGITS)
     texts = (f"{value:.{n_digits}g}" for n_digits in range(least, _EXACT_DIGITS + 1))
-    return _write(next(text for text in texts if _is_beyond(float(text), limit, sign)))
+    return _in_digits(next(text for text in texts if _is_beyond(float(text), limit, sign)))
 
 
-def _write(number: float | str) -> str:
-    """Write a number with all its digits, without an exponent.
+def _in_digits(number: float | str) -> str:
+    """Format a number without an exponent, with commas between thousands.
 
-    >>> _write(100000.0), _write("1e-05"), _write(0.35)
+    >>> _in_digits(100000.0), _in_digits("1e-05"), _in_digits(0.35)
     ('100,000', '0.00001', '0.35')
     """
     return f"{Decimal(str(number)).normalize():,f}"

@@ -40,7 +40,7 @@ class Planned(NamedTuple):
 
 
 class RepeatedLines(logging.Filter):
-    """Drops lines that an earlier plan of the run has logged. Use it as a context while planning.
+    """A filter that drops each line that was logged before. Use it as a context while planning.
 
     A run may be planned twice, and each plan names the files that it skips.
     """

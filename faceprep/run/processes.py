@@ -32,7 +32,7 @@ _N_EARLY = 4
 _N_TRIES = 2
 _LOOK_S = 0.5
 _STOPPED_S = 2.0
-"""Seconds between two looks at the workers after which this process was stopped in between."""
+"""If more seconds pass between two looks at the workers, this process was stopped meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +114,10 @@ def _care_after(death: Death, care: Care, n_deaths: int) -> Care | None:
 
 
 class _Watch:
-    """A watch over workers, which ends those whose item takes too long.
+    """A watch over workers that ends those whose item takes too long.
 
-    Time in which this process was stopped, as by Ctrl-Z, does not count: the workers were stopped
-    as well.
+    If this process was stopped, as by Ctrl-Z, so were the workers. The time of each item then
+    starts again.
     """
 
     def __init__(self, item_timeout: float) -> None:

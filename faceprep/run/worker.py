@@ -102,7 +102,7 @@ class Worker:
         self._send((shard, care, self.n_cores))
 
     def renew_item(self) -> None:
-        """Let the current item of the process begin now."""
+        """Start the time of the current item again."""
         if self._board is not None:
             self._board.renew()
 

@@ -1,4 +1,4 @@
-"""Files in another format than their suffix says, or that were compressed as a whole."""
+"""Refusals of files whose format is not that of their suffix, or that are compressed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _PROGRAMS = {
 }
 """What a compressed file begins with, the name of the compression, the program that undoes it."""
 _FORMATS = {MAGIC_BYTES: ".rec", b"PAR1": ".parquet"}
-"""What a file of another format begins with, and its suffix."""
+"""The first bytes of a format, and its suffix."""
 HEAD = 6
 """Bytes at the start of a file that show its format."""
 _SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 
 
 def refuse_other_format(path: str | os.PathLike[str], start: bytes) -> None:
-    """Raise SourceError where a file that is not sound begins as one of another format.
+    """Raise SourceError if a file that is not sound begins as another format does.
 
     `start` are its first bytes, `HEAD` or more.
     """

@@ -73,7 +73,7 @@ class SampleRun:
 
 
 Found = SampleRun | Sample | Outcome
-"""What a set yields: some images at once, one image, or why there is none."""
+"""The results of reading a set: several images, one image, or the reason for a failure."""
 
 
 def read_singly(found: Iterable[Found]) -> Iterator[Sample | Outcome]:
@@ -122,8 +122,8 @@ class ImageSet(ABC):
     def __init__(self, path: str, index: SetIndex) -> None:
         self.path, self.index = path, index
         self.keeps_labels = False
-        """Whether the images go into the same kind of container, which keeps all that a sample
-        has, even a label that is NaN. Elsewhere, an image with such a label is a failure.
+        """True if the images go into the same kind of container, which keeps all that a sample has,
+        even a label that is NaN. Elsewhere, an image with such a label is a failure.
         """
 
     @classmethod

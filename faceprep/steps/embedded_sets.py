@@ -44,7 +44,7 @@ class Side:
 
     `name` is that of its index in the run. `n` counts its images, or the rows of its file. `unit`
     names them in outcomes; it is empty for the inputs of the run. `first` is the side that embeds
-    the first images of the same set, None where there is none.
+    the first images of the same set, if another does.
     """
 
     name: str

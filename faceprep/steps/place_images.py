@@ -143,7 +143,7 @@ def _refuse_lost_names(names: SetNames, output: Path, source: str, of_plan: str 
 
 
 class PlacedSize(NamedTuple):
-    """About how many files and bytes images add to the output, and bytes to its parts."""
+    """Estimates of the files and bytes that images add to the output, and of the bytes of parts."""
 
     n_files: int = 0
     n_bytes: int = 0
@@ -151,7 +151,7 @@ class PlacedSize(NamedTuple):
 
 
 def size_placed(output: Path, mode: str, n: int, n_bytes: int) -> PlacedSize:
-    """Return what `n` images of `n_bytes` add to the output.
+    """Estimate what `n` images of `n_bytes` add to the output.
 
     The files that it has with any number of images are not counted.
     """

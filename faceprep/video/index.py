@@ -67,9 +67,10 @@ class VideoIndex:
 
     @property
     def duration(self) -> float:
-        """Return the seconds to the end of the last frame, which is taken to last as most do.
+        """Return the seconds to the end of the last frame.
 
-        It is 0 without times, and for one frame.
+        The last frame is taken to last as long as the median of the others. Without times, and for
+        one frame, the duration is 0.
         """
         if len(self) < 2 or not self.has_times:  # noqa: PLR2004
             return 0.0

@@ -30,9 +30,9 @@ def parse_json(data: str | bytes) -> Any:
 def parse_json_line(line: bytes) -> Any:
     """Parse JSON, such as a line of a plan.
 
-    Bytes that are not UTF-8 become stand-ins, as in names of files. Raises ValueError where the
-    line is not JSON, or holds a number that is not finite, a NUL or a lone surrogate, or if a name
-    occurs twice in an object.
+    Bytes that are not UTF-8 become stand-ins, as in names of files. Raises ValueError if `line` is
+    not JSON, or holds a number that is not finite, a NUL or a lone surrogate, or if a name occurs
+    twice in an object.
 
     >>> parse_json_line(b'{"score": 0.5}')
     {'score': 0.5}

@@ -16,8 +16,8 @@ from faceprep.sets.pairs_bin.pickle_values import NotAllowed, Strings, kind_of
 _ALLOWED = "only bytes, text, whole numbers, lists, tuples and NumPy arrays of them"
 _NEVER = "Do not open this file with pickle, which would execute it; get it again from its source."
 _COPY_AGAIN = "Copy the file again."
-_RUNNING = {"INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4"}
-"""The instructions, beside those that `unpickle` describes, with which a pickle calls a name."""
+_CALLS = {"INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4"}
+"""Instructions that call what a pickle names, except for those that `unpickle` handles."""
 _MAX_LINE = 256
 
 
@@ -59,7 +59,7 @@ class Machine:
         names = {known.code: known.name for known in pickletools.opcodes}
         name = names.get(chr(opcode))
         no_instruction = f"the byte {opcode:#04x}, which is not an instruction"
-        if name in _RUNNING:
+        if name in _CALLS:
             return self.forbidden(f"the instruction {name}")
         return self.damaged(f"the instruction {name}" if name else no_instruction)
 

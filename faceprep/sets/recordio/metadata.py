@@ -93,7 +93,7 @@ class Metadata(NamedTuple):
 
 @dataclass
 class Ranges:
-    """The number of identity records that were read, and of the image keys in their ranges."""
+    """Counts of the identity records that were read, and of the image keys in their ranges."""
 
     n: int = 0
     n_keys: int = 0

@@ -268,7 +268,7 @@ class _IndexedFile:
         self._offset += len(record)
 
     def add_parts(self, paths: Sequence[Path], blocks: Iterable[npt.NDArray[Any]]) -> None:
-        """Add the records of files; each of `blocks` describes those of one file.
+        """Add the records of files; each of `blocks` has the rows of one file.
 
         The lines of the next file are made while the system copies this one.
         """

@@ -187,7 +187,7 @@ class TarSet(ImageSet):
             start += len(run.keys) if run else 1
 
     def _bring(self, rows: _Rows, row: int) -> tuple[bytes, int] | Outcome:
-        """Return the bytes that hold the sample of a row, and where in them it begins."""
+        """Return bytes that hold the sample of a row, and its offset in them, or an Outcome."""
         key, length = rows.keys[row], rows.lengths[row]
         if not length:
             reason = _NO_SAMPLE[rows.images[row]]
@@ -201,7 +201,7 @@ class TarSet(ImageSet):
         return Outcome(key, UNREADABLE, f"{self._place(rows, row)}: {reason}")
 
     def _find_run(self, rows: _Rows, start: int, at_hand: tuple[bytes, int]) -> SampleRun | None:
-        """Return the images from one row on that can form a run; None where this one cannot."""
+        """Return a run of as many images from row `start` on as can form one; None if none can."""
         block, at = at_hand
         base, size, shard = rows.offsets[start] - at, len(block), rows.shards[start]
         labels, starts, stops = list[float](), list[int](), list[int]()
@@ -241,7 +241,7 @@ class TarSet(ImageSet):
         return _sample(key, rows.identities[row], files, place)
 
     def _place(self, rows: _Rows, row: int) -> str:
-        """Return the words that say where the sample of a row is."""
+        """Name the shard and the offset of the sample of a row."""
         return f"{self._names[rows.shards[row]]} at offset {rows.offsets[row]}"
 
     def _read_ahead(self, shard: int, offset: int, length: int) -> tuple[bytes, int]:
