@@ -76,6 +76,11 @@ def test_the_usual_sample_is_read_the_fast_way() -> None:
     assert read_pair(timed) == read_pair(block)
 
 
+def test_an_extension_of_two_parts_is_not_taken_for_its_first() -> None:
+    for names in (("a/1.jpg", "a/1.cls.txt"), ("a/1.jpg.txt", "a/1.seg.png")):
+        assert read_pair(shard_part([(name, b"x") for name in names])) is None
+
+
 def test_a_changed_file_is_not_taken_for_a_sample() -> None:
     block = shard_part([("a/1.jpg", b"image"), ("a/1.cls", b"7")])
     for at in (0, 100, 124, 156, 512 + 512, 512 + 512 + 156):
