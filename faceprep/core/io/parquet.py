@@ -175,21 +175,25 @@ def take_columns(path: str | os.PathLike[str], table: pa.Table, schema: pa.Schem
 
     Raises SourceError for a value that is missing, and pa.ArrowException for other types.
     """
-    loose = pa.schema([field.with_nullable(True) for field in schema])
-    table = table.select(schema.names).cast(loose)
+    columns = []
     for field in schema:
-        if not field.nullable and _has_null(table.column(field.name)):
+        column = table.column(field.name)
+        if column.type != field.type:  # the module that casts takes long to import
+            column = column.cast(field.type)
+        if not field.nullable and _has_null(column):
             raise SourceError(
                 f"a row without {field.name}", path=path, remedy="Make the file again."
             )
-    return table.cast(schema)
+        columns.append(column)
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _has_null(column: pa.ChunkedArray) -> bool:
     """Return whether a value is missing, or one of a list of fixed size."""
     parts = [column]
     if pa.types.is_fixed_size_list(column.type):
-        parts += [chunk.flatten() for chunk in column.chunks]
+        n = column.type.list_size  # `values` are also those before and after a slice
+        parts += [chunk.values.slice(chunk.offset * n, len(chunk) * n) for chunk in column.chunks]
     return any(part.null_count for part in parts)
 
 
