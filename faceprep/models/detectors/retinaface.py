@@ -14,7 +14,7 @@ from faceprep.models.cache import cached
 from faceprep.models.detectors.batching import detect_in_groups, stack_bgr
 from faceprep.models.detectors.nms import non_max_suppression
 from faceprep.models.detectors.retinaface_strides import STRIDES, keep_strides, name_graph
-from faceprep.models.onnx_session import Runtime
+from faceprep.models.onnx_session import Network, Runtime
 
 _VERSION = 1
 """Increase it when the same weights give other faces."""
@@ -60,6 +60,17 @@ def decode(anchors: Floats, shifts: Floats, points: Floats) -> tuple[Floats, Flo
     return np.hstack([centres - halves, centres + halves]), cells[:, None] + steps
 
 
+@functools.cache
+def _open(runtime: Runtime, strides: tuple[int, ...]) -> tuple[Network, str]:
+    """Open the network with these strides once per process; return the name of the weights too."""
+    model = weights.retinaface_onnx()
+    name = weights.fingerprint(model)
+    if strides != STRIDES:
+        whole = model
+        model = cached(name_graph(name, strides), lambda: keep_strides(whole, strides))
+    return runtime.open(model), name
+
+
 class RetinaFace:
     """A detector of faces of about 10 to 700 pixels with a score of at least `min_score`.
 
@@ -70,14 +81,9 @@ class RetinaFace:
     def __init__(
         self, runtime: Runtime, min_score: float = 0.8, strides: tuple[int, ...] = STRIDES
     ) -> None:
-        model = weights.retinaface_onnx()
-        name = weights.fingerprint(model)
+        self._network, name = _open(runtime, strides)
         self.fingerprint = f"retinaface/{name}/v{_VERSION}/min{min_score:g}"
-        if strides != STRIDES:
-            whole = model
-            model = cached(name_graph(name, strides), lambda: keep_strides(whole, strides))
-        self._network, self._strides = runtime.open(model), strides
-        self._min_score = min_score
+        self._strides, self._min_score = strides, min_score
         self.provider = self._network.provider
 
     def detect(self, images: Sequence[Pixels]) -> list[Faces]:

@@ -174,3 +174,19 @@ def test_a_score_below_the_least_is_no_face() -> None:
     sure = RetinaFace(CPU, min_score=0.9995).detect([image])[0]
     assert 0 < len(sure) < 6 and (sure.scores >= 0.9995).all()
     matched(RetinaFace(CPU).detect([image])[0], sure, least=0.99)
+
+
+def test_each_graph_is_opened_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Detection, refinement and tracking use the network with other scores and strides."""
+    opened, really_open = list[int](), Runtime.open
+
+    def count(runtime: Runtime, model: bytes) -> Network:
+        opened.append(len(model))
+        return really_open(runtime, model)
+
+    monkeypatch.setattr(Runtime, "open", count)
+    other = Runtime("cpu", threads=3)
+    for min_score in (0.8, 0.5):
+        for strides in (STRIDES, (16,)):
+            RetinaFace(other, min_score, strides)
+    assert len(opened) == 2
