@@ -14,7 +14,7 @@ PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 EXAMPLES = (1, 25, 50, 75, 99)
 _BINS = 40
 LARGEST = 1e100
-"""Numbers from here on are no measurements, and their sums and differences may be infinite."""
+"""A number as large as this is not a measurement, and sums of such numbers may be infinite."""
 
 
 def describe(values: Numbers) -> dict[str, Any]:

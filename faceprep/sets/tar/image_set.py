@@ -201,7 +201,7 @@ class TarSet(ImageSet):
         return Outcome(key, UNREADABLE, f"{self._place(rows, row)}: {reason}")
 
     def _find_run(self, rows: _Rows, start: int, at_hand: tuple[bytes, int]) -> SampleRun | None:
-        """Return a run of as many images from row `start` on as can form one; None if none can."""
+        """Return the longest run of images that begins at row `start`, or None if there is none."""
         block, at = at_hand
         base, size, shard = rows.offsets[start] - at, len(block), rows.shards[start]
         labels, starts, stops = list[float](), list[int](), list[int]()
