@@ -68,6 +68,11 @@ def _complex(points: npt.ArrayLike) -> npt.NDArray[np.complex128]:
     return array.view(np.complex128)[..., 0]
 
 
+def _pairs(points: Complexes) -> Doubles:
+    """Split x + iy into x y on a last axis."""
+    return np.ascontiguousarray(points)[..., None].view(np.float64)
+
+
 def apply_transforms(points: npt.ArrayLike, transforms: npt.ArrayLike) -> Doubles:
     """Map points (n, k, 2) of the image into the crops of `transforms` (n, 2, 3).
 
@@ -78,6 +83,27 @@ def apply_transforms(points: npt.ArrayLike, transforms: npt.ArrayLike) -> Double
     turned = np.asarray(points, np.float64) @ matrices[..., :2].swapaxes(-1, -2)
     moved: Doubles = turned + matrices[..., None, :, 2]
     return moved
+
+
+def measure_offsets(landmarks: npt.ArrayLike, others: npt.ArrayLike) -> Doubles:
+    """Return the offsets (n, 5, 2) from `landmarks` (n, 5, 2) to `others` (n, 5, 2).
+
+    They are in pixels of arcface-112, so that they stay the same while a face moves, turns in the
+    plane or grows.
+    """
+    scales = _complex(estimate_similarity(landmarks, ARCFACE_112)[..., 0])[:, None]
+    return _pairs((_complex(others) - _complex(landmarks)) * scales)
+
+
+def add_offsets(landmarks: npt.ArrayLike, offsets: npt.ArrayLike) -> Doubles:
+    """Move landmarks (n, 5, 2) by offsets (n, 5, 2) or (5, 2), in pixels of arcface-112.
+
+    >>> larger = ARCFACE_112[None] * 2
+    >>> (add_offsets(larger, np.ones((5, 2))) - larger).round(9)[0, 0]
+    array([2., 2.])
+    """
+    scales = _complex(estimate_similarity(landmarks, ARCFACE_112)[..., 0])[:, None]
+    return _pairs(_complex(landmarks) + _complex(offsets) / scales)
 
 
 def combine_transforms(second: npt.ArrayLike, first: npt.ArrayLike) -> Doubles:

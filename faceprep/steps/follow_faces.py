@@ -38,7 +38,7 @@ from faceprep.steps.trail import (
 )
 from faceprep.vision.tracks import make_thumb
 
-_VERSION = 2
+_VERSION = 3
 """Increase it when the same frames give other faces."""
 _THUMB_ROWS = 90
 """Rows of the frame that are sampled for its thumbnail."""
@@ -192,7 +192,7 @@ class FaceTracker:
         answers = Answers.expect(expected)
         was_refined = group.tracked.refiners != NONE
         rows = np.flatnonzero(was_refined)
-        self._refine(group, answers, rows, expected.take(rows))
+        self._refine(group, answers, rows, group.tracked.unrefined(expected).take(rows))
         rows = answers.unrefined()
         if not len(rows):
             return answers

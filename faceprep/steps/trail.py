@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from faceprep.core.arrays import Bools, Doubles, Floats, Ints, Numbers, Rows
 from faceprep.core.boxes import overlaps
-from faceprep.core.faces import Faces
-from faceprep.core.landmarks import are_sound, measure_leans
+from faceprep.core.faces import N_LANDMARKS, Faces
+from faceprep.core.landmarks import add_offsets, are_sound, measure_leans, measure_offsets
 from faceprep.models.refine.refiner import HOPELESS_LEAN, NONE, RETINAFACE, Refined
 from faceprep.steps.found import Found
 from faceprep.vision.tracks import SceneCuts
@@ -145,6 +145,8 @@ class TrackedFaces:
     """O-Net's last score (n,) of each face."""
     detected: Boxes
     """Boxes of the detector relative to those that the refiner saw, NaN where it saw none."""
+    offsets: Doubles
+    """(n, 5, 2) from the refined landmarks to those of the detector, in pixels of arcface-112."""
 
     @staticmethod
     def begin(number: int, found: Found) -> TrackedFaces:
@@ -153,9 +155,11 @@ class TrackedFaces:
         seen, landmarks = Boxes.unknown(n), found.faces.landmarks.astype(np.float64)
         if found.seen is not None:
             seen = Boxes.of(found.seen)
-        onet_scores = np.full(n, np.nan, np.float32)
+        onet_scores, offsets = np.full(n, np.nan, np.float32), np.zeros((n, N_LANDMARKS, 2))
         if found.onet_scores is not None:
             onet_scores = found.onet_scores
+        if found.detected is not None:
+            offsets = measure_offsets(landmarks, found.detected)
         return TrackedFaces(
             np.full(n, number),
             first=boxes,
@@ -167,6 +171,7 @@ class TrackedFaces:
             refiners=names_of(found.refiners, n),
             onet_scores=onet_scores,
             detected=boxes.relative_to(seen),
+            offsets=offsets,
         )
 
     @staticmethod
@@ -195,6 +200,14 @@ class TrackedFaces:
         boxes = Boxes(self.boxes.centres + shift, self.boxes.sizes)
         return make_faces(boxes, self.landmarks + shift[:, None], self.scores)
 
+    def unrefined(self, faces: Faces) -> Faces:
+        """Return `faces`, which are these in another frame, with landmarks as the detector's.
+
+        The refiner begins with them, as it does at a full detection, and so comes to the same end.
+        """
+        landmarks = add_offsets(faces.landmarks, self.offsets).astype(np.float32)
+        return Faces(faces.boxes, landmarks, faces.scores)
+
     def advance(self, numbers: Ints, answers: Answers) -> tuple[TrackedFaces, Bools]:
         """Return the faces in the frames `numbers` (n,), and which of them may be lost."""
         found = self._place(answers)
@@ -213,6 +226,7 @@ class TrackedFaces:
             refiners=answers.refiners,
             onet_scores=np.where(is_new, answers.onet_scores, self.onet_scores),
             detected=self.detected,
+            offsets=self.offsets,
         )
         return tracked, ~answers.are_sure() | (change > _MAX_SCALE)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from faceprep.core.faces import Faces
-from faceprep.core.landmarks import ARCFACE_112
+from faceprep.core.landmarks import ARCFACE_112, apply_transforms
 from faceprep.models.refine.refiner import ONET, RETINAFACE
 from faceprep.steps.found import Found
 from faceprep.steps.trail import TrackedFaces
@@ -31,3 +31,16 @@ def test_o_net_skips_faces_that_it_hardly_decides(
     scores = np.array([score], np.float32)
     tracked = TrackedFaces.begin(0, Found(faces, refiners=(refiner,), onet_scores=scores))
     assert tracked.turned_away().tolist() == [is_away]
+
+
+def test_the_refiner_begins_with_landmarks_as_the_detectors() -> None:
+    """The face moves, turns and grows after the full detection, and its landmarks with it."""
+    detected = ARCFACE_112[None] + np.array([[3, 1], [2, 0], [0, 4], [1, 1], [-2, 0]])
+    faces = Faces(np.array([[6, 6, 106, 106]]), ARCFACE_112[None], np.ones(1))
+    tracked = TrackedFaces.begin(0, Found(faces, refiners=(ONET,), detected=detected))
+    transform = np.array([[[1.5, -0.4, 20], [0.4, 1.5, 70]]])
+    moved = Faces(faces.boxes, apply_transforms(ARCFACE_112[None], transform), faces.scores)
+    expected = apply_transforms(detected, transform)
+    assert np.abs(tracked.unrefined(moved).landmarks - expected).max() < 1e-4
+    plain = TrackedFaces.begin(0, Found(faces))
+    assert np.array_equal(plain.unrefined(faces).landmarks, faces.landmarks.astype(np.float32))

@@ -19,6 +19,7 @@ from faceprep.core.arrays import Bools, Complexes, Doubles, Floats, Pixels, Rows
 from faceprep.core.faces import Faces, concatenate_faces
 from faceprep.core.landmarks import (
     ARCFACE_112,
+    add_offsets,
     are_sound,
     estimate_similarity,
     measure_leans,
@@ -154,7 +155,7 @@ class Refiner:
         agree = (second.scores >= _SURE) & (_distance(before, second.landmarks) < _MAX_DIFFERENCE)
         work.is_seen[rows] |= agree
         decided = agree & (measure_leans(mean) < _MAX_LEAN)
-        work.decide(rows[decided], _moved(mean[decided], _FROM_ONET), ONET)
+        work.decide(rows[decided], add_offsets(mean[decided], _FROM_ONET), ONET)
         self._steady(work, rows[decided], mean[decided])
 
     def _steady(self, work: _Work, rows: Rows, mean: Doubles) -> None:
@@ -173,7 +174,7 @@ class Refiner:
             agree = (look.scores >= _SURE) & (_distance(before, look.landmarks) < _MAX_DIFFERENCE)
             total[agree] += look.landmarks[agree]
             n_looks[agree] += 1
-        work.decide(rows[small], _moved(total / n_looks, _FROM_ONET), ONET)
+        work.decide(rows[small], add_offsets(total / n_looks, _FROM_ONET), ONET)
 
     def _look_again(self, work: _Work, rows: Rows) -> None:
         """Look with RetinaFace at what O-Net leaves undecided.
@@ -285,12 +286,3 @@ def _distance(one: Doubles, other: Doubles) -> Doubles:
     pixels = np.linalg.norm(one - other, axis=2).mean(axis=1)
     distance: Doubles = pixels * _enlargements((one + other) / 2) / _EYES
     return distance
-
-
-def _moved(landmarks: Doubles, offsets: Doubles) -> Doubles:
-    """Move landmarks (n, 5, 2) by constant offsets (5, 2), in pixels of arcface-112."""
-    fit = estimate_similarity(landmarks, ARCFACE_112)
-    units: Complexes = np.reciprocal(fit[..., 0] @ np.array([1, 1j]))
-    shift = units[:, None] * (offsets @ np.array([1, 1j]))
-    moved: Doubles = landmarks + np.stack([shift.real, shift.imag], axis=-1)
-    return moved
