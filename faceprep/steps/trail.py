@@ -17,7 +17,7 @@ from faceprep.core.arrays import Bools, Doubles, Floats, Ints, Numbers, Rows
 from faceprep.core.boxes import overlaps
 from faceprep.core.faces import N_LANDMARKS, Faces
 from faceprep.core.landmarks import add_offsets, are_sound, measure_leans, measure_offsets
-from faceprep.models.refine.refiner import HOPELESS_LEAN, NONE, RETINAFACE, Refined
+from faceprep.models.refine.refiner import DOUBTED, HOPELESS_LEAN, NONE, RETINAFACE, Refined
 from faceprep.steps.found import Found
 from faceprep.vision.tracks import SceneCuts
 
@@ -29,8 +29,6 @@ _OVERLAP = 0.4
 """Overlap of two tracked faces above which they may be one."""
 _SURE = 0.65
 """Minimum score of a search for a face whose landmarks no refiner placed."""
-_DOUBTED = 0.9
-"""Score of O-Net below which it does not run on the face before the next full detection."""
 _TINY = 1e-9
 
 
@@ -190,7 +188,7 @@ class TrackedFaces:
 
         It was far from sure of them, or they are turned away too far.
         """
-        is_doubted: Bools = ~(self.onet_scores >= _DOUBTED)
+        is_doubted: Bools = ~(self.onet_scores >= DOUBTED)
         is_turned: Bools = measure_leans(self.landmarks) >= HOPELESS_LEAN
         return (is_doubted | is_turned) & np.equal(self.refiners, RETINAFACE)
 

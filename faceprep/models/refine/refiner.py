@@ -30,7 +30,7 @@ from faceprep.models.refine.looks import Look, OnetLook, RetinaFaceLook
 from faceprep.models.refine.squares import squares_of_boxes, squares_of_landmarks
 
 ONET, RETINAFACE, NONE = "onet", "retinaface", ""
-_VERSION = 4
+_VERSION = 5
 """Increase it when the same weights give other landmarks."""
 _FIRST, _SECOND = ((56.0, 64.0), 90.0), ((56.0, 62.0), 95.0)
 """Centre and side of O-Net's two squares, in pixels of arcface-112."""
@@ -42,6 +42,8 @@ _SHIFTED_SIDE = 92.0
 """Centres and side of further squares, averaged to keep the landmarks of a small face still."""
 _SURE = 0.97
 """Minimum score of O-Net in both looks for its landmarks to be accepted."""
+DOUBTED = 0.9
+"""Score of O-Net below which it tells little about the face."""
 _MAX_DIFFERENCE = 0.08
 """Maximum mean distance between the landmarks of both looks, in eye distances."""
 _MAX_LEAN, HOPELESS_LEAN = 0.4, 0.5
@@ -266,8 +268,16 @@ class _Work:
         return ~self.is_seen[rows] & (is_doubtful | (measure_rolls(guesses) > _MAX_ROLL))
 
     def turns(self, rows: Rows) -> Complexes:
-        """Return the unit vector (n,) of each face's x axis, by the best guess so far."""
-        fit = estimate_similarity(self._guesses[rows], ARCFACE_112)
+        """Return the unit vector (n,) of each face's x axis.
+
+        O-Net decides if it is nearly sure, or if the detector's landmarks are turned, which it
+        underestimates. Else the detector does: O-Net is unsure of heads that are turned away.
+        """
+        guesses, detected = self._guesses[rows], self.landmarks[rows]
+        is_near = (self.onet_scores[rows] >= DOUBTED) & (measure_leans(guesses) < HOPELESS_LEAN)
+        is_turned = measure_rolls(detected) > _MAX_DETECTED_ROLL
+        best = np.where((is_near | is_turned)[:, None, None], guesses, detected)
+        fit = estimate_similarity(best, ARCFACE_112)
         axes = fit[:, 0, 0] - 1j * fit[:, 1, 0]
         with np.errstate(invalid="ignore", divide="ignore"):
             units: Complexes = np.where(np.isfinite(axes), axes / np.abs(axes), 1)

@@ -245,6 +245,27 @@ def test_a_detected_roll_that_retinaface_does_not_confirm_is_looked_into(
     assert np.abs(refined.faces.landmarks[0] - truth).max() < 4
 
 
+@pytest.mark.parametrize(
+    ("score", "detected_roll", "expected"), [(0.5, 0, 0), (0.95, 0, 30), (0.5, 14, 30)]
+)
+def test_retinaface_looks_upright_by_the_landmarks_that_are_more_certain(
+    score: float, detected_roll: float, expected: float
+) -> None:
+    """O-Net, with a score below its limit, sees a face that is turned by 30 degrees."""
+    detected, seen = turned_head(roll=detected_roll) + 150, list[Squares]()
+    retinaface = Answer(detected, 0.9)
+    plain = retinaface.look
+    retinaface.look = (  # type: ignore[method-assign]
+        lambda images, rows, squares, *_: seen.append(squares) or plain(images, rows, squares)
+    )
+    judge = copy.copy(refiner())
+    judge._onet = Answer(turned_head(roll=30) + 150, score)  # type: ignore[assignment]
+    judge._retinaface = retinaface  # type: ignore[assignment]
+    faces = Faces([(100, 95, 200, 205)], detected[None], [0.9])
+    judge.refine([np.zeros((300, 300, 3), np.uint8)], [faces])
+    assert np.degrees(np.angle(seen[0].halves[0])) == pytest.approx(expected, abs=1)
+
+
 def test_the_second_look_is_left_out_where_it_cannot_help() -> None:
     """A profile is left to RetinaFace after one look of O-Net."""
     points, calls = turned_head(60) + 100, []
