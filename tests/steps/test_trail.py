@@ -9,7 +9,8 @@ from faceprep.core.faces import Faces
 from faceprep.core.landmarks import ARCFACE_112, apply_transforms
 from faceprep.models.refine.refiner import ONET, RETINAFACE
 from faceprep.steps.found import Found
-from faceprep.steps.trail import TrackedFaces
+from faceprep.steps.trail import Answers, TrackedFaces, make_faces
+from tests.heads import turned_head
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,22 @@ def test_the_refiner_begins_with_landmarks_as_the_detectors() -> None:
     assert np.abs(tracked.unrefined(moved).landmarks - expected).max() < 1e-4
     plain = TrackedFaces.begin(0, Found(faces))
     assert np.array_equal(plain.unrefined(faces).landmarks, faces.landmarks.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("yaw", "roll", "scale"), [(30, 0, 1), (-40, 0, 1), (30, 50, 2), (0, 0, 1)]
+)
+def test_a_box_stays_around_the_head_when_it_turns_aside(
+    yaw: float, roll: float, scale: float
+) -> None:
+    """The middle of the head lies 45 mm behind its face; its box is 120 mm wide."""
+    before, after = turned_head(0)[None], turned_head(yaw, roll=roll)[None] * scale
+    faces = Faces(np.array([[-60, -75, 60, 75]]), before, np.ones(1))
+    tracked = TrackedFaces.begin(0, Found(faces, refiners=(ONET,)))
+    expected = make_faces(tracked.boxes, after, faces.scores)
+    answers = Answers.expect(expected)
+    answers.refiners[:] = ONET
+    moved, _ = tracked.advance(np.array([1]), answers)
+    sideways = -45 * np.sin(np.radians(yaw)) * scale
+    middle = sideways * np.array([np.cos(np.radians(roll)), np.sin(np.radians(roll))])
+    assert np.linalg.norm(moved.boxes.centres[0] - middle) < 10 * scale
