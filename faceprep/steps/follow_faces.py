@@ -21,6 +21,7 @@ import numpy as np
 
 from faceprep.core.arrays import Bools, Doubles, Ints, Octets, Pixels, Rows
 from faceprep.core.faces import Faces
+from faceprep.core.opencv import opencv
 from faceprep.core.turns import turn_image
 from faceprep.models.refine.follow import Seen
 from faceprep.models.refine.refiner import NONE
@@ -257,5 +258,7 @@ class _Group(NamedTuple):
 
 def _sample_thumb(pixels: Pixels) -> Octets:
     """Return the thumbnail of a frame from some of its pixels."""
-    step = max(1, pixels.shape[0] // _THUMB_ROWS)
-    return make_thumb(np.ascontiguousarray(pixels[::step, ::step]))
+    height, width = pixels.shape[:2]
+    step, cv2 = max(1, height // _THUMB_ROWS), opencv()
+    size = max(1, width // step), max(1, height // step)
+    return make_thumb(cv2.resize(pixels, size, interpolation=cv2.INTER_NEAREST))
