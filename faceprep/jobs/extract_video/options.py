@@ -17,7 +17,10 @@ from faceprep.steps.model_names import DETECTORS, EMBEDDERS
 from faceprep.video.sampling import FrameChoice, parse_frames
 from faceprep.video.siw_boxes import FILLS
 
-_AUTO, _AUTO_EVERY = "auto", 10
+_AUTO = "auto"
+_AUTO_EVERY, _AUTO_EVERY_ALONE = 10, 15
+"""Frames from one full detection to the next, which finds new faces. If one face of a frame is kept
+anyway, they matter less."""
 _MOST_FRAMES = 1_000_000
 
 
@@ -54,8 +57,8 @@ class VideoOptions(WritesCrops, FaceOptions):
     )
     detect_every: str | None = option(
         None,
-        "Run full detection only on every Nth frame (auto: 10), and when a face is lost or in "
-        "doubt; track each face in between.",
+        "Run full detection only on every Nth frame (auto: 15 if the one face with the highest "
+        "score is kept, else 10), and when a face is lost or in doubt; track each face in between.",
         values=Values("N|auto", known=(_AUTO,), default="every frame"),
     )
     format: str = format_option()
@@ -117,6 +120,11 @@ class VideoOptions(WritesCrops, FaceOptions):
         """Return the number of crops of a frame; None for all."""
         return None if self.all_faces else 1
 
+    @property
+    def most_found(self) -> int | None:
+        """Return the number of faces of a frame among which the crops are chosen; None for all."""
+        return self.most if self.select == SCORE and not self.by_track else None
+
     def choice(self) -> FrameChoice:
         """Return the choice of frames. Raises OptionError."""
         if self.every > 1 and self.frames != "all":
@@ -140,7 +148,7 @@ class VideoOptions(WritesCrops, FaceOptions):
         if every is None:
             return 1
         if every == _AUTO:
-            return _AUTO_EVERY
+            return _AUTO_EVERY if self.most_found is None else _AUTO_EVERY_ALONE
         if not (every.isascii() and every.isdigit() and 1 <= int(every) <= _MOST_FRAMES):
             raise OptionError(
                 "--detect-every",

@@ -23,7 +23,7 @@ from faceprep.core.types import NO_CROP, OK, Outcome, Shard, Sink
 from faceprep.jobs.extract_video.chunks import Chunk, cut_chunks, cut_segments, map_chunks
 from faceprep.jobs.extract_video.cutting import File, FrameCutter
 from faceprep.jobs.extract_video.options import VideoOptions
-from faceprep.jobs.extract_video.selection import SCORE, prefer_faces
+from faceprep.jobs.extract_video.selection import prefer_faces
 from faceprep.jobs.extract_video.turn import find_video_turn
 from faceprep.jobs.extract_video.videos import Video
 from faceprep.steps.crop_faces import Places, face_rows
@@ -240,9 +240,7 @@ class _PieceWork:
 
     def _find(self, chunk: Chunk) -> list[tuple[Found, str]]:
         """Find the faces of each frame, and the fingerprint of what found them."""
-        options = self._options
-        is_first_kept = options.select == SCORE and not options.by_track
-        most = options.most if is_first_kept else None
+        most = self._options.most_found
         if self._tracker is None:
             images = [frame.pixels for frame in chunk.frames]
             return find_with(self._finders, images, most, self._turn)
