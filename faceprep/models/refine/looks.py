@@ -91,7 +91,9 @@ class RetinaFaceLook:
         sound = np.flatnonzero(squares.are_sound())
         for start in range(0, len(sound), _LARGE_CROPS):
             part = sound[start : start + _LARGE_CROPS]
-            crops = cut_squares(images, rows[part], squares.take(part), _RETINAFACE_SIDE)
+            crops = cut_squares(
+                images, rows[part], squares.take(part), _RETINAFACE_SIDE, is_cubic=False
+            )
             for place, answers in zip(part, self._network.answer(list(crops)), strict=True):
                 points[place], corners[place], scores[place] = _average(*answers, expected)
         middles = squares.place(corners.mean(axis=1, keepdims=True) / _RETINAFACE_SIDE)[:, 0]
