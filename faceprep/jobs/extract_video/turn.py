@@ -28,7 +28,20 @@ def find_video_turn(
     if not finder.can_turn:
         return 0
     with SuppressDamage(), open_video(path, known) as reader:
-        numbers = np.linspace(0, len(reader) - 1, _N_FRAMES + 2)[1:-1].astype(int)
-        with closing(reader.frames(frames_at(numbers.tolist()))) as frames:
+        numbers = _choose_frames(reader.index)
+        with closing(reader.frames(frames_at(numbers))) as frames:
             return finder.find_turn((frame.pixels for frame in frames), len(numbers))
     return 0
+
+
+def _choose_frames(index: VideoIndex) -> list[int]:
+    """Return the numbers of a few frames that are spread over the video, key frames if possible.
+
+    A key frame takes the place of a later frame, which could not be decoded without it, if it lies
+    after the place before.
+    """
+    places = np.linspace(0, len(index) - 1, _N_FRAMES + 2)
+    keys = np.array([-1, *(index.keyframes if index.can_seek else ())])
+    before = keys[np.searchsorted(keys, places, "right") - 1]
+    chosen = np.where(before[1:] > places[:-1], before[1:], places[1:])
+    return [int(number) for number in chosen[:-1]]

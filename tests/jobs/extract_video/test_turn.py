@@ -23,6 +23,7 @@ from faceprep.run.engine import run_job
 from faceprep.run.serial import SerialRunner
 from faceprep.steps.find_faces import FaceFinder
 from faceprep.video import reader
+from faceprep.video.index import VideoIndex
 from faceprep.video.reader import VideoReader
 from tests.fakes import BROKEN, tree
 from tests.real import DATA, needs_data
@@ -70,6 +71,25 @@ def test_all_frames_have_the_turn_of_a_few_whatever_the_pieces(tmp_path: Path) -
         assert {row["turn"] for row in rows(tmp_path / name / "out")} == {180}
     whole, pieces = (tmp_path / name / "out" / "a" for name in ("whole", "pieces"))
     assert tree(whole) == tree(pieces) and len(tree(whole)) == 60
+
+
+@pytest.mark.parametrize(
+    ("keys", "restarts", "expected"),
+    [
+        ([0], (), [9, 19, 29, 39, 49]),
+        ([0, 12, 24, 36, 48], (), [9, 12, 24, 36, 48]),
+        ([0, 45, 58], (), [9, 19, 29, 39, 45]),
+        ([0, 12, 24, 36, 48], (30,), [9, 19, 29, 39, 49]),
+        ([], (), [9, 19, 29, 39, 49]),
+    ],
+)
+def test_key_frames_are_looked_at_if_they_are_as_far_apart(
+    keys: list[int], restarts: tuple[int, ...], expected: list[int]
+) -> None:
+    stamps = np.arange(60) * 512
+    places = np.array(keys, np.int64)
+    index = VideoIndex(stamps, 1 / 15360, True, places, 60, 60, 59 * 512, 0, restarts)
+    assert turn._choose_frames(index) == expected
 
 
 @pytest.mark.parametrize(
