@@ -9,8 +9,9 @@ python="${PYTHON:-python3}"
 
 make_environment() {
     [ -x .venv-test/bin/faceprep ] || "$python" -m venv .venv-test
-    # mkdocs and moto_server are missing from the environment of an earlier version
-    if [ ! -x .venv-test/bin/faceprep ] || [ ! -x .venv-test/bin/mkdocs ] || [ ! -x .venv-test/bin/moto_server ]; then
+    # mkdocs, moto_server and isal are missing from the environment of an earlier version
+    if [ ! -x .venv-test/bin/faceprep ] || [ ! -x .venv-test/bin/mkdocs ] || [ ! -x .venv-test/bin/moto_server ] ||
+        ! .venv-test/bin/python -c 'import isal' 2>/dev/null; then
         .venv-test/bin/pip install --quiet --no-compile --editable '.[dev]'
     fi
 }

@@ -28,6 +28,7 @@ from faceprep.core.opencv import opencv
 from faceprep.core.types import Buffer
 from faceprep.vision.decoder_warnings import catch_warnings, find_damage
 from faceprep.vision.heic import REMEDY, can_read_heic, decode_heic
+from faceprep.vision.png import encode_png
 
 MAX_PIXELS = 178_956_970
 """The limit above which Pillow refuses an image as a decompression bomb: half a gigabyte of pixels.
@@ -202,6 +203,8 @@ def _describe_bad_size(height: int, width: int, max_pixels: int) -> str:
 
 def encode(pixels: Pixels, suffix: str, quality: int = 95) -> bytes:
     """Encode (height, width, 3) uint8 RGB as ``.jpg`` of `quality` 1 to 100, or as ``.png``."""
+    if suffix == ".png":
+        return encode_png(pixels)
     cv2 = opencv()
     options: list[int] = []
     if suffix == ".jpg":

@@ -20,6 +20,7 @@ HEAVY = {
     "imageio",
     "tqdm",
     "google_crc32c",
+    "isal",
     "tensorflow",
     "torch",
     "onnxruntime",

@@ -24,6 +24,7 @@ FRAMES = "extract-video lists every wanted frame in a table"
 MEASURES = "score has one more measure"
 HIDDEN = "files whose names begin with a dot are counted among those that are skipped"
 NAMES = "an image of a container is named by its key in the set"
+PNG = "PNG images are compressed by ISA-L"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,11 @@ TABLE = (
     Intended("*", "output.changed", "*plan.jsonl::*.evidence.*", NAMES),
     Intended("*", "output.changed", "*plan.jsonl::*.reason", NAMES),
     Intended("embed/*", "output.changed", "*", NAMES),
+    # Images, whose pixels stay
+    Intended("*", "output.bytes", "*.png", PNG),
+    Intended("bin/*", "output.changed", "png/*.bin", PNG),
+    Intended("bin/in-place", "output.changed", "*.bin", PNG),
+    Intended("make-bin/drawn", "output.changed", "*.bin", PNG),
     # Frames and measures
     Intended("*", "output.added", "*frames.parquet*", FRAMES),
     Intended("*", "json.changed", "outputs", FRAMES),

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -129,8 +130,16 @@ def _tar_members(data: bytes, names: Names) -> dict[str, Any]:
     return {"columns": columns, "order": list(columns)}
 
 
+def _png_pixels(data: bytes, names: Names) -> dict[str, Any]:
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise ValueError("OpenCV cannot decode it")
+    return {"columns": {"pixels": _array(pixels)}}
+
+
 _READERS: dict[str, Callable[[bytes, Names], dict[str, Any]]] = {
     ".parquet": _parquet_columns,
     ".npz": _npz_arrays,
     ".tar": _tar_members,
+    ".png": _png_pixels,
 }
