@@ -6,17 +6,34 @@ They may be gone at the next start, so a shard that lost an input while one was 
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 _LASTING = (errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EINVAL)
 _met: set[int] = set()
 _losses: list[str] = []
 _timeouts: list[str] = []
+_is_apart: ContextVar[bool] = ContextVar("is_apart", default=False)
 
 
 def note_errno(number: int | None) -> None:
     """Note an error of the operating system, unless it lies in the input itself."""
-    if number not in _LASTING:
+    if number not in _LASTING and not _is_apart.get():
         _met.add(number or 0)
+
+
+@contextmanager
+def ignored() -> Iterator[None]:
+    """Note no error of the operating system that this thread meets in the block.
+
+    Use it for work that is not part of a shard, such as a display in the same process.
+    """
+    token = _is_apart.set(True)
+    try:
+        yield
+    finally:
+        _is_apart.reset(token)
 
 
 def note_memory() -> None:

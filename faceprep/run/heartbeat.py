@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from faceprep.core import storage
+from faceprep.core import passing_faults, storage
 from faceprep.core.errors import FaceprepError
 from faceprep.core.types import Outcome
 
@@ -31,13 +31,13 @@ def report_progress(outcomes: Iterator[Outcome], sign: Path) -> Iterator[Outcome
             now = time.monotonic()
             if now - last >= EVERY_S:
                 last, has_sign = now, True
-                with suppress(FaceprepError):
+                with passing_faults.ignored(), suppress(FaceprepError):
                     storage.write_file(sign, b"%d" % n, durable=False)
     finally:
         if isinstance(outcomes, Generator):
             outcomes.close()
         if has_sign:
-            with suppress(FaceprepError):
+            with passing_faults.ignored(), suppress(FaceprepError):
                 storage.remove_file(sign)
 
 
@@ -48,8 +48,8 @@ def count_done(folder: Path) -> int:
     0
     """
     try:
-        return sum(
-            int(storage.read_bytes(folder / name)) for name in storage.list_folder(folder)[1]
-        )
+        with passing_faults.ignored():
+            names = storage.list_folder(folder)[1]
+            return sum(int(storage.read_bytes(folder / name)) for name in names)
     except (FaceprepError, ValueError):  # no shard has been at work for long, or one is just done
         return 0

@@ -14,10 +14,12 @@ import pytest
 
 from faceprep import Request, SerialRunner, run_job
 from faceprep.core import passing_faults, storage
+from faceprep.run import heartbeat
 from faceprep.vision import codec
 from tests.fakes import results
 from tests.real import ROOT
-from tests.run.test_items import Copies, N, fill
+from tests.run import test_items
+from tests.run.test_items import BAD, Copies, N, fill
 
 _FAULTS = """
 import errno, os
@@ -113,3 +115,22 @@ def test_damage_is_final(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="Is a directory"):
         storage.read_bytes(tmp_path / "a")
     assert not passing_faults.are_met()
+
+
+def test_a_display_in_the_same_process_spoils_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, diary = fill(tmp_path / "source", {BAD: "decoder raises"}), tmp_path / "diary"
+    request, job = Request((source,), tmp_path / "out"), Copies(diary=str(diary))
+    real = test_items.happen
+
+    def happen(what: str) -> None:
+        assert heartbeat.count_done(tmp_path / "signs of no shard") == 0
+        real(what)
+
+    monkeypatch.setattr(test_items, "happen", happen)
+    begun = []
+    for _ in range(2):
+        assert run_job(job, request, SerialRunner()).by_status == {"ok": N - 1, "crashed": 1}
+        begun.append(diary.read_text())
+    assert begun[0] == begun[1]
