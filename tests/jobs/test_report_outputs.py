@@ -125,6 +125,19 @@ def test_no_run_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "problem"),
+    [
+        ("bad.csv", b"image_names,e0,e0\n", "columns with one name at line 1"),
+        ("bad.npz", b"text", "not a zip file"),
+    ],
+)
+def test_damaged_embeddings_are_named(name: str, data: bytes, problem: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(SourceError, match=problem):
+        Report().look(tmp_path / name)
+
+
 def test_the_same_bytes_each_time(rec_set: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(Rec2Folder(), rec_set, out)

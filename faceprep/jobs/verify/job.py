@@ -219,9 +219,11 @@ class Verify(EmbedSettings, _Embedders, ListOptions, Look):
         found = Verification(flip=self._options(self.embedder[0]).is_flipped)
         n_done, logged = 0, set[str]()
         for path, name, embedder in self._list_work(paths, found):
-            step = partial(_add_progress, progress, n_done)
+            step, maker = partial(_add_progress, progress, n_done), embedder
             try:
                 with naming(path):
+                    if not embedder:
+                        maker = _add_origin(path, found)
                     judged = self._judge(path, name, embedder, step)
             except SourceError as error:
                 if len(paths) == 1:
@@ -229,7 +231,7 @@ class Verify(EmbedSettings, _Embedders, ListOptions, Look):
                 judged = Judged([], 1, [Outcome(str(path), _BROKEN, str(error))])
             log_notes(judged.results, logged)
             n_done += judged.n_embedded
-            found.add(judged, self._name_of(path, embedder))
+            found.add(judged, maker)
             for outcome in judged.left_out[:_N_TOLD]:
                 log.warning("%s", outcome.reason)
             if len(judged.left_out) > _N_TOLD:
@@ -249,9 +251,7 @@ class Verify(EmbedSettings, _Embedders, ListOptions, Look):
         named_paths = list(zip(paths, _names(paths), strict=True))
         saved = [each for each in named_paths if _is_saved(each[0])]
         others = [each for each in named_paths if each not in saved]
-        for path, name in saved:
-            found.add_model(self._name_of(path, ""), load_origin(path))
-            yield path, name, ""
+        yield from ((path, name, "") for path, name in saved)
         if others:
             self.announce()
         else:
@@ -259,12 +259,6 @@ class Verify(EmbedSettings, _Embedders, ListOptions, Look):
         for embedder in self.embedder if others else ():
             found.add_model(embedder, self._options(embedder).model())
             yield from ((path, name, embedder) for path, name in others)
-
-    def _name_of(self, path: Path, embedder: str) -> str:
-        """Return the name of the embedder in the results."""
-        if embedder:
-            return embedder
-        return load_origin(path).fingerprint.partition("/")[0] or "unknown"
 
     def _judge(self, path: Path, name: str, embedder: str, progress: Progress) -> Judged:
         draw = Draw(self.gallery, self.seed, self.strangers)
@@ -292,11 +286,22 @@ def _refuse_bad_place(scores: Path, paths: Sequence[Path]) -> None:
 
 
 def _is_saved(path: Path) -> bool:
-    """Return whether a source is a file of embeddings; a damaged one is judged, and named then."""
+    """Return whether a source is a file of embeddings, or one too damaged to tell.
+
+    Judging a damaged one names the damage, without a model.
+    """
     try:
         return is_embeddings(path)
     except SourceError:
-        return False
+        return True
+
+
+def _add_origin(path: Path, found: Verification) -> str:
+    """Add the model that made saved embeddings, and return its name. Raises SourceError."""
+    origin = load_origin(path)
+    name = origin.fingerprint.partition("/")[0] or "unknown"
+    found.add_model(name, origin)
+    return name
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

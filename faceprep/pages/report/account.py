@@ -317,9 +317,14 @@ def _are_classes(names: Iterable[str], inputs: Iterable[str]) -> bool:
 
 
 def _embeddings_of(out: Path, found_runs: Sequence[Run]) -> Path | None:
-    """Return the embeddings that are the output itself, or that a run judged."""
+    """Return the embeddings that are the output itself, or that a run judged.
+
+    Raises SourceError where the output is too damaged to tell.
+    """
+    if is_embeddings(out):
+        return out
     sources = [source for run in found_runs for source in run.sources]
-    return next((path for path in (out, *sources) if _has_embeddings(path)), None)
+    return next(filter(_has_embeddings, sources), None)
 
 
 def _has_embeddings(path: Path) -> bool:

@@ -244,6 +244,30 @@ def test_damaged_embeddings_are_named(drawn_bin: Path, tmp_path: Path) -> None:
     assert verify(tmp_path / "bad.npz", drawn_bin).failed == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "problem"),
+    [
+        ("bad.csv", b"image_names,\xff,e0\n", "not a CSV file"),
+        ("bad.npz", b"text", "not a zip file"),
+        ("bad.parquet", b"text", "cannot be read as Parquet"),
+    ],
+)
+def test_damaged_embeddings_need_no_model(
+    name: str, data: bytes, problem: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(SourceError, match=problem):
+        Verify(embedder=(str(tmp_path / "none.onnx"),)).look([tmp_path / name])
+
+
+def test_a_damaged_model_name_costs_one_set(tmp_path: Path) -> None:
+    sound = embed(write_people(tmp_path / "set", [2, 2]), tmp_path / "a.npz")
+    (tmp_path / "b.csv").write_text("image_names,e0\n0/1.png,1\n")
+    (tmp_path / "b.csv.model.json").write_text("{")
+    found = verify(tmp_path / "b.csv", sound)
+    assert found.failed == 1 and "b.csv.model.json: not JSON" in found.damage[0]
+
+
 def test_scores_do_not_go_into_the_set(face_folder: Path) -> None:
     job = Verify(embedder="colours", scores=face_folder / "s.csv")  # type: ignore[arg-type]
     with pytest.raises(OutputError, match="would be inside the input"):
