@@ -16,6 +16,7 @@ from faceprep.core.io.image_traits import (
     RGB_555,
     RGB_565,
     RGB_888,
+    has_pages,
     has_planes_of_sixteen_bits,
     has_sixteen_bits,
     has_white_as_zero,
@@ -76,6 +77,8 @@ def decode_noted(data: Buffer, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, st
     notes = []
     if is_animation(header.suffix, data):
         notes.append("an animation: its first frame is used")
+    if has_pages(header.suffix, data):
+        notes.append("a TIFF of several pages: the first is used")
     if has_sixteen_bits(header.suffix, data):
         pixels, n_bits = _keep_upper_bits(_decode_sound(data, header, is_deep=True))
         if n_bits < 16:

@@ -92,6 +92,13 @@ def test_an_animation_is_noted(kind: str) -> None:
     assert decode_noted(saved(FACE, kind))[1] == ""
 
 
+def test_pages_are_noted() -> None:
+    more = [Image.fromarray(FACE[::-1].copy())]
+    pixels, note = decode_noted(saved(FACE, "TIFF", save_all=True, append_images=more))
+    assert note == "a TIFF of several pages: the first is used" and (pixels == FACE).all()
+    assert decode_noted(saved(FACE, "TIFF"))[1] == ""
+
+
 @pytest.mark.parametrize("suffix", [".png", ".tiff", ".pgm", ".jp2"])
 @pytest.mark.parametrize("n_bits", [8, 10, 12, 14, 16])
 def test_the_bits_in_use_become_eight(suffix: str, n_bits: int) -> None:

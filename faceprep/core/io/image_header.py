@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from faceprep.core.io.heif_header import read_heif
@@ -228,26 +228,24 @@ def _webp_size(data: Buffer) -> tuple[int, int] | None:
     return None
 
 
-def read_tiff_tags(data: Buffer) -> dict[int, int]:
-    """Read the first value of each tag of whole numbers in the first directory of a (Big)TIFF.
+def read_tiff_tags(data: Buffer, page: int | None = None) -> dict[int, int]:
+    """Read the first value of each tag of whole numbers in a directory of a (Big)TIFF.
 
-    Raises struct.error for a truncated file.
+    `page` is one of `find_tiff_pages`; None stands for the first. Raises struct.error for a
+    truncated file.
     """
-    places = find_tiff_values(data)
+    places = find_tiff_values(data, page)
     return {tag: struct.unpack_from(form, data, at)[0] for tag, (form, at) in places.items()}
 
 
-def find_tiff_values(data: Buffer) -> dict[int, tuple[str, int]]:
+def find_tiff_values(data: Buffer, page: int | None = None) -> dict[int, tuple[str, int]]:
     """Return the form (for `struct`) and the place of each value that `read_tiff_tags` reads.
 
     Raises struct.error for a truncated file.
     """
-    order = "<" if data[0] == 0x49 else ">"
-    count, offset, start = "H", "I", 4
-    if struct.unpack_from(order + "H", data, 2)[0] == _BIG_TIFF:
-        count, offset, start = "Q", "Q", 8
+    order, count, offset, start = _tiff_forms(data)
     n_inline = struct.calcsize(offset)
-    at = min(struct.unpack_from(order + offset, data, start)[0], len(data))
+    at = _tiff_offset(data, order + offset, start) if page is None else page
     n_entries = struct.unpack_from(order + count, data, at)[0]
     at += struct.calcsize(count)
     found = {}
@@ -258,10 +256,38 @@ def find_tiff_values(data: Buffer) -> dict[int, tuple[str, int]]:
             is_apart = n * struct.calcsize(form) > n_inline
             value = place + 4 + n_inline
             if is_apart and tag == _BITS:
-                value = min(struct.unpack_from(order + offset, data, value)[0], len(data))
+                value = _tiff_offset(data, order + offset, value)
             if not is_apart or tag == _BITS:
                 found[tag] = order + form, value
     return found
+
+
+def find_tiff_pages(data: Buffer) -> Iterator[int]:
+    """Yield the place of each directory of a (Big)TIFF, such as that of a page or of a mask.
+
+    Raises struct.error for a truncated file.
+    """
+    order, count, offset, at = _tiff_forms(data)
+    seen: set[int] = set()
+    while (page := _tiff_offset(data, order + offset, at)) and page not in seen:
+        seen.add(page)
+        yield page
+        n_entries = struct.unpack_from(order + count, data, page)[0]
+        at = page + struct.calcsize(count) + n_entries * (4 + 2 * struct.calcsize(offset))
+
+
+def _tiff_forms(data: Buffer) -> tuple[str, str, str, int]:
+    """Return the order of bytes, the forms of a count and of an offset, and where the first is."""
+    order = "<" if data[0] == 0x49 else ">"
+    if struct.unpack_from(order + "H", data, 2)[0] == _BIG_TIFF:
+        return order, "Q", "Q", 8
+    return order, "H", "I", 4
+
+
+def _tiff_offset(data: Buffer, form: str, at: int) -> int:
+    """Read an offset, at most the length of the file."""
+    (offset,) = struct.unpack_from(form, data, min(at, len(data)))
+    return min(int(offset), len(data))
 
 
 def _tiff_size(data: Buffer) -> tuple[int, int] | None:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
+from itertools import islice
 
 from faceprep.core.io.heif_header import read_heif
-from faceprep.core.io.image_header import JP2_SIZE, PNM_HEAD, find_tiff_values, read_tiff_tags
+from faceprep.core.io.image_header import (
+    JP2_SIZE,
+    PNM_HEAD,
+    find_tiff_pages,
+    find_tiff_values,
+    read_tiff_tags,
+)
 from faceprep.core.types import Buffer
 
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_ORIENTATION, _TIFF_PLANES = 258, 262, 274, 284
-_TIFF_TILE_WIDTH = 322
+_TIFF_SUBFILE, _TIFF_TILE_WIDTH = 254, 322
+_SMALL_COPY, _MASK = 1, 4
 _WHITE_IS_ZERO, _PLANES_APART = 0, 2
 _WEBP_ANIMATION = 0x02
 _GIF_EXTENSION, _GIF_IMAGE = 0x21, 0x2C
@@ -33,6 +42,19 @@ def is_animation(suffix: str, data: Buffer) -> bool:
     if suffix in (".avif", ".heic"):
         heif = read_heif(data)
         return heif is not None and heif.is_sequence
+    return False
+
+
+def has_pages(suffix: str, data: Buffer) -> bool:
+    """Return whether a sound image of the format `suffix` is a TIFF of several pages.
+
+    Small copies and masks of a page do not count.
+    """
+    if suffix == ".tiff":
+        with suppress(struct.error):
+            for page in islice(find_tiff_pages(data), 1, None):
+                if not read_tiff_tags(data, page).get(_TIFF_SUBFILE, 0) & (_SMALL_COPY | _MASK):
+                    return True
     return False
 
 
