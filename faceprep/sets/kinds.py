@@ -209,7 +209,7 @@ def sniff(path: Path) -> Content:
         return _content(VIDEO)
     storage.check_regular(path)
     if suffix not in _SNIFFERS:
-        file_format.refuse_other_format(path, storage.read_bytes(path, file_format.HEAD))
+        file_format.refuse_other_format(path)
         return Content("", f"a {suffix} file" if suffix else "a file without a suffix")
     if not storage.size_of(path):
         return Content("", "an empty file")

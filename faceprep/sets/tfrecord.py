@@ -275,7 +275,7 @@ def _compare(path: str | os.PathLike[str], offset: int, what: str, data: bytes, 
     expected = masked_crc32c(data)
     if expected != found:
         if offset == 0:
-            refuse_other_format(path, data)
+            refuse_other_format(path)
         raise SourceError(
             f"the checksum of {what} is wrong",
             path=path,

@@ -60,7 +60,7 @@ def find_directory(source: ByteSource) -> Directory:
     tail = source.read_at(tail_at, source.size - tail_at)
     found = tail.rfind(b"PK\5\6")
     if found < 0 or len(tail) - found < _END.size:
-        refuse_other_format(source.path, source.read_at(0, 8))
+        refuse_other_format(source.path)
         raise SourceError(
             "not a zip file, or cut off",
             expected="a directory at its end",

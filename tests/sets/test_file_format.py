@@ -8,9 +8,12 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from faceprep.core.errors import SourceError
@@ -73,3 +76,31 @@ def test_a_set_with_the_suffix_of_another(suffix: str, name: str, tmp_path: Path
     with pytest.raises(SourceError) as refused:
         read_set(path)
     assert str(refused.value) == f"{path}: the file is a {suffix}. End its name in {suffix}."
+
+
+@pytest.mark.parametrize("name", ["a.tfrecord", "a.rec", "a.bin", "a.tar", "a.zip", "a"])
+@pytest.mark.parametrize("suffix", [".tar", ".zip", ".npz"])
+def test_an_archive_with_the_suffix_of_another(suffix: str, name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if suffix == ".tar":
+        with tarfile.open(path, "w") as tar:
+            tar.addfile(tarfile.TarInfo("0.jpg"))
+    elif suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("0/0.jpg", b"")
+    else:
+        with path.open("wb") as file:
+            np.savez(file, embeddings=np.zeros(2))
+    if name.endswith(suffix) or (suffix, name) == (".npz", "a.zip"):
+        return
+    with pytest.raises(SourceError) as refused:
+        read_set(path)
+    assert str(refused.value) == f"{path}: the file is a {suffix}. End its name in {suffix}."
+
+
+def test_a_zip_of_something_else_is_no_set(tmp_path: Path) -> None:
+    path = tmp_path / "net.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("net/data.pkl", b"")
+    with pytest.raises(SourceError, match=r"not a set of images: .* found [.]pt$"):
+        read_set(path)

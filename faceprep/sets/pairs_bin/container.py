@@ -30,7 +30,7 @@ from faceprep.core.errors import SourceError
 from faceprep.core.paths import is_folder
 from faceprep.core.text import count_noun
 from faceprep.core.types import Buffer, Outcome, PairSet, Sink
-from faceprep.sets.file_format import HEAD, refuse_other_format
+from faceprep.sets.file_format import refuse_other_format
 from faceprep.sets.pairs_bin.pickle_values import Array, Span, Strings, bytes_of, kind_of
 from faceprep.sets.pairs_bin.unpickle import read_pickle
 
@@ -173,7 +173,7 @@ def _read(path: str | PathLike[str]) -> bytes:
     data = storage.read_bytes(path)
     if not data:
         raise _not_a_set(path, "a pickle of images and labels", "an empty file")
-    refuse_other_format(path, data[:HEAD])
+    refuse_other_format(path)
     return data
 
 

@@ -281,7 +281,7 @@ def _number_by_position_unless_distinct(target: Path, rec: Path) -> None:
         n_ids += int(np.count_nonzero(keys[start : start + _BATCH] >= 0))
     n_records = len(keys) - n_damaged
     if not n_records:
-        refuse_other_format(rec, storage.read_bytes(rec, 8))
+        refuse_other_format(rec)
         raise SourceError(
             "no record in this file",
             path=rec,

@@ -356,12 +356,12 @@ def _check_size(source: ByteSource) -> None:
 
 def _refuse(path: Path, reason: str) -> None:
     """Raise SourceError for a file without any whole member."""
-    start = storage.read_bytes(path, 8)
-    refuse_other_format(path, start)
+    refuse_other_format(path)
     if reason.startswith(CUT):
         raise SourceError(
             "the tar file is cut off", path=path, where="offset 0", remedy="Copy the file again."
         )
+    start = storage.read_bytes(path, 8)
     raise SourceError(
         "not a tar file",
         path=path,
