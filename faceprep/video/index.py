@@ -66,14 +66,14 @@ class VideoIndex:
         return (self.stamps - self.stamps[:1]).astype(np.float64) * self.tick
 
     @property
-    def duration(self) -> float:
+    def duration(self) -> float | None:
         """Return the seconds to the end of the last frame.
 
         The last frame is taken to last as long as the median of the others. Without times, and for
-        one frame, the duration is 0.
+        one frame, the duration is unknown: None.
         """
         if len(self) < 2 or not self.has_times:  # noqa: PLR2004
-            return 0.0
+            return None
         times = self.times
         return float(times[-1] + np.median(np.diff(times)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from faceprep.video.index import are_made_up, are_spare
+from faceprep.video.index import _NO_TIME, VideoIndex, are_made_up, are_spare
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,13 @@ def test_which_packets_without_a_time_give_no_frame(
 )
 def test_which_times_of_display_are_made_up(stamps: list[int], expected: bool) -> None:
     assert are_made_up(np.array(stamps, np.int64)) is expected
+
+
+@pytest.mark.parametrize(
+    ("stamps", "expected"),
+    [([0, 2, 4, 8], 10.0), ([4, 6], 4.0), ([4], None), ([], None), ([_NO_TIME] * 3, None)],
+)
+def test_a_duration_may_be_unknown(stamps: list[int], expected: float | None) -> None:
+    n = len(stamps)
+    index = VideoIndex(np.array(stamps, np.int64), 1.0, True, np.arange(1), n, n, 0, 0)
+    assert index.duration == expected

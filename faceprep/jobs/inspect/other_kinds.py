@@ -181,7 +181,8 @@ def _video(path: Path, kind: str) -> Inspection:
     with VideoReader(path) as reader:
         found = Inspection(url_of(path), kind, details={"frames": len(reader)}, has_images=False)
         if len(reader):
-            found.details["seconds"] = round(reader.index.duration, 3)
+            duration = reader.index.duration
+            found.details["seconds"] = None if duration is None else round(duration, 3)
         if reader.cut_off:
             found.add_damage(reader.cut_off)
         next(reader.frames(FIRST_FRAME), None)

@@ -199,11 +199,11 @@ def test_a_damaged_list_is_described_up_to_its_damage(tmp_path: Path) -> None:
         ("a.mkv", 30, VideoStyle(fps=25), 1.2),
         ("a.avi", 45, VideoStyle(), 1.5),
         ("a.mov", 10, VideoStyle(fps=10, varies=True), 1.6),
-        ("a.mp4", 1, VideoStyle(), 0.0),
+        ("a.mp4", 1, VideoStyle(), None),
     ],
 )
 def test_a_video_lasts_until_its_last_frame_ends(
-    name: str, n_frames: int, style: VideoStyle, seconds: float, tmp_path: Path
+    name: str, n_frames: int, style: VideoStyle, seconds: float | None, tmp_path: Path
 ) -> None:
     """The length of the only frame of a video is not known."""
     write_video(tmp_path / name, n_frames, style=style)
