@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,10 +20,11 @@ from faceprep.vision.align import crop
 from faceprep.vision.codec import decode
 from faceprep.vision.templates import crop_transforms, load_template
 from tests.aligning import SERIAL, align, extracted, rows_at, table_at
+from tests.command import imported
 from tests.failures import failure_lines
 from tests.fakes import expect_same_after_kills, results, tree
 from tests.flat_faces import Flat, flat_detectors, save
-from tests.real import DATA, ROOT, needs_data
+from tests.real import DATA, needs_data
 
 __all__ = ["extracted", "flat_detectors"]
 
@@ -110,20 +109,13 @@ def test_workers_write_the_bytes_of_one_process(
 
 def test_no_detector_is_loaded(extracted: Path) -> None:
     program = (
-        "import sys; from pathlib import Path\n"
+        "from pathlib import Path\n"
         "from faceprep import Align, Request, SerialRunner, run_job\n"
         "run_job(Align(Path('first/faces.parquet')), Request((Path('src'),), Path('out')), "
-        "SerialRunner())\n"
-        "print(sorted({'onnxruntime', 'onnx', 'retinaface', 'av'} & set(sys.modules)))"
+        "SerialRunner())"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        cwd=extracted,
-        env={"PYTHONPATH": str(ROOT)},
-    )
-    assert (done.stdout, done.stderr) == ("[]\n", "")
+    heavy = {"onnxruntime", "onnx", "retinaface", "av"}
+    assert imported(program, heavy, extracted) == ("", [])
 
 
 def test_killed_and_started_again(extracted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
