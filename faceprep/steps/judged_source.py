@@ -43,7 +43,7 @@ def look_at_source(
 ) -> tuple[About, ListedSet | None]:
     """Return facts about the first source, and its wanted images if they are there.
 
-    The relative names of a list lie below `relative_to`. Raises SourceError, OptionError.
+    Raises SourceError, OptionError.
     """
     source = request.sources[0]
     if is_embeddings(source):

@@ -30,10 +30,7 @@ def _as_below(key: str) -> str:
 
 
 class PlannedImages:
-    """A set of any kind, indexed below `scratch` under `name`; safe to use from several threads.
-
-    The relative names of a list lie below `relative_to`.
-    """
+    """A set of any kind, indexed below `scratch` under `name`; safe to use from several threads."""
 
     def __init__(
         self, path: Path, scratch: Path, name: str, relative_to: Path | None = None

@@ -58,8 +58,7 @@ def plan_photos(
 ) -> Files | SetPhotos:
     """Open the photos of a source in the driver; a set is indexed. Raises SourceError.
 
-    A folder that holds the `first` photo or video of the table is not taken for a container. The
-    relative names of a list lie below `relative_to`.
+    A folder that holds the `first` photo or video of the table is not taken for a container.
     """
     if is_folder(source) and is_file(source / first):
         return Files(source)

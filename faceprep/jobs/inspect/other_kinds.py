@@ -35,10 +35,7 @@ def inspect_set(
     progress: Progress,
     relative_to: Path | None = None,
 ) -> Inspection:
-    """Read every image of a container through its index. Raises SourceError.
-
-    The relative names of a list lie below `relative_to`.
-    """
+    """Read every image of a container through its index. Raises SourceError."""
     found = Inspection(url_of(path), kind)
     counts: Counter[str] = Counter()
     width = 1

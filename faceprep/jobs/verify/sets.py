@@ -78,10 +78,7 @@ def judge_set(
     relative_to: Path | None,
     progress: Progress,
 ) -> Judged:
-    """Search for the probes among the enrolled identities. Raises SourceError.
-
-    The relative names of a list lie below `relative_to`.
-    """
+    """Search for the probes among the enrolled identities. Raises SourceError."""
     refuse_other_template(options, path)
     with scratch_folder() as scratch:
         listed = list_source(path, scratch, may_be_empty=True, relative_to=relative_to)

@@ -225,7 +225,7 @@ def images_of(source: Path) -> Path:
 
 
 class _Place(NamedTuple):
-    """A path where crops may be; the relative names of a list lie below `relative_to`."""
+    """A path where crops may be, and the `relative_to` of its run."""
 
     path: Path
     is_output: bool = True
@@ -246,10 +246,7 @@ def _places(out: Path, runs: Sequence[Run]) -> Iterator[_Place]:
 def open_set(
     path: Path, scratch: Path, name: str, relative_to: Path | None = None
 ) -> ImageSet | None:
-    """Open a set, indexed in `scratch` under `name`; None for a folder and what is not a set.
-
-    The relative names of a list lie below `relative_to`.
-    """
+    """Open a set, indexed in `scratch` under `name`; None for a folder and what is not a set."""
     try:
         if not path.exists() or kind_of(path) == FolderSet.kind:
             return None
