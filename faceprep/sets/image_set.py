@@ -230,6 +230,10 @@ class ImageSet(ABC):
             if outcome:
                 yield position, outcome
 
+    def find_damage(self) -> list[int]:
+        """Return the positions that stand for damage of a file and not for an image, ascending."""
+        return []
+
     def faults(self) -> list[Outcome]:
         """Return outcomes of the container itself: bytes that no index covers, a missing part.
 

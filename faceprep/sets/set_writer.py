@@ -67,7 +67,8 @@ class SetNames:
 
     `keys(start, stop)` are the keys of some images. `keys_have_suffix` says that they are file
     names, and `keys_are_plain` that none can seem to be one, or lead out of a folder. `facts` are
-    those of its index. `n_unnamed` images have no identity. `root` is the folder that keys are
+    those of its index. `n_unnamed` images have no identity. `damaged` are the positions that stand
+    for damage and not for an image; nothing of them is written. `root` is the folder that keys are
     paths below, empty for absolute ones, None for images that are not files. `kind` and `path` are
     those of the set, and `own` names what only this kind of container can hold of it. `relative_to`
     is the folder that names in a list shall be below, if any. `paths` are those of the images;
@@ -89,17 +90,22 @@ class SetNames:
     paths: ImagePaths | None = None
     keys_are_plain: bool = False
     before: SetNames | None = None
+    damaged: Sequence[int] = ()
 
     @cached_property
     def are_number_keys(self) -> bool:
         """Return whether the names of all images are distinct whole numbers of 63 bits."""
         found = np.zeros(self.n, np.int64)
         for start, stop in even_bounds(self.n, _KEYS):
-            here = numbers_of(self.keys(start, stop))
+            keys = self.keys(start, stop)
+            first, last = np.searchsorted(self.damaged, [start, stop]).tolist()
+            for position in self.damaged[first:last]:
+                keys[position - start] = "0"
+            here = numbers_of(keys)
             if here is None:
                 return False
             found[start:stop] = here
-        return bool((np.diff(np.sort(found)) > 0).all())
+        return bool((np.diff(np.sort(np.delete(found, self.damaged))) > 0).all())
 
     @staticmethod
     def of(images: ImageSet, writer: type[SetWriter], relative_to: str = "") -> SetNames:
@@ -107,13 +113,14 @@ class SetNames:
         keys = images.plain_keys
         if writer.refers_to_files:
             keys = images.keys
+        damaged = images.find_damage()
         return SetNames(
             len(images),
             keys,
             images.index.identities,
             images.keys_have_suffix,
             images.index.facts,
-            int((images.index.identity_of < 0).sum()),
+            int((images.index.identity_of < 0).sum()) - len(damaged),
             images.root,
             images.kind,
             images.own,
@@ -121,6 +128,7 @@ class SetNames:
             images.path,
             ImagePaths(images, keys),
             images.keys_are_plain,
+            damaged=damaged,
         )
 
     def listed(self, key: str) -> str:

@@ -279,3 +279,19 @@ def test_a_moved_sample_keeps_the_files_that_do_not_state_its_class(tmp_path: Pa
     (moved,) = read_set(tmp_path / "out.tar")
     assert isinstance(moved, Sample)
     assert (moved.identity, dict(moved.extra)) == ("bob", {"txt": b"a caption"})
+
+
+@pytest.mark.parametrize("n_bytes", [0, 700, 1024])
+def test_what_a_cut_off_archive_lost_is_damage_and_no_loss(n_bytes: int, tmp_path: Path) -> None:
+    samples = b"".join(
+        webdataset.sample_bytes(f"{person}/{person}", face, ".jpg", person)
+        for person, face in enumerate(FACES)
+    )
+    source = tmp_path / "a.tar"
+    source.write_bytes(samples + webdataset.END)
+    whole = run(Convert(), source, tmp_path / "whole.rec")
+    assert whole.by_status == {"ok": 3}
+    source.write_bytes(samples + samples[:n_bytes])
+    found = run(Convert(), source, tmp_path / "cut.rec")
+    assert found.by_status == {"ok": 3, "unreadable": 1}
+    assert read_set(tmp_path / "cut.rec") == read_set(tmp_path / "whole.rec")

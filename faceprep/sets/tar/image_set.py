@@ -149,6 +149,11 @@ class TarSet(ImageSet):
             return "the other files of the samples"
         return ""
 
+    def find_damage(self) -> list[int]:
+        unnamed = np.flatnonzero(self.index.identity_of < 0)
+        found: list[int] = unnamed[self.index.places[unnamed, 1] == 0].tolist()
+        return found
+
     def read(self, positions: Sequence[int]) -> Iterator[Sample | Outcome]:
         return read_singly(self.read_runs(positions))
 
