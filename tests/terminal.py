@@ -10,8 +10,9 @@ import termios
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from faceprep.core.types import Outcome, Shard, Sink
+from faceprep.core.types import Outcome, Request, Shard, Sink, Work
 from faceprep.jobs.rec2folder import Rec2Folder
 from tests.real import ROOT
 
@@ -21,6 +22,7 @@ SLOW = (
     "registry.COMMANDS['rec2folder'] = Entry('tests.fakes:SlowRec2Folder', '', 'SRC DST');"
 )
 ONE_LONG_SHARD = SLOW.replace("fakes:SlowRec2Folder", "terminal:OneLongShard")
+SLOW_PLAN = SLOW.replace("fakes:SlowRec2Folder", "terminal:SlowPlan")
 RUN = "from faceprep.__main__ import main; main()"
 
 
@@ -32,6 +34,19 @@ class OneLongShard(Rec2Folder):
         for outcome in super().run(shard, sink):
             time.sleep(0.05)
             yield outcome
+
+
+@dataclass(frozen=True)
+class SlowPlan(Rec2Folder):
+    """rec2folder that takes its time to plan and to finish."""
+
+    def plan(self, request: Request, scratch: Path) -> Work:
+        time.sleep(0.3)
+        return super().plan(request, scratch)
+
+    def finish(self, work: Work, request: Request, sink: Sink) -> None:
+        time.sleep(0.3)
+        super().finish(work, request, sink)
 
 
 def on_a_terminal(

@@ -158,7 +158,7 @@ def _run(ctx: click.Context, /, **given: Any) -> int:
         item_timeout=run.item_timeout,
     )
     if run.dry_run:
-        return _preview_job(job, request, run.make_local_runner(), as_object)
+        return _preview_job(job, request, run.make_local_runner(), as_object, quiet)
     try:
         return _run_job(job, request, runner, as_object, quiet)
     except Unconfirmed as error:
@@ -185,7 +185,7 @@ def _resume(ctx: click.Context, /, **given: Any) -> int:
     job, request = _make_job(ctx, given).resume(output)
     request = replace(request, item_timeout=run.item_timeout, max_failures=run.max_failures)
     if run.dry_run:
-        return _preview_job(job, request, run.make_local_runner(), as_object)
+        return _preview_job(job, request, run.make_local_runner(), as_object, quiet)
     return _run_job(job, request, runner, as_object, quiet)
 
 
@@ -211,10 +211,10 @@ def _run_job(job: Job, request: Request, runner: Runner, as_object: bool, quiet:
     return 3
 
 
-def _preview_job(job: Job, request: Request, runner: Runner, as_object: bool) -> int:
+def _preview_job(job: Job, request: Request, runner: Runner, as_object: bool, quiet: bool) -> int:
     """Plan and check the run, print what it would do, and return the exit status."""
     signal.signal(signal.SIGTERM, _interrupt)
-    summary = preview_job(job, request, runner)
+    summary = preview_job(job, request, runner, progress_bar(quiet))
     click.echo(json.dumps(summary.as_json()) if as_object else describe_preview(summary))
     return 3 if summary.failed else 0
 

@@ -5,11 +5,12 @@ A terminal gets one line that is redrawn; a log gets a new line now and then.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Protocol
 
 import click
@@ -24,6 +25,8 @@ EVERY_S = 30.0
 _LINE_SHARE = 1 / 20
 """Least time between two lines of a log, as a share of the time since the start."""
 _BEAT_S = 1.0
+_WAIT_S = 3.0
+"""Seconds after which a step without a count is shown."""
 _AT_WORK = "in unfinished shards"
 
 
@@ -143,28 +146,84 @@ class _LiveDisplay:
 
 
 def _open_display(name: str, total: int, n_done: int, unit: str) -> _Display:
-    if sys.stderr.isatty():
+    if _can_redraw():
         return _Bar(name, total, n_done, unit)
     return _Lines(name, total, n_done, unit)
+
+
+@contextmanager
+def waiting_line(doing: str) -> Iterator[None]:
+    """Show what is done meanwhile, and for how long, if it takes more than some seconds."""
+    over = threading.Event()
+    thread = threading.Thread(target=_show_wait, args=(doing, over), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _show_wait(doing: str, over: threading.Event) -> None:
+    began = time.monotonic()
+
+    def text() -> str:
+        return f"{doing}, {format_clock(time.monotonic() - began)} so far"
+
+    if over.wait(_WAIT_S):
+        return
+    with suppress(OSError, ValueError):  # stderr may be closed before the step ends
+        if _can_redraw():
+            _redraw(text, over)
+        else:
+            _repeat(text, over)
+
+
+def _redraw(text: Callable[[], str], over: threading.Event) -> None:
+    """Show `text` as a line of a terminal that is gone afterwards."""
+    from tqdm import tqdm
+
+    with tqdm(bar_format="{desc}", leave=False, dynamic_ncols=True) as line:
+        line.set_description_str(text())
+        while not over.wait(_BEAT_S):
+            line.set_description_str(text())
+
+
+def _repeat(text: Callable[[], str], over: threading.Event) -> None:
+    """Write `text` to a log now and then, less often the longer it takes."""
+    began, pause = time.monotonic(), 0.0
+    while not over.wait(pause):
+        click.echo(f"faceprep: {text()}", err=True)
+        pause = max(EVERY_S, (time.monotonic() - began) * _LINE_SHARE)
+
+
+def _can_redraw() -> bool:
+    """Return whether stderr is a terminal that states its width; some in containers do not."""
+    return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0
 
 
 @contextmanager
 def counting_bar(quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
     """Yield a function that shows progress; it takes the number done and the total."""
     displays: list[_LiveDisplay] = []
+    waiting = ExitStack()
     n_before = 0
 
     def report(n_done: int, total: int) -> None:
         nonlocal n_before
         if not displays and not quiet:
+            waiting.close()
             displays.append(_LiveDisplay(_open_display("", total, 0, "item"), lambda: 0))
         for display in displays:
             display.update(n_done - n_before, total)
         n_before = n_done
 
+    if not quiet:
+        waiting.enter_context(waiting_line("preparing"))
     try:
         yield report
     finally:
+        waiting.close()
         for display in displays:
             display.close()
 
@@ -174,7 +233,7 @@ def progress_bar(quiet: bool = False) -> Progress:
     if quiet:
         return Progress()
     stages = _StageDisplay()
-    return Progress(stages.start, stages.step, stages.stop, stages.watch)
+    return Progress(stages.start, stages.step, stages.stop, stages.watch, waiting_line)
 
 
 class _StageDisplay:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -30,19 +30,22 @@ from faceprep.tables.ledger import FINISH
 
 log = logging.getLogger("faceprep")
 _RETRY = attrgetter("retry")
+PLANNING, _FINISHING = "planning", "finishing"
 
 
 @dataclass(frozen=True)
 class Progress:
     """Callbacks for progress: the size of a stage, then every shard. The default does nothing.
 
-    `watch` receives a function that counts the finished inputs of unfinished shards.
+    `watch` receives a function that counts the finished inputs of unfinished shards. `wait` is
+    entered for a step without a count, with the word for it.
     """
 
     start: Callable[[Stage, int, str], None] = lambda stage, n_done, unit: None
     step: Callable[[ShardReport], None] = lambda report: None
     stop: Callable[[], None] = lambda: None
     watch: Callable[[Callable[[], int]], None] = lambda count: None
+    wait: Callable[[str], AbstractContextManager[None]] = lambda doing: nullcontext()
 
 
 class Drive:
@@ -63,23 +66,28 @@ class Drive:
         """Carry out what is left, and leave the state in order whatever happens."""
         try:
             with runner.start(self._task) as carry_out:
-                with use_workers(carry_out):
+                with use_workers(carry_out), self._progress.wait(PLANNING):
                     self._prepare()
                 for stage in self._state.work.stages:
                     if not self._may_begin(stage):
                         break
                     self.carry_out(stage, carry_out)
-            if self._share is None:
-                self.finish()
-            self.close()
-            if self._share is None:
-                self._ledger.mark_finished(self._state.record)
+            with self._progress.wait(_FINISHING):
+                self._conclude()
         except BaseException as error:
             with suppress(FaceprepError):  # the disk may be full: the original error says more
                 self.close()
                 if isinstance(error, RefusedByData) and self._share is None:
                     self._ledger.erase()
             raise
+
+    def _conclude(self) -> None:
+        """Leave the output and the state as those of a run that is over."""
+        if self._share is None:
+            self.finish()
+        self.close()
+        if self._share is None:
+            self._ledger.mark_finished(self._state.record)
 
     def _prepare(self) -> None:
         """Make the run ready, and count what is finished of it."""

@@ -22,6 +22,7 @@ from faceprep.core.state_file import RUN, STATE, find_state, load_record
 from faceprep.core.types import Request, Runner, Shard, ShardReport, Summary, Work
 from faceprep.core.urls import is_remote, url_of
 from faceprep.run import planning, preflight
+from faceprep.run.drive import PLANNING, Progress
 from faceprep.run.engine import folders_of, places_of
 from faceprep.run.foreign_outputs import OutputPlace, refuse_foreign_outputs
 from faceprep.run.places import Places
@@ -34,7 +35,9 @@ from faceprep.tables.ledger import PAGES, shard_ids
 log = logging.getLogger("faceprep")
 
 
-def preview_job(job: Job, request: Request, runner: Runner | None = None) -> Summary:
+def preview_job(
+    job: Job, request: Request, runner: Runner | None = None, progress: Progress | None = None
+) -> Summary:
     """Plan the run that `run_job` would carry out, and check that it may begin.
 
     The summary counts the planned inputs, none of them ok. Its details have the planned number of
@@ -59,7 +62,8 @@ def preview_job(job: Job, request: Request, runner: Runner | None = None) -> Sum
         preflight.refuse_linked_state(places.state_folders())
         preflight.refuse_bad_share(here, job.writes_in_place(here))
         is_fresh = request.overwrite or _is_void(before, root)
-        with _examiners(runner or SerialRunner(), job, scratch):
+        wait = (progress or Progress()).wait
+        with _examiners(runner or SerialRunner(), job, scratch), wait(PLANNING):
             planned = _plan(job, here, scratch, None if is_fresh else before)
         place = OutputPlace(Path(root), Path(root, STATE), lambda name: exists(f"{root}/{name}"))
         refuse_foreign_outputs(here, planned.work, folders, place, before)

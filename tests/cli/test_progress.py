@@ -15,9 +15,10 @@ from faceprep.cli import progress
 from faceprep.core.types import Outcome
 from faceprep.run import heartbeat
 from tests.real import ROOT
-from tests.terminal import ONE_LONG_SHARD, RUN, SLOW, on_a_terminal
+from tests.terminal import ONE_LONG_SHARD, RUN, SLOW, SLOW_PLAN, on_a_terminal
 
 OFTEN = "progress._BEAT_S = progress.EVERY_S = heartbeat.EVERY_S = 0.02;"
+SOON = "progress._WAIT_S = 0.05;"
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 
@@ -102,6 +103,34 @@ def test_inspect_shows_progress_too(rec_set: Path) -> None:
     status, _, shown = on_a_terminal(RUN, ["inspect", rec_set], {})
     assert status == 0
     assert re.search(r"37/37 \[", shown), shown
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_long_plan_shows_life(rec_set: Path, tmp_path: Path, options: list[str]) -> None:
+    program = SLOW_PLAN + SOON + RUN
+    arguments = ["rec2folder", rec_set, tmp_path / "out", "--runner", "serial", *options]
+    lines = in_a_log(program, *arguments).stderr.splitlines()
+    words = [re.sub(r", 00:00:0\d so far$", "", line) for line in lines]
+    finishing = [] if options else ["faceprep: finishing"]
+    assert list(dict.fromkeys(words)) == ["faceprep: planning", *finishing], lines
+    _, _, shown = on_a_terminal(program, [*arguments, "--overwrite"], {})
+    assert re.search(r"\rplanning, 00:00:0\d so far", shown), shown
+    _, _, shown = on_a_terminal(program, [*arguments, "--overwrite", "--quiet"], {})
+    assert not shown
+
+
+def test_inspect_shows_life_before_its_first_image(rec_set: Path) -> None:
+    slow = "from faceprep.sets.recordio import index; import time; write = index.write_index;"
+    slow += "index.write_index = lambda *given: [time.sleep(0.3), write(*given)][1];"
+    done = in_a_log("from faceprep.cli import progress;" + slow + SOON + RUN, "inspect", rec_set)
+    assert done.stderr == "faceprep: preparing, 00:00:00 so far\n"
+
+
+def test_terminal_without_a_width_gets_lines(rec_set: Path, tmp_path: Path) -> None:
+    """Such is the terminal of a container that no one looks at."""
+    arguments = ["rec2folder", rec_set, tmp_path / "out", "--runner", "serial"]
+    _, _, shown = on_a_terminal(ONE_LONG_SHARD + OFTEN + RUN, arguments, {}, width=0)
+    assert "faceprep: write: 0 of 36 images" in shown
 
 
 def test_long_runs_tell_less_often(
