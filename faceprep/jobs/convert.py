@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -40,7 +39,7 @@ from faceprep.sets.image_set import Found, ImageSet, Sample, read_singly
 from faceprep.sets.losses import find_losses
 from faceprep.sets.map_owner import may_write_map, write_map
 from faceprep.sets.sample_spill import read_spilled, reads_fast, write_spill
-from faceprep.sets.set_writer import OutPart, SetNames, SetWriter
+from faceprep.sets.set_writer import Classes, OutPart, SetNames, SetWriter
 from faceprep.steps.list_options import NamingOptions
 
 _PART, _WHOLE = 1 << 13, 1 << 18
@@ -276,29 +275,33 @@ class Convert(NamingOptions, Job):
             if not of_file[0][1].is_whole:
                 writer.join(name, of_file, sink)
         if self.writes_file(request.output) and writer.can.identities:
-            counts, lost = self._count_images(shards, sink)
+            counts, lost = self._count_images(writer.classes, shards, sink)
+            is_empty = (counts > 0) & (counts == lost)
             classes = writer.classes.names
-            class_map.warn_of_empty([name for name in classes if 0 < counts[name] == lost[name]])
-            left = [counts[name] - lost[name] for name in classes]
-            write_map(sink, request.output, classes, left, work.files)
+            class_map.warn_of_empty([classes[n] for n in np.flatnonzero(is_empty).tolist()])
+            write_map(sink, request.output, classes, (counts - lost).tolist(), work.files)
         if writer.class_map in writer.side_files(1):
             paths = [sink.part_path(shard.id, _NUMBERS) for shard in shards]
             found = [storage.read_bytes(path) for path in paths if is_file(path)]
             warn_of_changes(found, shards[0].source, request.output)
 
     def _count_images(
-        self, shards: Sequence[Shard], sink: Sink
-    ) -> tuple[Counter[str], Counter[str]]:
-        """Count the images of each identity that were to be written, and the lost ones of them."""
+        self, classes: Classes, shards: Sequence[Shard], sink: Sink
+    ) -> tuple[Ints, Ints]:
+        """Count the images of each class that were to be written, and the lost ones of them."""
+        counts, lost = np.zeros((2, len(classes.names)), np.int64)
         with open_set(sink.scratch) as images:
-            names = images.index.identities[:]
-            counts = np.zeros(len(names), np.int64)
+            identities = images.index.identities
+            numbers = map(classes.numbers.__getitem__, identities)
+            class_of = np.fromiter(numbers, np.int64, len(identities))
             for start, stop in even_bounds(shards[-1].stop, _WHOLE):
                 positions = np.asarray(_positions(sink.scratch / _ORDER, start, stop), np.int64)
                 taken = images.index.identity_of[positions]
-                counts += np.bincount(taken[taken >= 0], minlength=len(names))
-        lost = class_map.count_lost(sink.part_path(shard.id, _LOST) for shard in shards)
-        return Counter(dict(zip(names, counts.tolist(), strict=True))), lost
+                counts += np.bincount(class_of[taken[taken >= 0]], minlength=len(counts))
+        lost_of = class_map.count_lost(sink.part_path(shard.id, _LOST) for shard in shards)
+        for name, n in lost_of.items():
+            lost[classes.numbers[name]] = n
+        return counts, lost
 
 
 def _find_writer(output: Path) -> type[SetWriter]:

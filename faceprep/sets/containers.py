@@ -9,6 +9,7 @@ from pathlib import Path
 
 from faceprep.core import registry, storage
 from faceprep.core.errors import SourceError
+from faceprep.core.names import sort_names
 from faceprep.core.paths import full_path, is_folder
 from faceprep.core.types import Outcome
 from faceprep.sets import kinds
@@ -142,7 +143,7 @@ def describe_writer(writer: type[SetWriter], names: SetNames, classes: Sequence[
     """
     about = {
         "settings": writer.choose_settings(names),
-        "classes": list(classes) or Classes.of(names.identities).names,
+        "classes": list(classes) or sort_names(names.identities),
     }
     return json.dumps(about).encode()
 

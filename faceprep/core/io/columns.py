@@ -138,12 +138,15 @@ class StringWriter:
 
     def add(self, texts: Iterable[str]) -> None:
         """Append strings."""
-        encoded = [text.encode("utf-8", "surrogateescape") for text in texts]
+        waiting = (text.encode("utf-8", "surrogateescape") for text in texts)
+        while encoded := list(islice(waiting, _BLOCK)):
+            self._add_encoded(encoded)
+
+    def _add_encoded(self, encoded: Sequence[bytes]) -> None:
         ends = np.cumsum([self._end, *map(len, encoded)], dtype="<i8")[1:]
         self._text.write(b"".join(encoded))
         self._ends.write(ends.tobytes())
-        if encoded:
-            self._end = int(ends[-1])
+        self._end = int(ends[-1])
 
     def close(self) -> None:
         """Close the files."""
@@ -170,8 +173,7 @@ def create_strings(path: str | os.PathLike[str]) -> StringWriter:
 def save_strings(path: str | os.PathLike[str], texts: Sequence[str]) -> None:
     """Write strings as the column NAME at `path`."""
     writer = create_strings(path)
-    for start in range(0, len(texts), _BLOCK):
-        writer.add(texts[start : start + _BLOCK])
+    writer.add(texts)
     writer.close()
 
 

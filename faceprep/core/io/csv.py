@@ -7,7 +7,7 @@ import os
 import re
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import BinaryIO
 
 from faceprep.core.errors import SourceError
@@ -16,6 +16,7 @@ _NEEDS_QUOTES = re.compile(r'[",\r\n]')
 _DELIMITERS = ";\t"
 _NAMED_DELIMITER = re.compile(rb"sep=([,;\t])\r?\n")
 _SAVE_AS = "Save it as “CSV UTF-8”."
+_LINES = 1 << 14
 _LONE_RETURN = re.compile(r"(?<=\r)(?!\n|$)")
 
 
@@ -25,7 +26,9 @@ def csv_bytes(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
     >>> csv_bytes(("class", "name"), [(0, "a,b")])
     b'class,name\\n0,"a,b"\\n'
     """
-    return "".join(map(csv_line, (header, *rows))).encode("utf-8", "surrogateescape")
+    lines = map(csv_line, chain([header], rows))
+    blocks = iter(lambda: "".join(islice(lines, _LINES)), "")
+    return b"".join(block.encode("utf-8", "surrogateescape") for block in blocks)
 
 
 def csv_line(row: Sequence[object]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from faceprep.sets.recordio.entries import read_in_file_order
 from faceprep.sets.recordio.index import RecPaths
 from faceprep.sets.recordio.metadata import Ranges
 from faceprep.sets.recordio.parts import find_parts, warn_of_other_sets
-from faceprep.sets.recordio.records import Damage, IdentityNames, ImageRecord, RecordFile
+from faceprep.sets.recordio.records import Damage, ImageRecord, RecordFile
 from faceprep.sets.recordio.survey import RecSurvey, describe_rounded, is_rounded, survey_index
 from faceprep.steps.list_options import ListOptions
 
@@ -85,7 +86,7 @@ class Inspect(ListOptions, Look):
         found = Inspection(url_of(paths.rec), "rec")
         images_of: Counter[float] = Counter()
         widths: Counter[int] = Counter()
-        names, ranges = IdentityNames(), Ranges()
+        ranges = Ranges()
         with scratch_folder() as scratch:
             total = rec_index.write_index(paths, scratch / "index")
             survey = survey_index(paths, scratch / "index")
@@ -99,17 +100,17 @@ class Inspect(ListOptions, Look):
                 elif survey.metadata.describes(key, record):
                     ranges.add(key, record.labels)
                 elif found.add_image(where, record.image, self.deep):
+                    label = record.labels[0]
                     widths[len(record.labels)] += 1
-                    images_of[record.labels[0]] += 1
-                    if not names[record.labels[0]]:
-                        label = record.labels[0]
+                    if math.isfinite(label):
+                        images_of[label] += 1
+                    else:
                         found.remove_image(f"{where}: expected a finite label, found {label}")
                 if self.limit and found.images >= self.limit:
                     break
-        sound = {label: n for label, n in images_of.items() if names[label]}
         for fault in left_out.faults():
             found.add_damage(fault.reason)
-        _describe_rec(found, paths, survey, sound, widths)
+        _describe_rec(found, paths, survey, images_of, widths)
         found.contradictions += ranges.contradictions(survey.metadata, survey.n_images)
         return found
 

@@ -11,7 +11,7 @@ training on nothing.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -30,10 +30,10 @@ Keyed = tuple[int, bytes]
 
 
 class HeaderRecords(NamedTuple):
-    """The header and the identity records of a set, framed."""
+    """The header and the identity records of a set, framed; the latter are made one by one."""
 
     header: Keyed
-    identities: list[Keyed]
+    identities: Iterator[Keyed]
 
 
 def make_header_records(
@@ -57,7 +57,7 @@ def make_header_records(
         return None
     header = frame_image([n + 1, n + 1 + n_announced], b"", HEADER_KEY)
     ranges = pairwise([*starts, n + 1])
-    records = [(key, frame_image(each, b"", key)) for key, each in enumerate(ranges, n + 1)]
+    records = ((key, frame_image(each, b"", key)) for key, each in enumerate(ranges, n + 1))
     return HeaderRecords((HEADER_KEY, header), records)
 
 

@@ -38,6 +38,7 @@ _HEAD_AND_FLAG, _LABEL = struct.Struct("<III"), struct.Struct("<f")
 LABEL_AT = PART_HEAD.size + 4
 """Bytes from the start of a record to its label, if it has one. No part is cut before it."""
 _SEARCHED = 4 << 20
+_MOST_NAMES = 1 << 16
 
 
 class Record(NamedTuple):
@@ -134,7 +135,7 @@ class ImageRun:
 class IdentityNames(dict[float, str]):
     """A dict from label to identity name: whole numbers without a point.
 
-    Empty for NaN and infinity.
+    Empty for NaN and infinity. It forgets all names when there are many.
 
     >>> IdentityNames()[7.0], IdentityNames()[0.5], IdentityNames()[float("nan")]
     ('7', '0.5', '')
@@ -148,6 +149,8 @@ class IdentityNames(dict[float, str]):
             name = str(int(label))
         else:
             name = repr(label)
+        if len(self) >= _MOST_NAMES:
+            self.clear()
         self[label] = name
         return name
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from faceprep.core.io.columns import (
     DictionaryColumn,
     DictionaryEncoder,
+    create_strings,
     find_missing,
     open_strings,
     pack_strings,
@@ -64,3 +66,16 @@ def test_repeated_texts_are_kept_once(texts: list[str]) -> None:
 @given(TEXTS, TEXTS)
 def test_missing_texts_are_those_of_a_set(texts: list[str], others: list[str]) -> None:
     assert list(find_missing(texts, others)) == [text for text in texts if text not in set(others)]
+
+
+def test_many_texts_are_written_some_at_a_time(tmp_path: Path) -> None:
+    writer = create_strings(tmp_path / "names")
+    tracemalloc.start()
+    try:
+        writer.add(map(str, range(300_000)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    writer.close()
+    assert peak < 4 << 20
+    assert open_strings(tmp_path / "names") == list(map(str, range(300_000)))

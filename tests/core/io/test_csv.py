@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import tracemalloc
 
 import pytest
 from hypothesis import example, given
@@ -67,3 +68,15 @@ def test_another_encoding_is_named_with_its_line(head: str) -> None:
         rows_of(data)
     with pytest.raises(SourceError, match="line 1: expected utf-8, found UTF-16"):
         rows_of("name;class\n".encode("utf-16"))
+
+
+def test_table_is_made_in_the_memory_of_its_bytes() -> None:
+    rows = ((number, str(number), 1) for number in range(100_000))
+    tracemalloc.start()
+    try:
+        data = csv_bytes(["class", "name", "images"], rows)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert data.endswith(b"\n99999,99999,1\n") and data.count(b"\n") == 100_001
+    assert peak < 3 * len(data) + (4 << 20)

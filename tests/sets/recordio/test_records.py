@@ -23,6 +23,7 @@ from faceprep.sets.recordio.records import (
     HEADER,
     MAGIC_BYTES,
     Damage,
+    IdentityNames,
     ImageRecord,
     ImageRun,
     Record,
@@ -311,3 +312,9 @@ def test_mxnet_reads_what_we_write(tmp_path: Path) -> None:
         for key, (labels, image) in enumerate(contents)
     ]
     assert mxnet_reads(tmp_path) == expected
+
+
+def test_names_of_millions_of_identities_are_not_all_kept() -> None:
+    names = IdentityNames()
+    assert all(names[float(label)] == str(label) for label in range(200_000))
+    assert len(names) < 100_000
