@@ -193,7 +193,7 @@ class FaceTracker:
         answers = Answers.expect(expected)
         was_refined = group.tracked.refiners != NONE
         rows = np.flatnonzero(was_refined)
-        self._refine(group, answers, rows, group.tracked.unrefined(expected).take(rows))
+        self._refine(group, answers, rows, group.tracked.as_detected(expected).take(rows))
         rows = answers.unrefined()
         if not len(rows):
             return answers

@@ -33,7 +33,7 @@ class Found(NamedTuple):
     """O-Net's score (n,) of each face, NaN where it did not look."""
     seen: Doubles | None = None
     """Boxes (n, 4) that the second look saw, NaN where O-Net was sure or there was no look."""
-    detected: Floats | None = None
+    detected_landmarks: Floats | None = None
     """Landmarks (n, 5, 2) of the detector, before the second look; None if there was none."""
     turn: int = 0
     """Degrees by which the image was turned clockwise to find them."""
@@ -43,7 +43,7 @@ class Found(NamedTuple):
     def take(self, rows: Sequence[int]) -> Found:
         """Select the faces of `rows`, in that order."""
         places, changes = list(rows), dict[str, Any]()
-        for name in ("onet_scores", "seen", "detected"):
+        for name in ("onet_scores", "seen", "detected_landmarks"):
             values = getattr(self, name)
             if values is not None:
                 changes[name] = values[places]
@@ -63,7 +63,7 @@ class Found(NamedTuple):
             refiners=tuple(names.tolist()),
             onet_scores=scores,
             seen=seen,
-            detected=faces.landmarks,
+            detected_landmarks=faces.landmarks,
         )
 
 

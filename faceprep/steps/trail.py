@@ -160,8 +160,8 @@ class TrackedFaces:
         onet_scores, offsets = np.full(n, np.nan, np.float32), np.zeros((n, N_LANDMARKS, 2))
         if found.onet_scores is not None:
             onet_scores = found.onet_scores
-        if found.detected is not None:
-            offsets = measure_offsets(landmarks, found.detected)
+        if found.detected_landmarks is not None:
+            offsets = measure_offsets(landmarks, found.detected_landmarks)
         return TrackedFaces(
             np.full(n, number),
             first=boxes,
@@ -202,7 +202,7 @@ class TrackedFaces:
         boxes = Boxes(self.boxes.centres + shift, self.boxes.sizes)
         return make_faces(boxes, self.landmarks + shift[:, None], self.scores)
 
-    def unrefined(self, faces: Faces) -> Faces:
+    def as_detected(self, faces: Faces) -> Faces:
         """Return `faces`, which are these in another frame, with landmarks as the detector's.
 
         The refiner begins with them, as it does at a full detection, and so comes to the same end.

@@ -38,13 +38,13 @@ def test_the_refiner_begins_with_landmarks_as_the_detectors() -> None:
     """The face moves, turns and grows after the full detection, and its landmarks with it."""
     detected = ARCFACE_112[None] + np.array([[3, 1], [2, 0], [0, 4], [1, 1], [-2, 0]])
     faces = Faces(np.array([[6, 6, 106, 106]]), ARCFACE_112[None], np.ones(1))
-    tracked = TrackedFaces.begin(0, Found(faces, refiners=(ONET,), detected=detected))
+    tracked = TrackedFaces.begin(0, Found(faces, refiners=(ONET,), detected_landmarks=detected))
     transform = np.array([[[1.5, -0.4, 20], [0.4, 1.5, 70]]])
     moved = Faces(faces.boxes, apply_transforms(ARCFACE_112[None], transform), faces.scores)
     expected = apply_transforms(detected, transform)
-    assert np.abs(tracked.unrefined(moved).landmarks - expected).max() < 1e-4
+    assert np.abs(tracked.as_detected(moved).landmarks - expected).max() < 1e-4
     plain = TrackedFaces.begin(0, Found(faces))
-    assert np.array_equal(plain.unrefined(faces).landmarks, faces.landmarks.astype(np.float32))
+    assert np.array_equal(plain.as_detected(faces).landmarks, faces.landmarks.astype(np.float32))
 
 
 @pytest.mark.parametrize(
