@@ -21,7 +21,14 @@ import click
 from faceprep.cli.defaults import add_places, log_defaults, set_defaults
 from faceprep.cli.examples import EXAMPLES
 from faceprep.cli.log_lines import log_to_stderr
-from faceprep.cli.parameters import GLOBAL_OPTIONS, JobOption, argument, job_options, with_variables
+from faceprep.cli.parameters import (
+    GLOBAL_OPTIONS,
+    JobOption,
+    argument,
+    job_options,
+    names_of,
+    with_variables,
+)
 from faceprep.cli.progress import counting_bar, progress_bar
 from faceprep.cli.run_options import ConfirmedRunOptions, RunOptions, WorkOptions
 from faceprep.cli.summary import describe_preview, describe_summary, print_failures
@@ -59,8 +66,7 @@ class _Command(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            typed = [name for each in self.params for name in (*each.opts, *each.secondary_opts)]
-            names = [name for name in typed if name.startswith("--")]
+            names = [name for name in names_of(self, ctx) if name.startswith("--")]
             meant = did_you_mean(error.option_name, names)
             return ctx.fail(f"No such option {error.option_name!r}. {meant}".strip())
 

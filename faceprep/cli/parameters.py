@@ -75,7 +75,10 @@ class _TimeType(click.types.FloatParamType):
 
 
 class JobOption(click.Option):
-    """An option whose value may come from a variable or a file; its errors say which one."""
+    """An option whose value may come from a variable or a file; its errors say which one.
+
+    On the command line, another option of the command is not a value.
+    """
 
     heading = GLOBAL_OPTIONS
     """Heading of the help that shows it."""
@@ -83,6 +86,7 @@ class JobOption(click.Option):
     def handle_parse_result(
         self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
     ) -> tuple[Any, list[str]]:
+        self._refuse_options(ctx, opts.get(str(self.name)))
         try:
             return super().handle_parse_result(ctx, opts, args)
         except click.BadParameter as error:
@@ -91,6 +95,19 @@ class JobOption(click.Option):
                 raise
             message = f"{error.message} It comes from {place}."
             raise click.BadParameter(message, ctx, self) from None
+
+    def _refuse_options(self, ctx: click.Context, typed: Any) -> None:
+        """Raise BadOptionUsage if what was typed as the value is an option of the command."""
+        for value in typed if self.multiple and typed else [typed]:
+            if isinstance(value, str) and value.partition("=")[0] in names_of(ctx.command, ctx):
+                message = f"Option {self.opts[0]!r} requires an argument, found {value!r}."
+                raise click.BadOptionUsage(self.opts[0], message, ctx)
+
+
+def names_of(command: click.Command, ctx: click.Context) -> list[str]:
+    """Return all names of the options of a command, as they are typed."""
+    options = [each for each in command.get_params(ctx) if isinstance(each, click.Option)]
+    return [name for each in options for name in (*each.opts, *each.secondary_opts)]
 
 
 PATH = _PathType()

@@ -122,6 +122,11 @@ def test_could_not_be_done(damaged_set: Path, tmp_path: Path) -> None:
         (["rec2folder", "~no-such-user/a", "b"], "'SRC': no home folder for '~no-such-user/a'."),
         (["rec2folder", "a", "b", "--workers", "0"], "--workers: expected 1 or more, found 0"),
         (["rec2folder", "a", "b", "--limit", "x"], "'x' is not a valid integer"),
+        (["rec2folder", "a", "b", "--limit", "--quiet"], "'--limit' requires an argument, found"),
+        (["extract-photos", "a", "--fallback", "--turns", "0", "b"], "argument, found '--turns'."),
+        (["extract-photos", "a", "b", "--fallback", "--turns=0"], "argument, found '--turns=0'."),
+        (["extract-photos", "a", "b", "--fallback", "--no-refine"], "argument, found '--no-refine"),
+        (["verify", "a", "--embedder", "b", "--embedder", "-q"], "an argument, found '-q'."),
         (
             ["rec2folder", "a", "b", "--runner", "x"],
             "'x' is not one of 'serial', 'processes', 'ray'",
