@@ -84,14 +84,15 @@ def warn_of_empty(
         log.warning("%s %s, such as %s: %s", n, why, names[0], effect)
 
 
-def load(path: str | os.PathLike[str]) -> list[ClassRow]:
+def load(path: str | os.PathLike[str], errors: str = "strict") -> list[ClassRow]:
     """Read the rows of a class map in its order; empty ones are skipped.
 
-    Raises SourceError with the line, also for a name that has two numbers: its classes would
+    With `errors` surrogateescape, names that are not UTF-8 keep their bytes, as `encode` wrote
+    them. Raises SourceError with the line, also for a name that has two numbers: its classes would
     become one.
     """
     with os_errors.guard("read", path, SourceError), storage.open_source(path) as file:
-        rows = CsvReader(file, path, errors="strict", from_excel=True)
+        rows = CsvReader(file, path, errors, from_excel=True)
         header = next(rows, [])
         if header != _COLUMNS:
             columns = ", ".join(header) or "nothing"
@@ -142,7 +143,8 @@ def has_classes(path: str | os.PathLike[str], names: Sequence[str]) -> bool:
     Raises SourceError where the disk fails.
     """
     with SuppressDamage():
-        return [(row.number, row.name) for row in load(path)] == list(enumerate(names))
+        rows = load(path, "surrogateescape")
+        return [(row.number, row.name) for row in rows] == list(enumerate(names))
     return False
 
 
@@ -153,6 +155,6 @@ def has_some_classes(path: str | os.PathLike[str], names: Sequence[str]) -> bool
     """
     left = iter(names)
     with SuppressDamage():
-        rows = enumerate(load(path))
+        rows = enumerate(load(path, "surrogateescape"))
         return all(row.number == number and row.name in left for number, row in rows)
     return False

@@ -48,7 +48,7 @@ def _names_beside(path: Path) -> Sequence[str]:
     if table is None:
         return []
     with SuppressDamage():
-        rows = class_map.load(table)
+        rows = class_map.load(table, "surrogateescape")
         if [row.number for row in rows] == list(range(len(rows))):
             return [row.name for row in rows]
     return []

@@ -201,3 +201,17 @@ def test_a_map_of_other_numbers_is_not_used(tmp_path: Path, folder: Path) -> Non
     output = convert(source, tmp_path / "b.tar")
     assert numbers(output) == numbers(source)
     assert rows(output) == [(0, "0", 2), (1, "1", 2), (2, "2", 2)]
+
+
+def test_names_that_are_not_utf8(folder: Path, tmp_path: Path) -> None:
+    """Two outputs share their map, and a plan keeps its numbers, as with other names."""
+    (folder / "2").rename(folder / "\udcff")
+    source = convert(folder, tmp_path / "a.tar")
+    written = (tmp_path / "a_classes.csv").read_bytes()
+    assert written == b"class,name,images\n0,0,2\n1,1,2\n2,\xff,2\n"
+    convert(folder, tmp_path / "a.tfrecord")
+    assert (tmp_path / "a_classes.csv").read_bytes() == written
+    output = apply(source, tmp_path / "b.tar", Decision("drop", "0"))
+    assert set(numbers(output).values()) == {1, 2}
+    with pytest.raises(SourceError, match="UTF-8"):
+        manifest(folder, tmp_path / "c.tar", classes=tmp_path / "a_classes.csv")
