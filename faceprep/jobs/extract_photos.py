@@ -27,7 +27,7 @@ from faceprep.core.text import count_noun
 from faceprep.core.types import MANY_FACES, Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.core.untaken import UntakenFiles
 from faceprep.sets.folder import Identity, find_identities
-from faceprep.sets.kinds import describe_other_kind
+from faceprep.sets.kinds import IMAGE, describe_other_kind
 from faceprep.sets.listing import is_text, list_images, refuse_bad_name
 from faceprep.steps.crop_faces import DEGENERATE, face_rows
 from faceprep.steps.crop_options import WritesCrops, format_option, quality_option
@@ -209,7 +209,7 @@ def _find_photos(source: Path, untaken: UntakenFiles) -> tuple[Path, list[Identi
     """
     if is_folder(source):
         return source, find_identities(source, untaken)
-    if found := describe_other_kind(source):
+    if found := describe_other_kind(source, IMAGE):
         raise SourceError(
             f"expected photos, found {found}",
             path=source,

@@ -183,15 +183,16 @@ def _set_suffixes() -> Mapping[str, None]:
     return dict.fromkeys(each for entry in registry.CONTAINERS.values() for each in entry.suffixes)
 
 
-def describe_other_kind(path: Path) -> str:
-    """Describe a file whose suffix says that it is a set, a table or a video.
+def describe_other_kind(path: Path, wanted: str) -> str:
+    """Describe a file whose suffix says that it is not of the kind `wanted`, IMAGE or VIDEO.
 
-    The text is empty for an image, and for a file whose suffix says nothing.
+    The text is empty for a file of that kind, and for one whose suffix says nothing.
     """
     from faceprep.video.reader import is_video_name
 
-    if is_video_name(path.name):
-        return _PHRASES[VIDEO][0]
+    for kind, is_name in ((IMAGE, is_image_name), (VIDEO, is_video_name)):
+        if is_name(path.name):
+            return "" if kind == wanted else _PHRASES[kind][0]
     suffix = suffix_of(path.name)
     if suffix in _set_suffixes() or suffix in _SNIFFERS:
         return f"a {suffix} file"

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from faceprep.core.errors import SourceError
 from faceprep.core.paths import is_folder
 from faceprep.core.untaken import UntakenFiles
+from faceprep.sets.kinds import VIDEO, describe_other_kind
 from faceprep.steps.source_roots import SourceRoots
 from faceprep.video.reader import VIDEO_SUFFIXES, find_videos
 
@@ -31,13 +32,19 @@ class Video(NamedTuple):
 def find_all(sources: Sequence[Path]) -> tuple[list[tuple[Path, str]], Counter[str]]:
     """List (root, path below it) of all videos, and count the other files by suffix.
 
-    Raises SourceError.
+    Raises SourceError, also for a source that is a file of another kind.
     """
     roots, skipped = SourceRoots(sources, "video"), Counter[str]()
     for source in sources:
         root = source if is_folder(source) else source.parent
         untaken = UntakenFiles(source, "videos")
         videos = find_videos(source, untaken)
+        if source in videos and (found := describe_other_kind(source, VIDEO)):
+            raise SourceError(
+                f"expected videos, found {found}",
+                path=source,
+                remedy="Name a video or a folder of videos; extract-photos takes photos.",
+            )
         skipped.update(untaken.counts)
         roots.add(root, (video.relative_to(root).as_posix() for video in videos))
     if not roots.of:

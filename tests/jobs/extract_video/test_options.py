@@ -11,6 +11,7 @@ import pytest
 
 from faceprep import Align, Request, SerialRunner, run_job
 from faceprep.core.arrays import Pixels
+from faceprep.core.errors import SourceError
 from faceprep.core.faces import Faces
 from faceprep.models.detectors.detector import SizedDetector
 from faceprep.steps import embed_options
@@ -100,3 +101,17 @@ def test_a_second_detector_looks_where_the_first_finds_nothing(tmp_path: Path) -
     assert numbers(tmp_path / "out" / "v") == [0, 1]
     found = [str(row["detector"]).partition("/")[0] for row in rows(tmp_path / "out")]
     assert found == ["patches", "lenient"]
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("a.jpg", "a single image"), ("a.TAR", r"a \.tar file"), ("a.parquet", r"a \.parquet file")],
+)
+def test_a_source_of_another_kind_is_refused(name: str, found: str, tmp_path: Path) -> None:
+    """A file whose suffix says nothing may be a video."""
+    video = film(tmp_path / "v.mp4", "r")
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(SourceError, match=f"expected videos, found {found}.*extract-photos takes"):
+        extract([video, tmp_path / name], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert extract(video.rename(tmp_path / "clip"), tmp_path / "out").ok == 1
