@@ -73,7 +73,7 @@ def plan_faces(
         bounds.append((first.start, last.start + last.n))
         n, n_sources = n + last.start + last.n - first.start, n_sources + len(group)
         places.append(photos.places_of(group))
-    photos.refuse_others(table)
+    photos.refuse_others(table, first_source(table))
     shards = [
         replace(shard, payload=payload)
         for shard, payload in zip(cut_at(bounds, photos.path, stage=stage), places, strict=True)

@@ -105,10 +105,13 @@ class Files:
         """Return None: files are found by their names."""
         return None
 
-    def refuse_others(self, table: Path) -> None:
-        """Raise SourceError if none of the files is there; each missing one else is a failure."""
+    def refuse_others(self, table: Path, first: str) -> None:
+        """Raise SourceError if none of the files is there; each missing one else is a failure.
+
+        `first` is the first photo or video of the table.
+        """
         if not self._n_found:
-            raise _other_photos(table, self.path)
+            raise _other_photos(table, self.path, first)
 
     def images(self, source: str, rows: list[FaceRow]) -> RowsOfImages:
         """Yield the images of the rows."""
@@ -184,10 +187,10 @@ class SetPhotos:
         names = map(os.path.normpath, self._set.keys(start, stop))
         return ["/".join(name.split("/")[-n:]) for name in names]
 
-    def refuse_others(self, table: Path) -> None:
-        """Raise SourceError if the set has none of the photos."""
+    def refuse_others(self, table: Path, first: str) -> None:
+        """Raise SourceError if the set has none of the photos; `first` is one of them."""
         if not self._n_found:
-            raise _other_photos(table, self.path)
+            raise _other_photos(table, self.path, first)
 
     def images(self, source: str, rows: list[FaceRow]) -> RowsOfImages:
         """Yield the image of the rows; call it for each source in the order of the shard."""
@@ -204,9 +207,14 @@ class SetPhotos:
             yield rows, partial(_load_sample, sample, source)
 
 
-def _other_photos(table: Path, source: Path) -> SourceError:
-    expected = f"the images or videos of {url_of(source)}"
-    return SourceError("is about other images", path=table, expected=expected)
+def _other_photos(table: Path, source: Path, first: str) -> SourceError:
+    return SourceError(
+        "is about other images",
+        path=table,
+        expected=f"the images or videos of {url_of(source)}",
+        found=f"faces of {first!r}",
+        remedy="Name the photos or videos that the faces were extracted from.",
+    )
 
 
 def _load_file(path: Path, source: str) -> Pixels | Problem:

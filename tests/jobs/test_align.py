@@ -201,8 +201,10 @@ def test_one_photo_is_that_photo_alone(extracted: Path) -> None:
         assert align(extracted / "src" / photo, output, Align(faces)).inputs == n
     with pytest.raises(SourceError, match="is about other images: expected the images or videos"):
         align(extracted / "src" / "bob" / "none.png", extracted / "none", Align(faces))
-    with pytest.raises(SourceError, match="is about other images: expected the images or videos"):
+    with pytest.raises(SourceError, match="is about other images: expected") as told:
         align(extracted / "first", extracted / "other", Align(faces))
+    found = f"found faces of '{rows_at(faces)[0].source}'. Name the photos or videos that the faces"
+    assert found in str(told.value)
 
 
 # Videos
