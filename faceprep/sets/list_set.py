@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import math
 import os
 from array import array
@@ -43,6 +44,7 @@ from faceprep.sets.manifests.class_names import ClassNames, ClassSurvey
 from faceprep.sets.manifests.reader import IDENTITIES, find_columns, read_rows
 from faceprep.sets.set_index import RELATIVE_TO, IndexWriter, SetIndex
 
+log = logging.getLogger("faceprep")
 OUTSIDE, REPEATED = "outside", "repeated"
 """Statuses: the name leads outside the set; the list has the name already."""
 _REPEATS, _SIZES = "repeats", "sizes"
@@ -117,7 +119,7 @@ class ListSet(ImageSet):
         survey = _survey(path, index.facts.get(RELATIVE_TO) or full_path(path.parent))
         labels, file_sizes = LabelWriter(index), index.add_column(_SIZES)
         hashes, ends = array("q"), list[str]()
-        digest, n_outside, most = hashlib.sha256(), 0, 1
+        digest, n_outside, n_missing, most = hashlib.sha256(), 0, 0, 1
         rows = read_rows(path)
         while block := list(islice(rows, _ROWS)):
             names = [row.name for row in block]
@@ -131,12 +133,15 @@ class ListSet(ImageSet):
             index.add(names, identities, places)
             ends += (min(names), max(names))
             sizes = [_size_of(path) for path in found]
+            n_missing += sizes.count(-errno.ENOENT)
             cls.check_names(path, names, sizes, survey.place)
             file_sizes.write(np.array(sizes, "<i8").tobytes())
             states = "".join(map("{}\0{}\n".format, names, sizes))
             digest.update(states.encode("utf-8", "surrogateescape"))
         if n_outside and n_outside == len(index):
             raise all_outside(path, survey.place.root)
+        if n_missing and n_missing == len(index) and not survey.place.is_absolute:
+            _warn_of_missing(path, survey.place.root)
         repeats = find_repeats(np.frombuffer(hashes, np.int64))
         index.add_column(_REPEATS).write(repeats.tobytes())
         index.facts |= {_ROOT: survey.place.root, _ABSOLUTE: survey.place.is_absolute, _BELOW: ""}
@@ -336,6 +341,15 @@ def _size_of(path: str) -> int:
     if not path or "\0" in path:
         return -errno.ENOENT
     return storage.file_size(path)
+
+
+def _warn_of_missing(path: Path, root: str) -> None:
+    """Warn that no file of a list is there, because its relative names lie below another folder."""
+    log.warning(
+        "%s: none of its images is in %s: name the folder of the images with --relative-to",
+        url_of(path),
+        root,
+    )
 
 
 def _refuse_no_text(path: Path, names: Sequence[str], start: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,22 @@ def test_a_list_of_names_outside_is_refused(tmp_path: Path) -> None:
     assert about["facts"]["relative_to"] == str(tmp_path)
     with pytest.raises(SourceError, match="no such folder"):
         opened(path, relative_to=tmp_path / "none")
+
+
+def test_names_below_another_folder_are_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make(tmp_path / "images", "a/1.jpg")
+    listed = tmp_path / "list.txt"
+    write_txt(listed, ["a/1.jpg", "a/2.jpg"], [0, 0])
+    assert len(outcomes(opened(listed))) == 2
+    folder = re.escape(str(tmp_path))
+    assert re.search(rf"list\.txt: none of its images is in {folder}: .*--relative", caplog.text)
+    caplog.clear()
+    assert set(outcomes(opened(listed, relative_to=tmp_path / "images"))) == {"a/2.jpg"}
+    write_txt(listed, [f"{tmp_path}/gone.jpg"], [0])
+    assert len(outcomes(opened(listed))) == 1
+    assert not caplog.text
 
 
 def test_a_list_of_objects_says_how_they_are_named(tmp_path: Path) -> None:
