@@ -8,12 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 
 from faceprep.core.arrays import Ints
+from faceprep.core.io.columns import pack_strings
 from faceprep.core.names import identity_of
+from faceprep.core.shards import even_bounds
 from faceprep.core.types import Outcome
 from faceprep.sets.distinct_keys import find_repeats, hash_names, strip_suffix
 from faceprep.sets.folder import BAD_NAME, Identity
@@ -21,6 +24,7 @@ from faceprep.sets.image_set import ImageSet
 from faceprep.sets.label_rules import Unlabelled
 
 NO_IDENTITY = "no_identity"
+_BLOCK = 1 << 14
 _NOT_UTF8 = "the name is not UTF-8; rename the file"
 
 
@@ -95,7 +99,8 @@ def list_set(images: ImageSet, limit: int | None = None) -> Listing:
     if (identity_of < 0).any():
         identity_of[identity_of < 0] = len(identities)
         identities.append(".")
-    keys = images.keys(0, len(identity_of))
+    blocks = (images.keys(start, stop) for start, stop in even_bounds(len(identity_of), _BLOCK))
+    keys = pack_strings(chain.from_iterable(blocks))
     return Listing(identities, keys, identity_of, has_keys=True)
 
 
