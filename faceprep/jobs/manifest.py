@@ -17,7 +17,7 @@ from faceprep.core.errors import OptionError, SourceError
 from faceprep.core.job import Job
 from faceprep.core.names import CLASSES_CSV
 from faceprep.core.options import Values, option
-from faceprep.core.paths import full_path, is_file, real_path
+from faceprep.core.paths import full_path, real_path
 from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome, Request, Shard, Sink, Stage, Work
 from faceprep.sets import class_map
@@ -46,9 +46,6 @@ from faceprep.sets.manifests.writers import FORMATS, Format, format_of
 from faceprep.sets.map_owner import may_write_map, write_map
 from faceprep.sets.split import Selection, Split
 from faceprep.steps.list_options import NamingOptions
-
-_TYPICAL = 8 << 10
-"""Bytes of an image where nothing else is known."""
 
 log = logging.getLogger("faceprep")
 
@@ -156,6 +153,7 @@ class Manifest(NamingOptions, Job):
             kind = f"a {output.suffix.lower()} manifest"
             warn_of_losses(images.path, kind, find_lost_contents(images))
             sizes, fingerprint = images.file_sizes, images.index.fingerprint
+            n_image_bytes = images.count_bytes(len(listing))
         refuse_names(listing, form.forbidden)
         labelled = self._label(listing)
         table, rows = self._join(listing, prefix, source)
@@ -178,7 +176,7 @@ class Manifest(NamingOptions, Job):
         files = [*layout.files]
         if may_write_map(output, chosen.names, may_drop=drops):
             files.append(layout.class_map)
-        n_bytes, n_part_bytes = _count_bytes(listing, layout, sizes)
+        n_bytes, n_part_bytes = _count_bytes(listing, layout, sizes, n_image_bytes)
         left_out = Counter(refused.status for refused in listing.refused.values())
         for file in filter(None, (self.embeddings, self.classes)):
             fingerprint += f", {storage.fingerprint_of(file)}"
@@ -383,8 +381,13 @@ def _nothing_left(source: Path, listing: Listing) -> SourceError:
     )
 
 
-def _count_bytes(listing: Listing, layout: Layout, sizes: Ints | None) -> tuple[int, int]:
-    """Estimate the bytes of the output and of its parts; `sizes` are those of the image files."""
+def _count_bytes(
+    listing: Listing, layout: Layout, sizes: Ints | None, n_image_bytes: int
+) -> tuple[int, int]:
+    """Estimate the bytes of the output and of its parts.
+
+    `sizes` are those of the image files, if there are any; all images have `n_image_bytes`.
+    """
     taken = listing.accepted()
     n = int(taken.sum())
     n_bytes = n * (4 * layout.width + 64 + 8 * layout.dim)
@@ -392,9 +395,7 @@ def _count_bytes(listing: Listing, layout: Layout, sizes: Ints | None) -> tuple[
         return n_bytes, 0
     if sizes is not None:
         n_image_bytes = int(sizes[: len(listing)][taken].sum())
-    elif is_file(layout.source):
-        n_image_bytes = (storage.size_of(layout.source) or 0) * n // len(listing)
     else:
-        n_image_bytes = n * _TYPICAL
+        n_image_bytes = n_image_bytes * n // len(listing)
     has_parts = not all(plan.has_one_part for plan in layout.files.values())
     return n_bytes + n_image_bytes, n_image_bytes * has_parts

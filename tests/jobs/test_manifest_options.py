@@ -105,6 +105,14 @@ def test_a_dry_run_states_what_the_run_writes(options: dict[str, Any], tmp_path:
     assert ("\nleft out: " in said) == (n < 14)
 
 
+def test_a_dry_run_knows_the_bytes_of_a_rec_in_a_folder(rec_set: Path, tmp_path: Path) -> None:
+    job, output = Manifest(seed=1), tmp_path / "train.tar"
+    sources = (rec_set, rec_set / "train.rec")
+    in_folder, itself = (preview_job(job, Request(each, output)).details for each in sources)
+    assert in_folder["planned_bytes"] == itself["planned_bytes"]
+    assert in_folder["planned_bytes"] < 2 * (rec_set / "train.rec").stat().st_size
+
+
 def test_classes_keep_their_numbers(tmp_path: Path) -> None:
     big = make(tmp_path / "big", "a/1.jpg", "b/1.jpg", "c/1.jpg")
     run(big, tmp_path / "out" / "train.csv")
