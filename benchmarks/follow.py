@@ -10,7 +10,8 @@ of its clips, as they are and enlarged to 1080p: boxes, landmarks, tracks. The f
 full detections differ when the frame is shifted by 1 to 3 pixels, at the detection size. `truth`
 compares the landmarks of both with those of dlib and MediaPipe, which run in an environment of
 their own (`peers/landmark_truth.py`). `speed` runs the command on a clip of one person and on the
-last of the clips, as it is and at 1080p, with full detection and with --detect-every auto in turn.
+last of the clips, both repeated to 900 frames, and on the last at 1080p, with full detection and
+with --detect-every auto in turn.
 One video is worked on by the threads of one process, which is also timed decoding it alone. Two
 videos are worked on by two workers, as a folder of videos is. Rates are those in steady state,
 without what 8 frames take: of the time on the clock, and of the time of the processors, which other

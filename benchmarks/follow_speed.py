@@ -21,7 +21,8 @@ from video import enlarge
 
 from faceprep.video.reader import read_frames
 
-N_FRAMES = 300
+N_FRAMES = 900
+"""Half a minute: the runs of fewer frames differ too much."""
 
 Rates = dict[str, list[tuple[float, float]]]
 """Frames a second of each run: of time on the clock, and of time of the processors."""
@@ -71,10 +72,11 @@ def compare_speed(
     person: Path, several: Path, every: str, repeats: int, folder: Path, n_cases: int | None
 ) -> None:
     """Compare clips of one person and of several, at most `n_cases` of each kind of run."""
-    single, large = folder / "single.mp4", folder / "1080p.mp4"
+    single, crowd, large = (folder / f"{name}.mp4" for name in ("single", "crowd", "1080p"))
     repeat(person, single, N_FRAMES)
+    repeat(several, crowd, N_FRAMES)
     enlarge(several, large)
-    named = (("640x360, one person", single), ("640x360, several", several), ("1080p", large))
+    named = (("640x360, one person", single), ("640x360, several", crowd), ("1080p", large))
     kinds = (("one face a frame", ()), ("all faces", ("--all-faces",)))
     for title, path in named[:n_cases]:
         ways = {
