@@ -50,7 +50,6 @@ SHIFTS = ((2, 1), (-1, 3))
 SAME, MATCH = 0.7, 0.5
 SHORT = 8
 CHUNK = 40
-N_FRAMES = 300
 
 
 @dataclass
