@@ -41,7 +41,11 @@ def test_the_first_images_only(source: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("is_shuffled", [False, True])
 @pytest.mark.parametrize("suffix", [".rec", ".tar", ".tfrecord", ".parquet"])
 def test_undo_gives_the_same_container(
-    suffix: str, is_shuffled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    suffix: str,
+    is_shuffled: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The header and the identity records of a .rec and the order of the images are as before."""
     if suffix != ".parquet":  # a shard ends its row group
@@ -60,7 +64,9 @@ def test_undo_gives_the_same_container(
         write_plan(file, {"command": "test", "source": str(whole)}, decisions)
     applied = apply(tmp_path / "plan.jsonl", tmp_path / f"out{suffix}")
     assert applied.by_status == {"ok": 20, "dropped": 4}
+    caplog.clear()
     apply(tmp_path / "out.undo.jsonl", tmp_path / f"back{suffix}")
+    assert not caplog.text
     assert (tmp_path / f"back{suffix}").read_bytes() == whole.read_bytes()
 
 
