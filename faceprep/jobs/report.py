@@ -77,7 +77,7 @@ class Reported:
                 lines.append(f"{account.output}:")
             lines += [_describe(section) for section in account.sections]
         lines += [str(path) for path in self.cards]
-        return join_lines([*lines, f"{self.path} and {self.numbers_path.name}"])
+        return join_lines([*lines, f"{self.path} and {self.numbers_path}"])
 
 
 def _describe(section: Section) -> str:

@@ -171,6 +171,9 @@ def test_several_outputs_share_a_page(
     made = Report().look([tmp_path / "a", tmp_path / "b.tar"])
     assert made.path == Path("report.html")
     both = json.loads(made.numbers_path.read_bytes())["reports"]
+    beside = Report().look(tmp_path / "b.tar")
+    named = [tmp_path / f"b.tar.report.{ending}" for ending in ("html", "json")]
+    assert str(beside).splitlines()[-1] == f"{named[0]} and {named[1]}"
     alone = [report(tmp_path / name) for name in ("a", "b.tar")]
     for one, other in zip(both, alone, strict=True):
         assert one == {name: value for name, value in other.items() if name in one}
