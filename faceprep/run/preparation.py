@@ -248,7 +248,8 @@ class Preparation:
         self._ledger.drop_pages(unfinished)
         if state.reports:
             output = self._places.shown_output(self._request.output)
-            log.info("%s: resuming: %s", output, state.describe())
+            doing = "already complete" if state.finish_report else f"resuming: {state.describe()}"
+            log.info("%s: %s", output, doing)
 
     def _load_reports(self, with_parts: bool) -> bool:
         """Load the reports, without those of shards to try again and of all stages after them.

@@ -83,10 +83,7 @@ def test_some_failed(damaged_set: Path, tmp_path: Path) -> None:
         r"25 of 30 images ok, 25 files in .*out \(00:00:\d\d\.\d\)", again.stdout.splitlines()[0]
     )
     assert again.stdout.splitlines()[1] == "the others: 5 undecodable"
-    assert again.stderr.splitlines() == [
-        f"faceprep: {tmp_path / 'out'}: resuming: 1 of 1 shards done",
-        *lines,
-    ]
+    assert again.stderr.splitlines() == [f"faceprep: {tmp_path / 'out'}: already complete", *lines]
 
 
 def test_few_failures_are_all_named(damaged_set: Path, tmp_path: Path) -> None:

@@ -251,6 +251,18 @@ def test_commands_with_relative_paths(command: str, tmp_path: Path) -> None:
     assert results(tmp_path) == alone
 
 
+def test_a_share_is_not_the_whole(rec_set: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.tar"
+    words = ("convert", rec_set, output, "--shards", 2)
+    for _ in range(2):
+        done = faceprep(*words, "--shard", "1/2")
+    assert f"{output}: resuming: 1 of 1 shards done\n" in done.stderr
+    faceprep(*words, "--shard", "2/2")
+    joined = faceprep("finish", output)
+    assert f"{output}: resuming: 2 of 2 shards done\n" in joined.stderr
+    assert f"{output}: already complete\n" in faceprep("finish", output).stderr
+
+
 # Repaired inputs
 
 
