@@ -120,9 +120,10 @@ def print_failures(path: str) -> None:
     """Print the first failures and the path of their list on stderr."""
     failures, n_failures = first_failures(path, _N_NAMED)
     for key, status, reason in failures:
-        if key not in reason:
-            reason = f"{key}: {reason}"
-        show_error(on_one_line(f"{status}: {reason}"))
+        name, reason = on_one_line(key), on_one_line(reason)
+        if name not in reason:
+            reason = f"{name}: {reason}"
+        show_error(f"{on_one_line(status)}: {reason}")
     rest = "named"
     if n_failures > _N_NAMED:
         rest = f"{n_failures - _N_NAMED:,} more"

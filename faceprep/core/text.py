@@ -12,6 +12,8 @@ _CONTROLS = (
 )
 """Control codes of terminals, and characters that change the direction or the lines of a text."""
 _ESCAPED = {code: repr(chr(code))[1:-1] for codes in _CONTROLS for code in codes}
+_ESCAPED |= {0xDC00 + byte: f"\\x{byte:02x}" for byte in range(0x80, 0x100)}
+"""Those, and the stand-ins for bytes of file names that are not UTF-8, as a terminal shows them."""
 _MAX_EXCERPT = 60
 _MOST_DIGITS = 18
 _NOT_TEXT = re.compile("[\ud800-\udfff]")
@@ -156,12 +158,12 @@ def list_words(words: Iterable[str]) -> str:
 
 
 def on_one_line(text: str) -> str:
-    """Escape the control characters that damaged or hostile names and files may hold.
+    """Escape control characters and bytes that are not UTF-8, which names and files may hold.
 
     The text then stays on its line, in its order, and does not control the terminal.
 
-    >>> on_one_line("a\\n5 of 5 inputs ok\\x1b[31m")
-    'a\\\\n5 of 5 inputs ok\\\\x1b[31m'
+    >>> on_one_line("a\\n5 of 5 inputs ok\\x1b[31m\\udcff")
+    'a\\\\n5 of 5 inputs ok\\\\x1b[31m\\\\xff'
     """
     return text.translate(_ESCAPED)
 

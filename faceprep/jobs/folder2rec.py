@@ -177,7 +177,9 @@ def _make_row(position: int, label: int, sample: Sample) -> _Loaded:
         return None, header
     if "\t" in name or "\n" in name:
         return None, Outcome(
-            name, BAD_NAME, f"{name!r}: train.lst cannot hold a tab or line break; rename the file"
+            name,
+            BAD_NAME,
+            f"{name!r}: train.lst cannot hold a tab or line break; rename the file or its folder",
         )
     listed = name if is_image_name(name) else name + header.suffix
     return ImageRow(position, label, listed, data, header.size or (0, 0)), Outcome(name)

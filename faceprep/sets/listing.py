@@ -17,6 +17,7 @@ from faceprep.core.arrays import Ints
 from faceprep.core.io.columns import pack_strings
 from faceprep.core.names import identity_of
 from faceprep.core.shards import even_bounds
+from faceprep.core.text import on_one_line
 from faceprep.core.types import Outcome
 from faceprep.sets.distinct_keys import find_repeats, hash_names, strip_suffix
 from faceprep.sets.folder import BAD_NAME, Identity
@@ -25,7 +26,6 @@ from faceprep.sets.label_rules import Unlabelled
 
 NO_IDENTITY = "no_identity"
 _BLOCK = 1 << 14
-_NOT_UTF8 = "the name is not UTF-8; rename the file"
 
 
 @dataclass
@@ -118,22 +118,25 @@ def refuse_names(listing: Listing, forbidden: re.Pattern[str] | None = None) -> 
                 listing.refused[position] = Unlabelled(
                     BAD_NAME,
                     f"{path!r}: a list cannot hold tabs, line breaks, or spaces at the ends of a "
-                    "name; rename the file",
+                    "name; rename the file or its folder",
                 )
 
 
 def refuse_bad_name(path: str, unit: str = "") -> Outcome:
-    """Return the outcome of an input whose path is not UTF-8."""
-    return Outcome(path, BAD_NAME, _NOT_UTF8, unit)
+    """Return the outcome of an input whose path or identity is not UTF-8."""
+    return Outcome(path, BAD_NAME, describe_bad_name(path), unit)
 
 
 def describe_bad_name(path: str) -> str:
-    """Say that a path is not UTF-8, and show its bytes.
+    """Say which part of a path, or that the identity, is not UTF-8, and show its bytes.
 
-    >>> describe_bad_name("a/\\udcff.jpg")
-    "b'a/\\\\xff.jpg': the name is not UTF-8; rename the file"
+    >>> describe_bad_name("\\udcff/a.jpg")
+    '\\\\xff/a.jpg: the name of the folder is not UTF-8; rename the folder'
     """
-    return f"{path.encode('utf-8', 'surrogateescape')!r}: {_NOT_UTF8}"
+    part = "identity"
+    if not is_text(path):
+        part = "file" if is_text(path.rpartition("/")[0]) else "folder"
+    return f"{on_one_line(path)}: the name of the {part} is not UTF-8; rename the {part}"
 
 
 def is_text(path: str) -> bool:

@@ -10,8 +10,8 @@ import pytest
 from tests.command import faceprep
 
 FORGED = "9 of 9 inputs ok"
-NAMES = (f"a\x1b[31m\n{FORGED}.jpg", "b\x9b31m\u202e\u2028.jpg")
-SHOWN = (r"a\x1b[31m\n" + f"{FORGED}.jpg", r"b\x9b31m\u202e\u2028.jpg")
+NAMES = (f"a\x1b[31m\n{FORGED}.jpg", "b\x9b31m\u202e\u2028.jpg", "c\udcff.jpg")
+SHOWN = (r"a\x1b[31m\n" + f"{FORGED}.jpg", r"b\x9b31m\u202e\u2028.jpg", r"c\xff.jpg")
 
 
 @pytest.mark.parametrize(

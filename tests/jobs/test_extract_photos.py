@@ -207,9 +207,11 @@ def test_a_name_that_is_no_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "src" / os.fsdecode(b"\xff.png")).write_bytes(
         (tmp_path / "src" / "a.png").read_bytes()
     )
-    assert run(tmp_path / "src", tmp_path / "out").by_status == {"bad_name": 1, "ok": 1}
+    save(tmp_path / "src" / os.fsdecode(b"\xfe") / "a.png", *ONE)
+    assert run(tmp_path / "src", tmp_path / "out").by_status == {"bad_name": 2, "ok": 1}
     assert [row[1:] for row in failure_lines(tmp_path / "out")] == [
-        ["bad_name", "the name is not UTF-8; rename the file"]
+        ["bad_name", "\\xff.png: the name of the file is not UTF-8; rename the file"],
+        ["bad_name", "\\xfe/a.png: the name of the folder is not UTF-8; rename the folder"],
     ]
 
 

@@ -217,7 +217,8 @@ def test_a_stray_image_and_a_name_that_is_not_text_stop_nothing(
         assert summary.by_status == {"bad_name": 2, "no_identity": 1, "ok": 6}
         assert (summary.inputs, summary.failed) == (9, 3)
         text = (target / "failures.csv").read_text()
-        assert "loose.jpg: outside of any identity folder" in text and r"b'0\xff/1.jpg'" in text
+        assert "loose.jpg: outside of any identity folder" in text
+        assert r",0\xff/1.jpg: the name of the folder is not UTF-8" in text
         assert outputs(target) == outputs(tmp_path / "sound")
     listed = run_job(
         Manifest(seed=1), Request((tmp_path / "folders",), tmp_path / "list" / "a.csv"), SERIAL
