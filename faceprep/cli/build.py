@@ -210,7 +210,7 @@ def _run_job(job: Job, request: Request, runner: Runner, as_object: bool, quiet:
     if as_object:
         click.echo(json.dumps(summary.as_json()))
     else:
-        click.echo(describe_summary(summary, job))
+        click.echo(describe_summary(summary, job, request.share))
     if not summary.failed:
         return 0
     print_failures(summary.details["failures"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from faceprep.core.text import (
     list_words,
     on_one_line,
 )
-from faceprep.core.types import OK, Summary
+from faceprep.core.types import OK, Share, Summary
 from faceprep.tables.ledger import first_failures
 
 _N_NAMED = 3
@@ -27,8 +28,11 @@ _SHARED_DETAILS = ("failures", "done_before", "skipped")
 """Details that every run has; the others are the job's own figures."""
 
 
-def describe_summary(summary: Summary, job: Job) -> str:
-    """Describe a run: the inputs, those that are not ok, and the job's own sentence."""
+def describe_summary(summary: Summary, job: Job, share: Share | None = None) -> str:
+    """Describe a run: the inputs, those that are not ok, and the job's own sentence.
+
+    That of a share names the command that joins the run.
+    """
     preposition = "in"
     if job.writes_file(Path(str(summary.output))):
         preposition = "for"  # there may be several files, named after the output or beside it
@@ -44,6 +48,9 @@ def describe_summary(summary: Summary, job: Job) -> str:
     figures = {name: value for name, value in details if name not in _SHARED_DETAILS}
     if figures and (sentence := job.sentence(figures)):
         lines.append(sentence)
+    if share:
+        finish = shlex.join(["faceprep", "finish", str(summary.output)])
+        lines.append(f"part {share.number} of {share.n}; when all parts are done, run {finish}")
     return join_lines(lines)
 
 

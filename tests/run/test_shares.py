@@ -257,8 +257,11 @@ def test_a_share_is_not_the_whole(rec_set: Path, tmp_path: Path) -> None:
     for _ in range(2):
         done = faceprep(*words, "--shard", "1/2")
     assert f"{output}: resuming: 1 of 1 shards done\n" in done.stderr
+    last = f"part 1 of 2; when all parts are done, run faceprep finish {output}"
+    assert done.stdout.splitlines()[-1] == last
     faceprep(*words, "--shard", "2/2")
     joined = faceprep("finish", output)
+    assert "part" not in joined.stdout.splitlines()[-1]
     assert f"{output}: resuming: 2 of 2 shards done\n" in joined.stderr
     assert f"{output}: already complete\n" in faceprep("finish", output).stderr
 
