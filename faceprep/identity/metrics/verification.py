@@ -264,8 +264,17 @@ def _tar_at_far(curve: Curve) -> tuple[Rates, Rates]:
 
 def n_allowed_at(rate: str, n: int) -> int:
     """Return how many of n may be accepted falsely at a rate such as 1e-3."""
-    n_in: int = 10 ** int(rate.removeprefix("1e-"))
-    return n // n_in
+    return n // n_needed_for(rate)
+
+
+def n_needed_for(rate: str) -> int:
+    """Return the number at which a rate such as 1e-3 allows one false accept.
+
+    >>> n_needed_for("1e-1"), n_needed_for("1e-3")
+    (10, 1000)
+    """
+    n_needed: int = 10 ** int(rate.removeprefix("1e-"))
+    return n_needed
 
 
 def _few_points(curve: Curve) -> Mapping[str, Sequence[float | None]]:

@@ -20,7 +20,7 @@ from faceprep.core.types import Outcome
 from faceprep.core.urls import url_of
 from faceprep.identity.metrics.identification import Identification
 from faceprep.identity.metrics.pooling import pair_likeness
-from faceprep.identity.metrics.verification import Judgement
+from faceprep.identity.metrics.verification import Judgement, Rates, n_needed_for
 from faceprep.identity.sound_vectors import REASONS
 from faceprep.steps.embed_crops import Load, embed_each
 from faceprep.steps.embed_options import EmbedOptions
@@ -141,9 +141,10 @@ def _note_pairs(found: Judgement) -> list[str]:
         return [f"{_ONE_CLASS}: every pair shows one person, so no false accept is possible"]
     if not counts["positive"]:
         return [f"{_ONE_CLASS}: no pair shows one person, so no true accept is possible"]
+    notes = _note_few("TAR at FAR", found.tar_at_far, counts["negative"], "pairs of two people")
     if found.separable:
-        return ["one threshold judges every pair right: the middle of the gap"]
-    return []
+        notes.append("one threshold judges every pair right: the middle of the gap")
+    return notes
 
 
 def _note_searches(found: Identification) -> list[str]:
@@ -153,4 +154,12 @@ def _note_searches(found: Identification) -> list[str]:
         return ["every probe has a mate, so TPIR at FPIR is not known; --strangers holds some out"]
     if not found.probes:
         return ["no probe has a mate, so nothing can be found"]
-    return []
+    return _note_few("TPIR at FPIR", found.tpir_at_fpir, found.non_mated, "probes without a mate")
+
+
+def _note_few(measure: str, rates: Rates, n: int, counted: str) -> list[str]:
+    """Return the note that `n` of what is `counted` are too few for the first of the rates."""
+    if any(rate is not None for rate in rates.values()):
+        return []
+    n_needed = n_needed_for(next(iter(rates)))
+    return [f"{measure} is not known: expected at least {n_needed} {counted}, found {n}"]

@@ -135,7 +135,11 @@ def test_strangers_are_held_out(tmp_path: Path) -> None:
     root = write_people(tmp_path, [2] * 10)
     (found,) = verify(root, strangers=0.3).results
     assert (found["gallery"], found["probes"], found["non_mated"]) == (7, 7, 6)
-    assert found["tpir_at_fpir"]["1e-1"] is None and found["notes"] == []
+    assert found["tpir_at_fpir"]["1e-1"] is None
+    few = "TPIR at FPIR is not known: expected at least 10 probes without a mate, found 6"
+    assert found["notes"] == [few]
+    (found,) = verify(root, strangers=0.5).results
+    assert found["tpir_at_fpir"]["1e-1"] is not None and found["notes"] == []
     (found,) = verify(root).results
     assert found["non_mated"] == 0 and "--strangers" in found["notes"][0]
     names = [f"p{i}" for i in range(50)]
@@ -214,6 +218,14 @@ def test_a_set_of_one_class_says_so(
     (found,) = verify(path).results
     assert found["eer"] is None and found["notes"][0].startswith("one class only")
     assert "one: one class only" in caplog.text
+
+
+def test_too_few_pairs_of_two_people_are_noted(tmp_path: Path) -> None:
+    images = [drawn(i % 3, i) for i in range(40)]
+    path = write_bin(tmp_path / "few.bin", images, [True, False] * 6 + [True] * 8)
+    (found,) = verify(path).results
+    few = "TAR at FAR is not known: expected at least 10 pairs of two people, found 6"
+    assert found["tar_at_far"]["1e-1"] is None and few in found["notes"]
 
 
 def test_report_draws_curves_and_histograms(
