@@ -26,7 +26,7 @@ from faceprep.core.io.image_bytes import (
     UNREADABLE,
     read_image_bytes,
 )
-from faceprep.core.paths import is_file
+from faceprep.core.paths import exists, is_file
 from faceprep.core.storage import ByteSource
 from faceprep.core.text import count_noun, name_all
 from faceprep.core.types import Outcome
@@ -183,8 +183,10 @@ class ParquetSet(ImageSet):
             return Outcome(key, UNREADABLE, f"{where}: {outside}. See --relative-to"), where
         data = read_image_bytes(path, key)
         if isinstance(data, Outcome):
-            reason = data.reason.removeprefix(f"{key}: ")
-            data = data._replace(reason=f"{where}: the file {found.path!r}: {reason}")
+            reason = f"the file {found.path!r}: {data.reason.removeprefix(f'{key}: ')}"
+            if not found.path.startswith("/") and not exists(path):
+                reason += f" It was looked for in {root}. See --relative-to"
+            data = data._replace(reason=f"{where}: {reason}")
         return data, where
 
     def close(self) -> None:
