@@ -153,7 +153,7 @@ def _open_display(name: str, total: int, n_done: int, unit: str) -> _Display:
 
 @contextmanager
 def waiting_line(doing: str) -> Iterator[None]:
-    """Show what is done meanwhile, and for how long, if it takes more than some seconds."""
+    """Show `doing`, and for how long, if the block takes more than a few seconds."""
     over = threading.Event()
     thread = threading.Thread(target=_show_wait, args=(doing, over), daemon=True)
     thread.start()
@@ -180,7 +180,7 @@ def _show_wait(doing: str, over: threading.Event) -> None:
 
 
 def _redraw(text: Callable[[], str], over: threading.Event) -> None:
-    """Show `text` as a line of a terminal that is gone afterwards."""
+    """Show `text` as a line of a terminal, and remove it at the end."""
     from tqdm import tqdm
 
     with tqdm(bar_format="{desc}", leave=False, dynamic_ncols=True) as line:

@@ -31,8 +31,9 @@ _SURE = 0.65
 """Minimum score of a search for a face whose landmarks no refiner placed."""
 _EYES_AND_MOUTH = [0, 1, 3, 4]
 _DEPTH = 1.5
-"""Distance of the middle of a head from the plane of its eyes and mouth, by that of the tip of the
-nose. The boxes of the clips in benchmarks/follow.py move least around a middle at 1.5 to 1.8."""
+"""Distance from the plane of eyes and mouth back to the middle of the head, as a multiple of that
+to the tip of the nose. The boxes of the clips in benchmarks/follow.py move least around a middle at
+1.5 to 1.8."""
 _TINY = 1e-9
 
 
@@ -205,7 +206,7 @@ class TrackedFaces:
     def as_detected(self, faces: Faces) -> Faces:
         """Return `faces`, which are these in another frame, with landmarks as the detector's.
 
-        The refiner begins with them, as it does at a full detection, and so comes to the same end.
+        The refiner begins with such landmarks at a full detection, and so gives the same answer.
         """
         landmarks = add_offsets(faces.landmarks, self.offsets).astype(np.float32)
         return Faces(faces.boxes, landmarks, faces.scores)

@@ -19,8 +19,8 @@ from faceprep.video.siw_boxes import FILLS
 
 _AUTO = "auto"
 _AUTO_EVERY, _AUTO_EVERY_ALONE = 10, 15
-"""Frames from one full detection to the next, which finds new faces. If one face of a frame is kept
-anyway, they matter less."""
+"""Frames from one full detection to the next, which finds new faces. They matter less if only the
+face with the highest score is kept."""
 _MOST_FRAMES = 1_000_000
 
 
@@ -57,7 +57,7 @@ class VideoOptions(WritesCrops, FaceOptions):
     )
     detect_every: str | None = option(
         None,
-        "Run full detection only on every Nth frame (auto: 15 if the one face with the highest "
+        "Run full detection only on every Nth frame (auto: 15 if only the face with the highest "
         "score is kept, else 10), and when a face is lost or in doubt; track each face in between.",
         values=Values("N|auto", known=(_AUTO,), default="every frame"),
     )

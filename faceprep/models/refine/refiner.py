@@ -43,7 +43,7 @@ _SHIFTED_SIDE = 92.0
 _SURE = 0.97
 """Minimum score of O-Net in both looks for its landmarks to be accepted."""
 DOUBTED = 0.9
-"""Score of O-Net below which it tells little about the face."""
+"""Score of O-Net below which its landmarks say little about the face."""
 _MAX_DIFFERENCE = 0.08
 """Maximum mean distance between the landmarks of both looks, in eye distances."""
 _MAX_LEAN, HOPELESS_LEAN = 0.4, 0.5
@@ -270,8 +270,9 @@ class _Work:
     def turns(self, rows: Rows) -> Complexes:
         """Return the unit vector (n,) of each face's x axis.
 
-        O-Net decides if it is nearly sure, or if the detector's landmarks are turned, which it
-        underestimates. Else the detector does: O-Net is unsure of heads that are turned away.
+        O-Net's landmarks decide if it is nearly sure, or if the detector's are turned, because the
+        detector underestimates turns. Otherwise the detector's decide: O-Net is unsure of heads
+        that are turned away.
         """
         guesses, detected = self._guesses[rows], self.landmarks[rows]
         is_near = (self.onet_scores[rows] >= DOUBTED) & (measure_leans(guesses) < HOPELESS_LEAN)
