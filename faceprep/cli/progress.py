@@ -48,16 +48,8 @@ class _Bar:
     """A tqdm line, redrawn each second so that its clock advances."""
 
     def __init__(self, name: str, total: int, n_done: int, unit: str) -> None:
-        from tqdm import tqdm
-
-        tqdm.monitor_interval = 0  # tqdm then starts no thread
-        self._bar: Any = tqdm(
-            total=total,
-            initial=n_done,
-            unit=unit,
-            desc=name or None,
-            unit_scale=total > 100_000,
-            dynamic_ncols=True,
+        self._bar = _open_line(
+            total=total, initial=n_done, unit=unit, desc=name or None, unit_scale=total > 100_000
         )
 
     def update(self, n: int, total: int, counts: Mapping[str, int]) -> None:
@@ -75,6 +67,13 @@ class _Bar:
 
     def close(self) -> None:
         self._bar.close()
+
+
+def _open_line(**options: Any) -> Any:
+    from tqdm import tqdm
+
+    tqdm.monitor_interval = 0  # tqdm then starts no thread
+    return tqdm(dynamic_ncols=True, **options)
 
 
 class _Lines:
@@ -181,9 +180,7 @@ def _show_wait(doing: str, over: threading.Event) -> None:
 
 def _redraw(text: Callable[[], str], over: threading.Event) -> None:
     """Show `text` as a line of a terminal, and remove it at the end."""
-    from tqdm import tqdm
-
-    with tqdm(bar_format="{desc}", leave=False, dynamic_ncols=True) as line:
+    with _open_line(bar_format="{desc}", leave=False) as line:
         line.set_description_str(text())
         while not over.wait(_BEAT_S):
             line.set_description_str(text())

@@ -119,6 +119,13 @@ def test_long_plan_shows_life(rec_set: Path, tmp_path: Path, options: list[str])
     assert not shown
 
 
+def test_line_of_a_step_starts_no_thread_of_tqdm(rec_set: Path) -> None:
+    told = "import atexit, tqdm; atexit.register(lambda: print('monitor', tqdm.tqdm.monitor));"
+    arguments = ["rec2folder", rec_set, "none/out", "--runner", "serial", "--dry-run"]
+    _, printed, shown = on_a_terminal(SLOW_PLAN + SOON + told + RUN, arguments, {})
+    assert "planning, " in shown and printed.endswith("monitor None\n"), printed
+
+
 def test_inspect_shows_life_before_its_first_image(rec_set: Path) -> None:
     slow = "from faceprep.sets.recordio import index; import time; write = index.write_index;"
     slow += "index.write_index = lambda *given: [time.sleep(0.3), write(*given)][1];"
