@@ -384,9 +384,8 @@ def _nothing_left(source: Path, listing: Listing) -> SourceError:
 def _count_bytes(
     listing: Listing, layout: Layout, sizes: Ints | None, n_image_bytes: int
 ) -> tuple[int, int]:
-    """Estimate the bytes of the output and of its parts.
-
-    `sizes` are those of the image files, if there are any; all images have `n_image_bytes`.
+    """Estimate the bytes of the output and of its parts, from the `sizes` of all image files or of
+    images that have `n_image_bytes` together.
     """
     taken = listing.accepted()
     n = int(taken.sum())
