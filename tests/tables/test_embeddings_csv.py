@@ -19,9 +19,6 @@ from faceprep.tables.embeddings import (
 )
 from faceprep.tables.embeddings_csv import about_path, encode_about
 
-MODEL = Model("net/abc", metric="euclidean", threshold=0.7, origin="a test: é")
-PLACE = Place("/set", "/set/")
-
 
 def embedded(n: int = 3) -> Embeddings:
     names = ["a/1.png", 'b/x, "y".png', "ü/3.png"][:n]

@@ -37,8 +37,8 @@ def find_video_turn(
 def _choose_frames(index: VideoIndex) -> list[int]:
     """Return the numbers of a few frames that are spread over the video, key frames if possible.
 
-    A frame gives way to the last key frame before it, from which it would be decoded, if that lies
-    after the previous place.
+    The decoder begins at the last key frame before a frame. That key frame replaces the frame if it
+    lies after the previous place.
     """
     places = np.linspace(0, len(index) - 1, _N_FRAMES + 2)
     keys = np.array([-1, *(index.keyframes if index.can_seek else ())])
