@@ -9,9 +9,9 @@ python="${PYTHON:-python3}"
 
 make_environment() {
     [ -x .venv-test/bin/faceprep ] || "$python" -m venv .venv-test
-    # mkdocs, moto_server and isal are missing from the environment of an earlier version
+    # mkdocs, moto_server and deflate are missing from the environment of an earlier version
     if [ ! -x .venv-test/bin/faceprep ] || [ ! -x .venv-test/bin/mkdocs ] || [ ! -x .venv-test/bin/moto_server ] ||
-        ! .venv-test/bin/python -c 'import isal' 2>/dev/null; then
+        ! .venv-test/bin/python -c 'import deflate' 2>/dev/null; then
         .venv-test/bin/pip install --quiet --no-compile --editable '.[dev]'
     fi
 }

@@ -20,7 +20,7 @@ HEAVY = {
     "imageio",
     "tqdm",
     "google_crc32c",
-    "isal",
+    "deflate",
     "tensorflow",
     "torch",
     "onnxruntime",

@@ -184,11 +184,11 @@ def test_crops_of_photos_are_smaller_than_with_opencv() -> None:
         assert_holds(encode_png(crop), crop)
 
 
-# Without isal
+# Without deflate
 
 
-def test_without_isal_the_reason_and_the_remedy_are_named(tmp_path: Path) -> None:
-    (tmp_path / "isal.py").write_text("raise ImportError('No module named isal')")
+def test_without_deflate_the_reason_and_the_remedy_are_named(tmp_path: Path) -> None:
+    (tmp_path / "deflate.py").write_text("raise ImportError('No module named deflate')")
     program = (
         "import numpy as np\nfrom faceprep.vision.codec import encode\n"
         "pixels = np.zeros((9, 9, 3), np.uint8)\nencode(pixels, '.jpg')\n"
@@ -202,4 +202,4 @@ def test_without_isal_the_reason_and_the_remedy_are_named(tmp_path: Path) -> Non
         cwd=ROOT,
         env={"PYTHONPATH": f"{tmp_path}:{ROOT}"},
     )
-    assert "PNG cannot be written (No module named isal). pip install isal" in done.stdout
+    assert "PNG cannot be written (No module named deflate). pip install deflate" in done.stdout
