@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import itertools
 import stat
+from collections import deque
 from collections.abc import Generator, Iterator
 from typing import Any, NamedTuple
 
@@ -30,6 +31,8 @@ WORTH_SEEKING = 24
 """Frames that a seek must save: it empties the decoder, and the threads start again."""
 _STRICT = ("mjpeg",)
 """Decoders that hide damage unless an option makes them stop at it."""
+_IN_ONE_THREAD = ("hevc", "vp8")
+"""Decoders that do not notice some damage. What their threads make of it differs each time."""
 _N_LEARNED = 8
 """Packets from which to learn whether a stream has checksums."""
 _MOST_PIXELS = 1 << 27
@@ -62,6 +65,7 @@ class OpenVideo:
 
     def __init__(self, path: str, n_threads: int) -> None:
         self.path, self.n_threads = path, n_threads
+        self._given = deque[int | None](maxlen=_MAX_DELAY)
         self._open()
         self._has_checksums = self.stream.codec_context.name == "ffv1" and _has_checksums(path)
 
@@ -76,9 +80,11 @@ class OpenVideo:
             raise
         self.stream.thread_type = "AUTO"
         context = self.stream.codec_context
+        if context.name in _IN_ONE_THREAD:
+            self.n_threads = 1
         context.thread_count = self.n_threads
         options = {"max_pixels": str(_MOST_PIXELS)}  # frames may be larger than the header says
-        if context.name in _STRICT:
+        if self.n_threads != 1 or context.name in _STRICT:
             options["err_detect"] = "explode"
         context.options = options
 
@@ -115,6 +121,17 @@ class OpenVideo:
             return index.number_of(self._newest, 0, 0) or 0
         return self._n_sent - 1
 
+    def given_until(self, picture: Any) -> list[int]:
+        """Return the stamps of the recent pictures that the decoder was given until this one.
+
+        It may build on each of them, also on those that are shown later. Without stamps, the list
+        is empty.
+        """
+        stamps = list(self._given)
+        if picture.pts not in stamps:
+            return []
+        return [stamp for stamp in stamps[: stamps.index(picture.pts) + 1] if stamp is not None]
+
     def pictures(self, index: VideoIndex, keys_only: bool) -> Iterator[Any]:
         """Yield decoded pictures; None stands for one that could not be decoded."""
         context, is_left_out = self.stream.codec_context, False
@@ -129,6 +146,7 @@ class OpenVideo:
                 continue  # half a picture at the end of a cut file
             if packet.is_keyframe or not keys_only:
                 self._newest, self._n_sent = max(self._newest, packet.pts or 0), self._n_sent + 1
+                self._given.append(packet.pts)
                 yield from self._try(packet)
             if packet.is_keyframe and keys_only:  # or frames of open groups would come out of order
                 yield from self._drain()
@@ -159,11 +177,24 @@ class OpenVideo:
 def decode_from(
     video: OpenVideo, index: VideoIndex, first: int, keys_only: bool
 ) -> Generator[Decoded, None, None]:
-    """Yield all decodable pictures in order, from the last key frame before `first` or earlier."""
+    """Yield all decodable pictures in order, from the last key frame before `first` or earlier.
+
+    From the first damage on, a single thread decodes: several hide it differently each time, and
+    drop what they decoded ahead. Pictures wait until all are there that they may build on.
+    """
+    if index.delay and not index.has_stamps and video.n_threads != 1:
+        yield from _decode_in_one_thread(video, index, first, keys_only, 0)
+        return
     began_at = video.go_to(first, index)
     number, n_lost = -1, 0
     doubtful = -1  # the last frame so far that may build on a lost one
+    waiting = deque[Decoded]()
     for picture in video.pictures(index, keys_only):
+        is_damaged = picture is None or picture.is_corrupt
+        if is_damaged and video.n_threads != 1:
+            least = waiting[0].number if waiting else number + 1
+            yield from _decode_in_one_thread(video, index, first, keys_only, least)
+            return
         if picture is None:
             doubtful, n_lost = max(doubtful, video.reach(index)), n_lost + 1
             continue
@@ -180,17 +211,25 @@ def decode_from(
             doubtful = -1
         if picture.is_corrupt:
             doubtful = max(doubtful, number)
-        else:
-            yield Decoded(number, picture, doubtful >= 0)
+            for place, each in enumerate(waiting):
+                if picture.pts in video.given_until(each.picture):
+                    waiting[place] = each._replace(after_damage=True)
+            continue
+        waiting.append(Decoded(number, picture, doubtful >= 0))
+        while waiting and max(video.given_until(waiting[0].picture), default=0) <= picture.pts:
+            yield waiting.popleft()
+    yield from waiting
     if number + 1 < len(index) and video.n_threads != 1 and not keys_only:
-        # Threads drop what they decoded ahead at an error near the end: decode it again in one.
-        again = OpenVideo(video.path, 1)
-        with contextlib.closing(again):
-            yield from (
-                later
-                for later in decode_from(again, index, number + 1, keys_only)
-                if later.number > number
-            )
+        yield from _decode_in_one_thread(video, index, first, keys_only, number + 1)
+
+
+def _decode_in_one_thread(
+    video: OpenVideo, index: VideoIndex, first: int, keys_only: bool, least: int
+) -> Iterator[Decoded]:
+    """Yield what `decode_from` finds with one thread, without the frames before number `least`."""
+    with contextlib.closing(OpenVideo(video.path, 1)) as again:
+        decoded = decode_from(again, index, first, keys_only)
+        yield from (found for found in decoded if found.number >= least)
 
 
 # PyAV

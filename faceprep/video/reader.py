@@ -38,8 +38,6 @@ VIDEO_SUFFIXES = (
 )
 """Suffixes of video files, in lower case."""
 _NONE = -1
-_LEAST_DECODERS = 2
-"""A single thread conceals damage differently from several, and frames must not depend on cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +203,7 @@ def open_video(
 
     `known` is that of `VideoReader`. Raises SourceError, MissingExtra.
     """
-    return VideoReader(path, max(_LEAST_DECODERS, my_cores()), known)
+    return VideoReader(path, my_cores(), known)
 
 
 def describe_damage(cut_off: str, n_missed: int, first_missed: int, n_after_damage: int) -> str:

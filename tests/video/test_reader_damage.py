@@ -112,21 +112,46 @@ def test_numbers_stay_true_past_a_lost_frame(tmp_path: Path, lost: int, n_thread
         assert not set(range(number, number + KEY_EVERY)) & {frame.number for frame in sound}
 
 
-def test_one_core_gives_the_frames_of_several_after_damage(
+def shown(path: Path, cores: int, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, bool, bytes]]:
+    monkeypatch.setenv("FACEPREP_CORES", str(cores))
+    with open_video(path) as video:
+        return [
+            (frame.number, frame.after_damage, frame.pixels.tobytes()) for frame in video.frames()
+        ]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".webm"])
+@pytest.mark.parametrize("seed", range(5))
+def test_frames_after_damage_do_not_depend_on_cores(
+    suffix: str, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng, data = np.random.default_rng(seed), bytearray(WHOLE[suffix])
+    for place in rng.integers(len(data) // 5, len(data) * 4 // 5, 6):
+        data[place : place + 40] = rng.bytes(40)
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(data)
+    found = shown(path, 1, monkeypatch)
+    for cores in (2, 3, 16):
+        assert shown(path, cores, monkeypatch) == found
+
+
+def test_a_frame_that_builds_on_a_damaged_later_one_is_marked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "a.mp4"
+    """B-frames are decoded after the frame that follows them."""
+    path, whole = tmp_path / "a.mp4", tmp_path / "whole.mp4"
+    whole.write_bytes(WHOLE[".mp4"])
     damaged = bytearray(WHOLE[".mp4"])
-    offset, size, _ = packets(WHOLE[".mp4"], path)[19]
+    offset, size, _ = packets(WHOLE[".mp4"], path)[19]  # of frame 20, on which 19 builds
     start = offset + size // 3
     damaged[start : offset + size] = b"\xff" * (offset + size - start)
     path.write_bytes(damaged)
-    found = []
-    for cores in ("1", "2"):
-        monkeypatch.setenv("FACEPREP_CORES", cores)
-        with open_video(path) as video:
-            found.append([(frame.number, frame.pixels.tobytes()) for frame in video.frames()])
-    assert found[0] == found[1]
+    found = shown(path, 2, monkeypatch)
+    assert [number for number, after_damage, _ in found if after_damage] == [19, 21, 22, 23]
+    sound = shown(whole, 2, monkeypatch)
+    assert {each for each in found if not each[1]} == {
+        each for each in sound if each[0] not in range(19, 24)
+    }
 
 
 def test_reading_one_by_one_reports_damage_at_the_end(tmp_path: Path) -> None:
