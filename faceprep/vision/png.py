@@ -2,7 +2,8 @@
 
 Each byte is stored as its difference from the byte above, which is the filter Up of the PNG
 specification. libdeflate compresses the differences at its level 1. Its bytes depend on nothing but
-the pixels: ISA-L is faster still, but gave other bytes in some threads.
+the pixels, and are the same on x86 and ARM. ISA-L is faster still, but gives other bytes in some
+threads.
 """
 
 from __future__ import annotations
