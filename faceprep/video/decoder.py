@@ -65,12 +65,11 @@ class OpenVideo:
 
     def __init__(self, path: str, n_threads: int) -> None:
         self.path, self.n_threads = path, n_threads
-        self._given = deque[int | None](maxlen=_MAX_DELAY)
         self._open()
         self._has_checksums = self.stream.codec_context.name == "ffv1" and _has_checksums(path)
 
     def _open(self) -> None:
-        self._newest, self._n_sent = -1, 0
+        self._start()
         self.container = _open(self.path)
         try:
             self.stream = _video_stream(self.container, self.path)
@@ -87,6 +86,11 @@ class OpenVideo:
         if self.n_threads != 1 or context.name in _STRICT:
             options["err_detect"] = "explode"
         context.options = options
+
+    def _start(self) -> None:
+        """Forget what the decoder was given."""
+        self._newest, self._n_sent = -1, 0
+        self._given = deque[int | None](maxlen=_MAX_DELAY)
 
     def close(self) -> None:
         """Close the file."""
@@ -109,7 +113,7 @@ class OpenVideo:
         if keyframe > WORTH_SEEKING and index.can_seek:
             with contextlib.suppress(av.FFmpegError):
                 self.container.seek(int(index.stamps[keyframe]), stream=self.stream)
-                self._newest, self._n_sent = -1, 0
+                self._start()
                 return keyframe
         self.close()
         self._open()
@@ -121,16 +125,20 @@ class OpenVideo:
             return index.number_of(self._newest, 0, 0) or 0
         return self._n_sent - 1
 
-    def given_until(self, picture: Any) -> list[int]:
-        """Return the stamps of the recent pictures that the decoder was given until this one.
+    def may_build_on(self, picture: Any, other: Any) -> bool:
+        """Return whether the decoder was given `other` shortly before `picture`."""
+        return other.pts in self._given_before(picture)
 
-        It may build on each of them, also on those that are shown later. Without stamps, the list
-        is empty.
-        """
-        stamps = list(self._given)
-        if picture.pts not in stamps:
-            return []
-        return [stamp for stamp in stamps[: stamps.index(picture.pts) + 1] if stamp is not None]
+    def may_build_on_later(self, picture: Any, shown: Any) -> bool:
+        """Return whether `picture` may build on one that is shown after the picture `shown`."""
+        if shown.pts is None:
+            return False
+        return any(stamp > shown.pts for stamp in self._given_before(picture))
+
+    def _given_before(self, picture: Any) -> list[int]:
+        """Return the stamps of the pictures before this one; none if it has no stamp itself."""
+        stamps = [stamp for stamp in self._given if stamp is not None]
+        return stamps[: stamps.index(picture.pts)] if picture.pts in stamps else []
 
     def pictures(self, index: VideoIndex, keys_only: bool) -> Iterator[Any]:
         """Yield decoded pictures; None stands for one that could not be decoded."""
@@ -180,56 +188,90 @@ def decode_from(
     """Yield all decodable pictures in order, from the last key frame before `first` or earlier.
 
     From the first damage on, a single thread decodes: several hide it differently each time, and
-    drop what they decoded ahead. Pictures wait until all are there that they may build on.
+    drop what they decoded ahead.
     """
-    if index.delay and not index.has_stamps and video.n_threads != 1:
-        yield from _decode_in_one_thread(video, index, first, keys_only, 0)
-        return
-    began_at = video.go_to(first, index)
-    number, n_lost = -1, 0
-    doubtful = -1  # the last frame so far that may build on a lost one
-    waiting = deque[Decoded]()
-    for picture in video.pictures(index, keys_only):
-        is_damaged = picture is None or picture.is_corrupt
-        if is_damaged and video.n_threads != 1:
-            least = waiting[0].number if waiting else number + 1
-            yield from _decode_in_one_thread(video, index, first, keys_only, least)
+    run = _Run(video, index, first, keys_only)
+    yield from run.decode()
+    if run.must_begin_earlier:
+        yield from decode_from(video, index, 0, keys_only)
+    elif run.needs_one_thread:
+        with contextlib.closing(OpenVideo(video.path, 1)) as again:
+            decoded = decode_from(again, index, first, keys_only)
+            yield from (found for found in decoded if found.number > run.newest)
+
+
+class _Run:
+    """The decoding of a video from one key frame on.
+
+    `newest` is the number of the last picture that was yielded. `must_begin_earlier`: the video
+    cannot be entered where the run began. `needs_one_thread`: the rest was left out, because
+    threads cannot be relied on for it.
+    """
+
+    def __init__(self, video: OpenVideo, index: VideoIndex, first: int, keys_only: bool) -> None:
+        self._video, self._index, self._first, self._keys_only = video, index, first, keys_only
+        self._number, self._n_lost = -1, 0
+        self._doubtful = -1
+        """The last frame so far that may build on a lost one."""
+        self._waiting = deque[Decoded]()
+        """Pictures that may build on one that is shown later, and may be damaged."""
+        self.newest = -1
+        self.must_begin_earlier = False
+        has_threads = video.n_threads != 1
+        self.needs_one_thread = has_threads and index.delay > 0 and not index.has_stamps
+
+    def decode(self) -> Iterator[Decoded]:
+        """Yield the pictures, each as soon as all are there that it may build on."""
+        if self.needs_one_thread:
             return
-        if picture is None:
-            doubtful, n_lost = max(doubtful, video.reach(index)), n_lost + 1
-            continue
-        previous, found = number, index.number_of(picture.pts, number + 1, n_lost)
-        if found is None:  # a lost key frame has upset the order
-            continue
-        number, n_lost = found, 0
-        if previous < 0 and began_at and number > max(first, began_at):  # the seek went too far
-            yield from decode_from(video, index, 0, keys_only)
-            return
-        if 0 <= previous < number - 1 and not keys_only:
-            doubtful = max(doubtful, number - 1)
-        if picture.key_frame and number > doubtful:
-            doubtful = -1
+        for found in self._decode():
+            self.newest = found.number
+            yield found
+
+    def _decode(self) -> Iterator[Decoded]:
+        video, index, keys_only = self._video, self._index, self._keys_only
+        began_at = video.go_to(self._first, index)
+        for picture in video.pictures(index, keys_only):
+            if began_at and picture is not None and index.is_before(picture.pts, began_at):
+                continue  # in an open group, it builds on frames before the key frame
+            if picture is None or picture.is_corrupt:
+                self.must_begin_earlier = began_at > 0 and self._number < 0 and not keys_only
+                self.needs_one_thread = video.n_threads != 1
+                if self.must_begin_earlier or self.needs_one_thread:
+                    return
+            if picture is None:
+                self._doubtful = max(self._doubtful, video.reach(index))
+                self._n_lost += 1
+                continue
+            number = index.number_of(picture.pts, self._number + 1, self._n_lost)
+            if number is None:  # a lost key frame has upset the order
+                continue
+            if began_at and self._number < 0 and number > max(self._first, began_at):
+                self.must_begin_earlier = True  # the seek went too far
+                return
+            yield from self._add(number, picture)
+        yield from self._waiting
+        if not keys_only:
+            self.must_begin_earlier = began_at > 0 and self._number < 0
+            self.needs_one_thread = video.n_threads != 1 and self._number + 1 < len(index)
+
+    def _add(self, number: int, picture: Any) -> Iterator[Decoded]:
+        """Note a picture; yield those that no longer wait."""
+        if 0 <= self._number < number - 1 and not self._keys_only:
+            self._doubtful = max(self._doubtful, number - 1)
+        if picture.key_frame and number > self._doubtful:
+            self._doubtful = -1
+        self._number, self._n_lost = number, 0
+        waiting, video = self._waiting, self._video
         if picture.is_corrupt:
-            doubtful = max(doubtful, number)
+            self._doubtful = max(self._doubtful, number)
             for place, each in enumerate(waiting):
-                if picture.pts in video.given_until(each.picture):
+                if video.may_build_on(each.picture, picture):
                     waiting[place] = each._replace(after_damage=True)
-            continue
-        waiting.append(Decoded(number, picture, doubtful >= 0))
-        while waiting and max(video.given_until(waiting[0].picture), default=0) <= picture.pts:
+            return
+        waiting.append(Decoded(number, picture, self._doubtful >= 0))
+        while waiting and not video.may_build_on_later(waiting[0].picture, picture):
             yield waiting.popleft()
-    yield from waiting
-    if number + 1 < len(index) and video.n_threads != 1 and not keys_only:
-        yield from _decode_in_one_thread(video, index, first, keys_only, number + 1)
-
-
-def _decode_in_one_thread(
-    video: OpenVideo, index: VideoIndex, first: int, keys_only: bool, least: int
-) -> Iterator[Decoded]:
-    """Yield what `decode_from` finds with one thread, without the frames before number `least`."""
-    with contextlib.closing(OpenVideo(video.path, 1)) as again:
-        decoded = decode_from(again, index, first, keys_only)
-        yield from (found for found in decoded if found.number >= least)
 
 
 # PyAV

@@ -111,6 +111,10 @@ class VideoIndex:
         """Return whether a picture with this stamp is one of the `n_left_out`."""
         return self.n_left_out > 0 and stamp < self.stamps[0]
 
+    def is_before(self, stamp: int | None, number: int) -> bool:
+        """Return whether a picture with this stamp is shown before the frame of this number."""
+        return stamp is not None and stamp < self.stamps[number]
+
     def from_number(self, number: int) -> VideoIndex:
         """Return the index without the frames before this one, which are left out."""
         return replace(
