@@ -248,7 +248,11 @@ class Preparation:
         self._ledger.drop_pages(unfinished)
         if state.reports:
             output = self._places.shown_output(self._request.output)
-            doing = "already complete" if state.finish_report else f"resuming: {state.describe()}"
+            doing = f"resuming: {state.describe()}"
+            if state.finish_report:
+                doing = "already complete"
+            elif self._share and not unfinished:
+                doing = "this part is already complete"
             log.info("%s: %s", output, doing)
 
     def _load_reports(self, with_parts: bool) -> bool:

@@ -256,7 +256,7 @@ def test_a_share_is_not_the_whole(rec_set: Path, tmp_path: Path) -> None:
     words = ("convert", rec_set, output, "--shards", 2)
     for _ in range(2):
         done = faceprep(*words, "--shard", "1/2")
-    assert f"{output}: resuming: 1 of 1 shards done\n" in done.stderr
+    assert f"{output}: this part is already complete\n" in done.stderr
     last = f"part 1 of 2; when all parts are done, run faceprep finish {output}"
     assert done.stdout.splitlines()[-1] == last
     faceprep(*words, "--shard", "2/2")
