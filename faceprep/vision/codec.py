@@ -28,7 +28,7 @@ from faceprep.core.io.image_traits import (
 from faceprep.core.opencv import opencv
 from faceprep.core.types import Buffer
 from faceprep.vision.decoder_warnings import catch_warnings, find_damage
-from faceprep.vision.heic import REMEDY, can_read_heic, decode_heic
+from faceprep.vision.heic import REMEDY, can_read_heic, decode_heic, has_several_images
 from faceprep.vision.png import encode_png
 
 MAX_PIXELS = 178_956_970
@@ -79,6 +79,8 @@ def decode_noted(data: Buffer, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, st
         notes.append("an animation: its first frame is used")
     if has_pages(header.suffix, data):
         notes.append("a TIFF of several pages: the first is used")
+    if header.suffix == ".heic" and can_read_heic() and has_several_images(data):
+        notes.append("a HEIC of several images: the main one is used")
     if has_sixteen_bits(header.suffix, data):
         pixels, n_bits = _keep_upper_bits(_decode_sound(data, header, is_deep=True))
         if n_bits < 16:

@@ -10,11 +10,23 @@ from faceprep.core.arrays import Pixels
 from faceprep.core.types import Buffer
 
 REMEDY = "a HEIC image needs the package pillow-heif: pip install 'faceprep[heic]'"
+_FAULTS = (OSError, ValueError, RuntimeError, SyntaxError)
+"""What pillow-heif raises for a damaged image."""
 
 
 def can_read_heic() -> bool:
     """Return whether the package is installed, without importing it."""
     return importlib.util.find_spec("pillow_heif") is not None
+
+
+def has_several_images(data: Buffer) -> bool:
+    """Return whether a HEIC holds more images than the main one; thumbnails do not count."""
+    import pillow_heif
+
+    try:
+        return len(pillow_heif.open_heif(bytes(data))) > 1
+    except _FAULTS:
+        return False
 
 
 def decode_heic(data: Buffer) -> Pixels | None:
@@ -24,7 +36,7 @@ def decode_heic(data: Buffer) -> Pixels | None:
     try:
         image = pillow_heif.open_heif(bytes(data), convert_hdr_to_8bit=True)
         pixels = np.asarray(image)
-    except (OSError, ValueError, RuntimeError, SyntaxError):
+    except _FAULTS:
         return None
     if pixels.dtype == np.uint16:  # grey stays deep, whatever the depth, with the values at the top
         pixels = (pixels >> 8).astype(np.uint8)

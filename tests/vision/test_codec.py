@@ -228,6 +228,21 @@ def test_heic_is_like_the_jpeg_beside_it() -> None:
     assert decode((folder / "bob/IMG_7.jfif").read_bytes()).shape == (579, 439, 3)
 
 
+@pytest.mark.parametrize("primary", [0, 1])
+def test_several_images_of_a_heic_are_noted(primary: int) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    images = [Image.fromarray(FACE), Image.fromarray(FACE[::-1].copy())]
+    file, buffer = heif.from_pillow(images[0]), io.BytesIO()
+    file.save(buffer, quality=95)
+    assert decode_noted(buffer.getvalue())[1] == ""
+    file.add_from_pillow(images[1])
+    buffer = io.BytesIO()
+    file.save(buffer, quality=95, primary_index=primary)
+    pixels, note = decode_noted(buffer.getvalue())
+    assert note == "a HEIC of several images: the main one is used"
+    assert distance(pixels, np.asarray(images[primary])) < 6
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_heic_is_upright(orientation: int) -> None:
     pillow_heif = pytest.importorskip("pillow_heif")
