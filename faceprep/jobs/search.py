@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -43,6 +44,7 @@ from faceprep.steps.list_options import ListOptions
 from faceprep.steps.stated_template import refuse_other_template
 from faceprep.tables.matches import SUFFIXES, Matches, join_matches, read_matches, write_matches
 
+log = logging.getLogger("faceprep")
 _INDEX, _SEARCH = "index", "search"
 _SHARD = 2048
 _TUNING, _ROWS = ".tuning", ".rows"
@@ -126,6 +128,7 @@ class Search(EmbedOptions, ListOptions, Job):
             probes = replace(whole, n=min(whole.n, request.limit))
         if not are_same(first, second):
             return probes, plan_side(second, "gallery", scratch, self.relative_to, _UNIT)
+        log.info("PROBES and GALLERY are the same set, so each probe finds itself first")
         if probes == whole:
             return whole, whole
         return probes, replace(whole, name="gallery", unit=_UNIT, first=probes)

@@ -86,7 +86,10 @@ def test_the_columns(probes: Path, source: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder", "npz", "tar"])
-def test_a_set_in_itself_finds_each_image_first(kind: str, source: Path, tmp_path: Path) -> None:
+def test_a_set_in_itself_finds_each_image_first(
+    kind: str, source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     path = source
     if kind == "npz":
         path = embed(source, tmp_path / "set.npz")
@@ -96,6 +99,7 @@ def test_a_set_in_itself_finds_each_image_first(kind: str, source: Path, tmp_pat
     search(path, path, tmp_path / "out.parquet", top=1)
     rows = list(read_matches(tmp_path / "out.parquet"))
     assert len(rows) == 9 and all(row.probe == row.image for row in rows)
+    assert "the same set, so each probe finds itself first" in caplog.text
 
 
 def test_another_embedder_in_the_same_output(source: Path, probes: Path, tmp_path: Path) -> None:
