@@ -108,6 +108,7 @@ def find_container(path: Path) -> str:
         raise os_errors.missing_source(path)
     if is_folder(path):
         return _find_in_folder(path)
+    file_format.refuse_other_format(path)
     suffix = suffix_of(path.name)
     for kind, entry in registry.CONTAINERS.items():
         if suffix in entry.suffixes and registry.load(registry.CONTAINERS, kind).is_kind(path):

@@ -64,8 +64,14 @@ def test_a_suffix_of_a_compression_is_no_unknown_kind(
         read_set(path)
 
 
+NAMES = [
+    *("a.tar", "a.zip", "a.rec", "a.bin", "a.tfrecord", "a.parquet", "a.npz", "a.csv", "a.lst"),
+    *("a.txt", "a.jsonl", "a"),
+]
+
+
 @pytest.mark.parametrize("suffix", [".rec", ".parquet"])
-@pytest.mark.parametrize("name", ["a.tar", "a.tfrecord", "a.rec", "a.zip", "a.bin", "a"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_set_with_the_suffix_of_another(suffix: str, name: str, tmp_path: Path) -> None:
     write_folder(tmp_path / "set", 2, 2)
     run_job(Convert(allow_loss=True), Request((tmp_path / "set",), tmp_path / f"b{suffix}"))
@@ -78,7 +84,7 @@ def test_a_set_with_the_suffix_of_another(suffix: str, name: str, tmp_path: Path
     assert str(refused.value) == f"{path}: the file is a {suffix}. End its name in {suffix}."
 
 
-@pytest.mark.parametrize("name", ["a.tfrecord", "a.rec", "a.bin", "a.tar", "a.zip", "a"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("suffix", [".tar", ".zip", ".npz"])
 def test_an_archive_with_the_suffix_of_another(suffix: str, name: str, tmp_path: Path) -> None:
     path = tmp_path / name
