@@ -39,6 +39,8 @@ _MOST_PIXELS = 1 << 27
 """Pixels of a frame as it is shown, at most: those of a video of 16K. A header costs nothing."""
 _SIZELESS = ("mpeg", "mpegvideo", "mpegts", "flv", "ogg")
 """Containers that leave the size of the frames to the stream."""
+_MOST_B_FRAMES = 16
+"""Pictures between two that they build on, at most."""
 _MAX_DELAY = 64
 """More frames than any decoder holds back."""
 
@@ -217,13 +219,10 @@ class _Run:
         """Pictures that may build on one that is shown later, and may be damaged."""
         self.newest = -1
         self.must_begin_earlier = False
-        has_threads = video.n_threads != 1
-        self.needs_one_thread = has_threads and index.delay > 0 and not index.has_stamps
+        self.needs_one_thread = False
 
     def decode(self) -> Iterator[Decoded]:
         """Yield the pictures, each as soon as all are there that it may build on."""
-        if self.needs_one_thread:
-            return
         for found in self._decode():
             self.newest = found.number
             yield found
@@ -270,8 +269,14 @@ class _Run:
                     waiting[place] = each._replace(after_damage=True)
             return
         waiting.append(Decoded(number, picture, self._doubtful >= 0))
-        while waiting and not video.may_build_on_later(waiting[0].picture, picture):
+        while waiting and not self._must_wait(picture):
             yield waiting.popleft()
+
+    def _must_wait(self, shown: Any) -> bool:
+        """Return whether the first that waits may build on a picture that follows `shown`."""
+        if self._index.delay and not self._index.has_stamps:
+            return len(self._waiting) <= _MOST_B_FRAMES
+        return self._video.may_build_on_later(self._waiting[0].picture, shown)
 
 
 # PyAV

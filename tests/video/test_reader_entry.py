@@ -17,6 +17,7 @@ pytestmark = needs_ffmpeg
 
 KINDS = {
     "b_frames.mp4": "keyint=30:bframes=3",
+    "no_stamps.avi": "keyint=30:bframes=3",
     "pyramid.mkv": "keyint=30:bframes=16:b-adapt=0:b-pyramid=normal:ref=6",
     "open_groups.mkv": "keyint=30:bframes=3:open-gop=1:scenecut=0",
     "slices.mkv": "keyint=30:slices=4",
