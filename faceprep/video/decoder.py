@@ -233,11 +233,9 @@ class _Run:
         for picture in video.pictures(index, keys_only):
             if began_at and picture is not None and index.is_before(picture.pts, began_at):
                 continue  # in an open group, it builds on frames before the key frame
-            if picture is None or picture.is_corrupt:
-                self.must_begin_earlier = began_at > 0 and self._number < 0 and not keys_only
-                self.needs_one_thread = video.n_threads != 1
-                if self.must_begin_earlier or self.needs_one_thread:
-                    return
+            if video.n_threads != 1 and (picture is None or picture.is_corrupt):
+                self.needs_one_thread = True
+                return
             if picture is None:
                 self._doubtful = max(self._doubtful, video.reach(index))
                 self._n_lost += 1

