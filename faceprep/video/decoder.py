@@ -32,7 +32,7 @@ WORTH_SEEKING = 24
 _STRICT = ("mjpeg",)
 """Decoders that hide damage unless an option makes them stop at it."""
 _IN_ONE_THREAD = ("hevc", "vp8")
-"""Decoders that do not notice some damage. What their threads make of it differs each time."""
+"""Decoders that do not notice all damage, and whose threads show it differently each time."""
 _N_LEARNED = 8
 """Packets from which to learn whether a stream has checksums."""
 _MOST_PIXELS = 1 << 27
@@ -40,7 +40,7 @@ _MOST_PIXELS = 1 << 27
 _SIZELESS = ("mpeg", "mpegvideo", "mpegts", "flv", "ogg")
 """Containers that leave the size of the frames to the stream."""
 _MOST_B_FRAMES = 16
-"""Pictures between two that they build on, at most."""
+"""The most pictures in a row that build on a later one."""
 _MAX_DELAY = 64
 """More frames than any decoder holds back."""
 
@@ -71,7 +71,7 @@ class OpenVideo:
         self._has_checksums = self.stream.codec_context.name == "ffv1" and _has_checksums(path)
 
     def _open(self) -> None:
-        self._start()
+        self._forget()
         self.container = _open(self.path)
         try:
             self.stream = _video_stream(self.container, self.path)
@@ -85,11 +85,11 @@ class OpenVideo:
             self.n_threads = 1
         context.thread_count = self.n_threads
         options = {"max_pixels": str(_MOST_PIXELS)}  # frames may be larger than the header says
-        if self.n_threads != 1 or context.name in _STRICT:
+        if self.n_threads != 1 or context.name in _STRICT:  # threads may report damage too late
             options["err_detect"] = "explode"
         context.options = options
 
-    def _start(self) -> None:
+    def _forget(self) -> None:
         """Forget what the decoder was given."""
         self._newest, self._n_sent = -1, 0
         self._given = deque[int | None](maxlen=_MAX_DELAY)
@@ -115,7 +115,7 @@ class OpenVideo:
         if keyframe > WORTH_SEEKING and index.can_seek:
             with contextlib.suppress(av.FFmpegError):
                 self.container.seek(int(index.stamps[keyframe]), stream=self.stream)
-                self._start()
+                self._forget()
                 return keyframe
         self.close()
         self._open()
@@ -189,8 +189,8 @@ def decode_from(
 ) -> Generator[Decoded, None, None]:
     """Yield all decodable pictures in order, from the last key frame before `first` or earlier.
 
-    From the first damage on, a single thread decodes: several hide it differently each time, and
-    drop what they decoded ahead.
+    From the first damage on, one thread decodes. Several threads hide damage differently each time,
+    and drop what they decoded ahead.
     """
     run = _Run(video, index, first, keys_only)
     yield from run.decode()
@@ -203,11 +203,11 @@ def decode_from(
 
 
 class _Run:
-    """The decoding of a video from one key frame on.
+    """One attempt to decode a video, from a key frame to the end.
 
-    `newest` is the number of the last picture that was yielded. `must_begin_earlier`: the video
-    cannot be entered where the run began. `needs_one_thread`: the rest was left out, because
-    threads cannot be relied on for it.
+    `newest` is the number of the last picture that was yielded. `must_begin_earlier` says that the
+    decoder could not start at this key frame. `needs_one_thread` says that the attempt stopped at
+    damage or lost the last pictures, and that one thread must decode the rest.
     """
 
     def __init__(self, video: OpenVideo, index: VideoIndex, first: int, keys_only: bool) -> None:
@@ -216,13 +216,13 @@ class _Run:
         self._doubtful = -1
         """The last frame so far that may build on a lost one."""
         self._waiting = deque[Decoded]()
-        """Pictures that may build on one that is shown later, and may be damaged."""
+        """Pictures that may build on a later one, which may be damaged."""
         self.newest = -1
         self.must_begin_earlier = False
         self.needs_one_thread = False
 
     def decode(self) -> Iterator[Decoded]:
-        """Yield the pictures, each as soon as all are there that it may build on."""
+        """Yield each picture once all pictures that it may build on are decoded."""
         for found in self._decode():
             self.newest = found.number
             yield found
@@ -253,7 +253,7 @@ class _Run:
             self.needs_one_thread = video.n_threads != 1 and self._number + 1 < len(index)
 
     def _add(self, number: int, picture: Any) -> Iterator[Decoded]:
-        """Note a picture; yield those that no longer wait."""
+        """Take a picture; yield those that need not wait any longer."""
         if 0 <= self._number < number - 1 and not self._keys_only:
             self._doubtful = max(self._doubtful, number - 1)
         if picture.key_frame and number > self._doubtful:
@@ -271,7 +271,7 @@ class _Run:
             yield waiting.popleft()
 
     def _must_wait(self, shown: Any) -> bool:
-        """Return whether the first that waits may build on a picture that follows `shown`."""
+        """Return whether the first waiting picture may build on one that follows `shown`."""
         if self._index.delay and not self._index.has_stamps:
             return len(self._waiting) <= _MOST_B_FRAMES
         return self._video.may_build_on_later(self._waiting[0].picture, shown)

@@ -138,7 +138,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     if value is None:
-        return "unknown"
+        return "none"
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, int | float):

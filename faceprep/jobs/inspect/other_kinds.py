@@ -180,6 +180,8 @@ def _video(path: Path, kind: str) -> Inspection:
         if len(reader):
             duration = reader.index.duration
             found.details["seconds"] = None if duration is None else round(duration, 3)
+            if duration is None:
+                found.details["note"] = "its duration is unknown"
         if reader.cut_off:
             found.add_damage(reader.cut_off)
         next(reader.frames(FIRST_FRAME), None)

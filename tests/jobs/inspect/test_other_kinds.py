@@ -209,3 +209,4 @@ def test_a_video_lasts_until_its_last_frame_ends(
     write_video(tmp_path / name, n_frames, style=style)
     found = inspect(tmp_path / name)
     assert (found["frames"], found["seconds"]) == (n_frames, pytest.approx(seconds, abs=0.002))
+    assert ("note" in found) == (seconds is None)
