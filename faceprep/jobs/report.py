@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,7 +21,7 @@ from faceprep.core.os_errors import missing_source
 from faceprep.core.paths import own_name
 from faceprep.core.scratch import scratch_folder
 from faceprep.core.slow_step import Progress, ignore_progress
-from faceprep.core.text import count_noun, join_lines
+from faceprep.core.text import count_noun, join_lines, list_words
 from faceprep.core.types import OK
 from faceprep.core.urls import as_paths
 from faceprep.pages.left_out import describe_left_out, warning_of_left_out
@@ -31,6 +31,7 @@ from faceprep.pages.report.card import card_path, refuse_own_card, write_card
 from faceprep.pages.report.html import Chapter, Heading, write_page
 from faceprep.pages.report.run_state import Run, find_runs
 from faceprep.pages.report.sections import Cell, Section, Table
+from faceprep.sets.file_format import refuse_other_format
 
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.[a-z]+$)")
 _PAGE = "report.html"
@@ -41,12 +42,13 @@ _COPY = "Copy it to a disk first."
 
 @dataclass(frozen=True)
 class Reported:
-    """The path of the report, its accounts, and the cards that were written."""
+    """The path of the report, its accounts, and the cards and tables that were written."""
 
     path: Path
     numbers_path: Path
     accounts: tuple[Account, ...]
-    cards: tuple[Path, ...] = field(default=())
+    cards: tuple[Path, ...] = ()
+    tables: tuple[Path, ...] = ()
     left_out: Collection[str] = ()
     """Why images that cannot be read are not on the page."""
     failed: ClassVar[int] = 0
@@ -63,11 +65,12 @@ class Reported:
             "inputs": len(self.accounts),
             "ok": len(self.accounts),
             "by_status": {OK: len(self.accounts)},
-            "outputs": 2 + len(self.cards),
+            "outputs": 2 + len(self.cards) + len(self.tables),
             "output": str(self.path),
             "numbers": str(self.numbers_path),
             "sections": [section.name for section in self.sections],
             "cards": [str(path) for path in self.cards],
+            "tables": [str(path) for path in self.tables],
         } | describe_left_out(self.left_out)
 
     def __str__(self) -> str:
@@ -77,7 +80,8 @@ class Reported:
                 lines.append(f"{account.output}:")
             lines += [_describe(section) for section in account.sections]
         lines += [str(path) for path in self.cards]
-        return join_lines([*lines, f"{self.path} and {self.numbers_path}"])
+        written = [self.path, self.numbers_path, *self.tables]
+        return join_lines([*lines, list_words(map(str, written))])
 
 
 def _describe(section: Section) -> str:
@@ -151,10 +155,14 @@ class Report(Look):
             page = self._page(accounts, readers)
             cards = tuple(self._cards(accounts, readers))
         storage.write_file(target, page)
-        for account in accounts:
-            _write_tables(account, target, len(accounts) > 1)
-        storage.write_file(target.with_suffix(".json"), _as_json(accounts))
-        return Reported(target, target.with_suffix(".json"), tuple(accounts), cards, left_out)
+        tables = [
+            path
+            for account in accounts
+            for path in _write_tables(account, target, len(accounts) > 1)
+        ]
+        numbers = target.with_suffix(".json")
+        storage.write_file(numbers, _as_json(accounts))
+        return Reported(target, numbers, tuple(accounts), cards, tuple(tables), left_out)
 
     def _check_cards(self, paths: Sequence[Path]) -> None:
         """Refuse cards at the same path, and one in place of a person's file."""
@@ -202,10 +210,12 @@ class Report(Look):
 
 
 def _find(out: Path) -> list[Run]:
-    """Return the runs that made an output. Raises SourceError where there is no output."""
+    """Return the runs that made an output. Raises SourceError where there is none to describe."""
     found = find_runs(out) or find_runs(out.parent / _SHARD.sub("", out.name))
     if not out.exists() and not found:
         raise missing_source(out)
+    if not found and out.is_file():
+        refuse_other_format(out)
     return found
 
 
@@ -246,14 +256,19 @@ def _compared(account: Account) -> list[Cell]:
     ]
 
 
-def _write_tables(account: Account, target: Path, is_named: bool) -> None:
-    """Write the tables of an output beside the page, with its name where there are several."""
+def _write_tables(account: Account, target: Path, is_named: bool) -> Iterator[Path]:
+    """Write the tables of an output beside the page, and yield their paths.
+
+    Their names hold that of the output where there are several.
+    """
     stem = target.stem
     if is_named:
         stem = f"{stem}.{_name_of(account)}"
     for section in account.sections:
         for ending, data in section.files.items():
-            storage.write_file(target.with_name(f"{stem}.{ending}"), data)
+            path = target.with_name(f"{stem}.{ending}")
+            storage.write_file(path, data)
+            yield path
 
 
 def _as_json(accounts: Sequence[Account]) -> bytes:

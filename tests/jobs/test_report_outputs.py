@@ -15,6 +15,7 @@ import pytest
 from faceprep import Convert, ExtractPhotos, Folder2Rec, Rec2Folder, Report, Score
 from faceprep.core.embeddings import Embeddings, Model
 from faceprep.core.errors import MissingExtra, OptionError, SourceError
+from faceprep.sets.recordio.records import MAGIC_BYTES
 from faceprep.synthetic import encode_face, write_folder
 from faceprep.tables.embeddings import Place, write_npz
 from tests.fakes import opened
@@ -130,9 +131,14 @@ def test_no_run_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     [
         ("bad.csv", b"image_names,e0,e0\n", "columns with one name at line 1"),
         ("bad.npz", b"text", "not a zip file"),
+        ("bad.npz", bytes(257) + b"ustar", r"the file is a \.tar"),
+        ("bad.csv", MAGIC_BYTES + bytes(16), r"the file is a \.rec"),
+        ("bad.txt", b"PAR1" + bytes(16), r"the file is a \.parquet"),
     ],
 )
-def test_damaged_embeddings_are_named(name: str, data: bytes, problem: str, tmp_path: Path) -> None:
+def test_files_that_are_no_embeddings_are_named(
+    name: str, data: bytes, problem: str, tmp_path: Path
+) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(SourceError, match=problem):
         Report().look(tmp_path / name)
@@ -214,9 +220,13 @@ def test_embeddings_have_a_table_of_identities(tmp_path: Path) -> None:
     rows = np.array([[1, 0], [3, 4], [0, 1]], np.float32)
     with (tmp_path / "e.npz").open("wb") as file:
         write_npz(file, Embeddings(["a/1", "a/2", "b/1"], ["a", "a", "b"], rows, Model()), Place())
-    numbers = report(tmp_path / "e.npz")
+    made = Report().look(tmp_path / "e.npz")
+    numbers = json.loads(made.numbers_path.read_bytes())
     assert numbers["identity_similarity"]["within"]["n"] == 1
-    text = (tmp_path / "e.npz.report.identities.csv").read_text()
+    table = tmp_path / "e.npz.report.identities.csv"
+    assert made.as_json()["tables"] == [str(table)] and made.as_json()["outputs"] == 3
+    assert str(made).endswith(f".report.json and {table}")
+    text = table.read_text()
     assert text == "identity,images,within,nearest,similarity\na,2,0.6,b,0.4\nb,1,,a,0.4\n"
 
 
