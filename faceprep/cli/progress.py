@@ -234,10 +234,14 @@ def progress_bar(quiet: bool = False) -> Progress:
 
 
 class _StageDisplay:
-    """A display that is opened and closed with each stage of a run."""
+    """A display that is opened and closed with each stage of a run.
+
+    A stage without inputs, such as a computation over all of them, shows its time alone.
+    """
 
     def __init__(self) -> None:
         self._display: _LiveDisplay | None = None
+        self._waiting = ExitStack()
         self._n_failed = 0
         self._sizes: dict[str, int] = {}
         self._total = 0
@@ -249,6 +253,9 @@ class _StageDisplay:
     def start(self, stage: Stage, n_done: int, unit: str) -> None:
         self._sizes = {shard.id: len(shard) for shard in stage.shards}
         self._total = sum(self._sizes.values())
+        if not self._total:
+            self._waiting.enter_context(waiting_line(stage.name))
+            return
         display = _open_display(stage.name, self._total, n_done, unit)
         self._display = _LiveDisplay(display, self._count_begun)
 
@@ -258,6 +265,7 @@ class _StageDisplay:
             self._display.update(self._sizes[report.shard_id], self._total, failed=self._n_failed)
 
     def stop(self) -> None:
+        self._waiting.close()
         if self._display is not None:
             self._display.close()
             self._display = None

@@ -48,7 +48,7 @@ log = logging.getLogger("faceprep")
 _INDEX, _SEARCH = "index", "search"
 _SHARD = 2048
 _TUNING, _ROWS = ".tuning", ".rows"
-_UNIT = "gallery image"
+_PROBE, _UNIT = "probe", "gallery image"
 
 
 class _Sides(NamedTuple):
@@ -109,12 +109,13 @@ class Search(EmbedOptions, ListOptions, Job):
             stages.append(Stage(_INDEX, [whole_stage(_INDEX, gallery.path, payload=sides)]))
         id_format = "{stage}-{n:06d}"
         shards = cut_evenly(probes.n, _SHARD, probes.path, stage=_SEARCH, id_format=id_format)
-        stages.append(Stage(_SEARCH, [replace(shard, payload=sides) for shard in shards]))
+        searches = [replace(shard, payload=sides) for shard in shards]
+        stages.append(Stage(_SEARCH, searches, unit=_PROBE))
         recall_file = [_recall_file(output).name] if self.approximate else []
         return Work(
             stages,
             "; ".join(side.state_of(self) for side in (probes, gallery)),
-            counted_unit="probe",
+            counted_unit=_PROBE,
             files=[output.name, *recall_file],
             n_files=1,
             n_bytes=100 * probes.n * min(self.top, gallery.n),

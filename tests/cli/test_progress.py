@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from faceprep.cli import progress
-from faceprep.core.types import Outcome
+from faceprep.core.shards import whole_stage
+from faceprep.core.types import Outcome, Stage
 from faceprep.run import heartbeat
 from tests.real import ROOT
 from tests.terminal import ONE_LONG_SHARD, RUN, SLOW, SLOW_PLAN, on_a_terminal
@@ -138,6 +139,19 @@ def test_terminal_without_a_width_gets_lines(rec_set: Path, tmp_path: Path) -> N
     arguments = ["rec2folder", rec_set, tmp_path / "out", "--runner", "serial"]
     _, _, shown = on_a_terminal(ONE_LONG_SHARD + OFTEN + RUN, arguments, {}, width=0)
     assert "faceprep: write: 0 of 36 images" in shown
+
+
+def test_a_stage_without_inputs_shows_its_time_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "_WAIT_S", 0.0)
+    shown = progress.progress_bar()
+    shown.start(Stage("index", [whole_stage("index", "set")]), 0, "img")
+    told = ""
+    while not told:
+        told = capsys.readouterr().err
+    shown.stop()
+    assert told == "faceprep: index, 00:00:00 so far\n"
 
 
 def test_long_runs_tell_less_often(

@@ -27,6 +27,7 @@ from faceprep.jobs.inspect.job import Inspect
 from faceprep.jobs.report import Report
 from faceprep.jobs.search import Search
 from faceprep.run.engine import run_job
+from faceprep.run.preview import preview_job
 from faceprep.run.serial import SerialRunner
 from faceprep.tables.embeddings import Place, write_npz
 from faceprep.tables.matches import Match, is_matches, read_matches
@@ -83,6 +84,14 @@ def test_the_columns(probes: Path, source: Path, tmp_path: Path) -> None:
         float(rows[2]["similarity"]) - float(rows[3]["similarity"])
     )
     assert tree(source) == before
+
+
+def test_a_dry_run_counts_the_probes(source: Path, probes: Path, tmp_path: Path) -> None:
+    vectors = embed(source, tmp_path / "vectors.npz")
+    for first, second, n in ((probes, source, 3), (vectors, source, 9), (vectors, vectors, 9)):
+        job = Search() if second == vectors else Search(embedder="colors")
+        planned = preview_job(job, Request((first, second), tmp_path / "out.csv"))
+        assert (planned.unit, planned.inputs) == ("probe", n)
 
 
 @pytest.mark.parametrize("kind", ["folder", "npz", "tar"])
