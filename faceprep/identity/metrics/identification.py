@@ -15,6 +15,8 @@ import numpy as np
 
 from faceprep.core.arrays import Floats, Ints
 from faceprep.core.errors import SourceError
+from faceprep.core.shards import even_bounds
+from faceprep.core.slow_step import Progress, ignore_progress
 from faceprep.identity.metrics.verification import Rates, count_scores, n_allowed_at
 
 FPIRS = ("1e-1", "1e-2", "1e-3")
@@ -67,10 +69,17 @@ class Identification:
     histogram: Mapping[str, Any]
 
 
-def search(gallery: Floats, gallery_ids: Ints, probes: Floats, probe_ids: Ints) -> Searches:
+def search(
+    gallery: Floats,
+    gallery_ids: Ints,
+    probes: Floats,
+    probe_ids: Ints,
+    progress: Progress = ignore_progress,
+) -> Searches:
     """Compare each of the probes (p, d) with the gallery (g, d), which has one vector per identity.
 
     Identities as similar as the mate rank before it. Memory is bounded: probes come in blocks.
+    `progress` receives the number of probes done, and p.
     Raises SourceError for an empty gallery and for a repeated identity.
 
     >>> rows = np.eye(2, dtype="f4")
@@ -86,19 +95,19 @@ def search(gallery: Floats, gallery_ids: Ints, probes: Floats, probe_ids: Ints) 
         )
     places = np.minimum(np.searchsorted(ids, probe_ids), len(ids) - 1)
     mate, is_mated = columns[places], ids[places] == probe_ids
-    mates: list[Floats] = [np.empty(0, np.float32)]
-    ranks: list[Ints] = [np.empty(0, np.int64)]
-    strangers: list[Floats] = [np.empty(0, np.float32)]
-    closest = [_NOWHERE]
-    for rows, likeness in _likeness_blocks(gallery, probes):
-        mated = is_mated[rows]
-        known, row_mates = likeness[mated], mate[rows][mated]
-        mates.append(known[np.arange(len(known)), row_mates])
-        ranks.append(np.count_nonzero(known >= (mates[-1] - np.float32(_TIED))[:, None], axis=1))
-        strangers.append(likeness[~mated].max(axis=1))
-        closest.append(likeness[~mated].argmax(axis=1))
-    likenesses = np.concatenate(mates), np.concatenate(strangers)
-    return Searches(likenesses[0], np.concatenate(ranks), likenesses[1], np.concatenate(closest))
+    mated, others = np.flatnonzero(is_mated), np.flatnonzero(~is_mated)
+    mates, ranks = np.empty(len(mated), np.float32), np.empty(len(mated), np.int64)
+    strangers, closest = np.empty(len(others), np.float32), np.empty(len(others), np.int64)
+    for rows, likeness in _likeness_blocks(gallery, probes, mated):
+        mates[rows] = likeness[np.arange(len(likeness)), mate[mated[rows]]]
+        least = mates[rows] - np.float32(_TIED)
+        ranks[rows] = np.count_nonzero(likeness >= least[:, None], axis=1)
+        progress(rows.stop, len(probes))
+    for rows, likeness in _likeness_blocks(gallery, probes, others):
+        closest[rows] = likeness.argmax(axis=1)
+        strangers[rows] = likeness[np.arange(len(likeness)), closest[rows]]
+        progress(len(mated) + rows.stop, len(probes))
+    return Searches(mates, ranks, strangers, closest)
 
 
 def judge_searches(searches: Searches, n_gallery: int) -> Identification:
@@ -178,13 +187,12 @@ def _trace_dir(searches: Searches, strangers: Floats) -> Mapping[str, Sequence[f
     return curve
 
 
-def _likeness_blocks(gallery: Floats, probes: Floats) -> Iterator[tuple[slice, Floats]]:
-    """Yield (probe rows, their likeness with all of the gallery), block by block."""
+def _likeness_blocks(gallery: Floats, probes: Floats, rows: Ints) -> Iterator[tuple[slice, Floats]]:
+    """Yield (places in `rows`, likeness of those probes with all of the gallery), in blocks."""
     shorter = (1 - np.einsum("nd,nd->n", gallery, gallery)) / 2
-    n_rows = max(1, _BLOCK // len(gallery))
-    for start in range(0, len(probes), n_rows):
-        block = probes[start : start + n_rows]
+    for start, stop in even_bounds(len(rows), max(1, _BLOCK // len(gallery))):
+        block = probes[rows[start:stop]]
         likeness = block @ gallery.T
         likeness += shorter
         likeness += ((1 - np.einsum("nd,nd->n", block, block)) / 2)[:, None]
-        yield slice(start, start + n_rows), likeness
+        yield slice(start, stop), likeness

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from faceprep.core.arrays import Floats, Ints
 from faceprep.core.embeddings import Embeddings
 from faceprep.core.errors import SourceError
-from faceprep.core.slow_step import Progress
+from faceprep.core.slow_step import Progress, log_progress
 from faceprep.core.types import Outcome
 from faceprep.core.urls import url_of
 from faceprep.identity.metrics.identification import judge_searches, search
@@ -21,6 +21,7 @@ from faceprep.identity.metrics.pooling import pool_templates, scaled
 from faceprep.identity.metrics.verification import judge_pairs
 from faceprep.identity.sound_vectors import find_faulty_vectors
 from faceprep.jobs.verify.result import (
+    SEARCHING,
     Judged,
     PairScores,
     compare_rows,
@@ -159,6 +160,7 @@ def _judge_galleries(
             gallery.subjects[enrolled],
             templates.vectors[rows[usable]],
             probes.subjects[usable],
+            log_progress(SEARCHING),
         )
         found = judge_searches(searches, int(enrolled.sum()))
         left_out = {"left_out": int((~usable).sum() + (~enrolled).sum())}

@@ -28,6 +28,7 @@ from faceprep.steps.embed_options import EmbedOptions
 log = logging.getLogger("faceprep")
 _PAIRS_AT_ONCE = 1 << 14
 _ONE_CLASS = "one class only"
+SEARCHING = "searching the gallery"
 
 
 class PairScores(NamedTuple):

@@ -19,7 +19,7 @@ from faceprep.core.io.columns import DictionaryColumn, encode_strings, pack_stri
 from faceprep.core.names import sort_names
 from faceprep.core.random_order import shuffled
 from faceprep.core.scratch import scratch_folder
-from faceprep.core.slow_step import Progress
+from faceprep.core.slow_step import Progress, log_progress
 from faceprep.core.text import count_noun
 from faceprep.core.types import Outcome
 from faceprep.core.urls import url_of
@@ -27,6 +27,7 @@ from faceprep.identity.metrics.identification import Searches, judge_searches, s
 from faceprep.identity.metrics.pooling import pool_templates, scaled
 from faceprep.identity.sound_vectors import ChosenStrings
 from faceprep.jobs.verify.result import (
+    SEARCHING,
     Judged,
     PairScores,
     embed_all,
@@ -154,7 +155,8 @@ def _judge(
     probes = images.sound & ~enrolled
     rows = np.flatnonzero(enrolled)
     ids, pooled = pool_templates(unit[rows], numbers[rows], rows, np.ones(len(rows), np.float32))
-    searches = search(scaled(pooled, metric), ids, unit[probes], numbers[probes])
+    progress = log_progress(SEARCHING)
+    searches = search(scaled(pooled, metric), ids, unit[probes], numbers[probes], progress)
     found = named(name, path, judge_searches(searches, len(ids)))
     counts = {
         "identities": len(people.names),

@@ -57,8 +57,10 @@ def test_as_a_plain_loop(block: int, metric: str) -> None:
         vectors[~in_gallery],
         people[~in_gallery],
     )
+    steps: list[tuple[int, int]] = []
     with mock.patch.object(searches, "_BLOCK", block):
-        found = search(gallery, ids, probes, probe_ids)
+        found = search(gallery, ids, probes, probe_ids, lambda *step: steps.append(step))
+    assert steps == sorted(steps) and steps[-1] == (130, 130)
     mates, ranks, strangers = plain(gallery, ids, probes, probe_ids)
     np.testing.assert_allclose(found.mates, mates, atol=1e-5)
     np.testing.assert_allclose(found.strangers, strangers, atol=1e-5)
