@@ -23,7 +23,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from faceprep.core import storage
 from faceprep.core.embeddings import Embeddings, Model
-from faceprep.core.errors import FaceprepError, OptionError
+from faceprep.core.errors import FaceprepError, OptionError, RefusedByData
 from faceprep.core.job import Job
 from faceprep.core.names import identity_of
 from faceprep.core.options import option
@@ -353,9 +353,9 @@ def separable(found: Mapping[str, Any]) -> str:
 
 
 def refuse_unknown_model(model: Model, needed: str) -> None:
-    """Raise OptionError for embeddings without a model, because thresholds depend on it."""
+    """Raise RefusedByData for embeddings without a model, because thresholds depend on it."""
     if not model.fingerprint:
-        raise OptionError("these embeddings do not say what model made them", expected=needed)
+        raise RefusedByData("these embeddings do not say what model made them", expected=needed)
 
 
 def _cut(stage: str, about: About) -> list[Shard]:

@@ -139,7 +139,7 @@ def test_vectors_of_nobody_knows_which_model(source: Path, tmp_path: Path) -> No
         OptionError, match="do not say what model made them: expected --threshold or --far"
     ):
         merge(file, tmp_path / "out")
-    assert merge(file, tmp_path / "other", threshold=0.95).details["merged"] == 3
+    assert merge(file, tmp_path / "out", threshold=0.95).details["merged"] == 3
 
 
 def test_what_has_no_embeddings(tmp_path: Path) -> None:
