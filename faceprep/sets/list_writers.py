@@ -189,9 +189,9 @@ def _keeps_labels(names: SetNames) -> bool:
     """Return whether the identities are the first of several labels, and not class numbers."""
     if names.facts.get(MAX_LABELS, 1) == 1 or not names.facts.get(LABELS_ARE_IDENTITIES):
         return False
-    numbers = Classes.of(names.identities).numbers
-    are_readable = all(lists.parse_label(name) is not None for name in numbers)
-    return are_readable and any(name != str(number) for name, number in numbers.items())
+    classes = Classes.of(names.identities)
+    are_readable = all(lists.parse_label(name) is not None for name in classes.names)
+    return are_readable and not classes.are_names
 
 
 class TxtListWriter(_TextWriter):

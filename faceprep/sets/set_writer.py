@@ -167,6 +167,11 @@ class Classes:
         """Return the class number of an identity, -1 for an image without one."""
         return self.numbers.get(identity, -1)
 
+    @property
+    def are_names(self) -> bool:
+        """Return whether each identity is called by its number."""
+        return all(name == str(number) for name, number in self.numbers.items())
+
     @staticmethod
     def of(identities: Iterable[str]) -> Classes:
         """Assign class numbers: names sorted as numbers if all are numbers, else as text."""

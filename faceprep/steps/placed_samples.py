@@ -187,7 +187,8 @@ def join_container(
     emptied = [name for name in names if name in before and not counts[name]]
     class_map.warn_of_empty(emptied, why="whose images were all moved or dropped")
     counts.subtract(lost)
-    write_map(sink, output, names, [counts[name] for name in names])
+    if writer.class_map in writer.side_files(1):
+        write_map(sink, output, names, [counts[name] for name in names])
     found = [storage.read_bytes(sink.part_path(shard.id, _NUMBERS)) for shard in shards]
     warn_of_changes(found, shards[0].source, output)
     return writer

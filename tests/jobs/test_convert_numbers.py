@@ -215,3 +215,23 @@ def test_names_that_are_not_utf8(folder: Path, tmp_path: Path) -> None:
     assert set(numbers(output).values()) == {1, 2}
     with pytest.raises(SourceError, match="UTF-8"):
         manifest(folder, tmp_path / "c.tar", classes=tmp_path / "a_classes.csv")
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_rec_has_a_class_map_only_if_its_labels_are_the_classes(
+    first: int, tmp_path: Path
+) -> None:
+    for label in range(first, first + 3):
+        path = tmp_path / "set" / str(label) / f"{label}.jpg"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(encode_face(label, 1))
+    own = convert(tmp_path / "set", tmp_path / "a.rec")
+    dropped = Dedupe(exact_only=True)
+    run_job(dropped, Request((own,), tmp_path / "b.rec"), SerialRunner())
+    for name in ("a", "b"):
+        labels = sorted(numbers(tmp_path / f"{name}.rec").values())
+        assert labels == [first, first + 1, first + 2]
+        path = tmp_path / f"{name}_classes.csv"
+        assert path.exists() == (first == 0)
+        if path.exists():
+            assert rows(path.with_name(f"{name}.rec")) == [(n, str(n), 1) for n in range(3)]

@@ -83,7 +83,10 @@ class RecWriter(SetWriter):
         return [f"{self.output.stem}_{number}.rec" for number in range(1, n_files + 1)]
 
     def side_files(self, n_files: int) -> list[str]:
+        """Return the names of the indexes, and of the class map where it has the labels."""
         indexes = [f"{Path(name).stem}.idx" for name in self.files(n_files)]
+        if self.settings.get("keeps_labels") and not self.classes.are_names:
+            return indexes
         return [*indexes, *super().side_files(n_files)]
 
     def write(self, found: Iterator[Found], part: OutPart, sink: Sink) -> Iterator[Outcome]:
