@@ -14,6 +14,11 @@ from faceprep.core.types import OK, Buffer, Outcome
 from faceprep.vision.load_image import load_image_bytes
 
 _N_NAMED = 20
+_SHALLOW = {
+    True: " by header and end (--deep decodes the images)",
+    False: " in the container (--deep decodes the frames)",
+}
+"""What was looked at where nothing was decoded, by whether it was images."""
 
 
 @dataclass
@@ -37,7 +42,7 @@ class Inspection:
     contradictions: list[str] = field(default_factory=list)
     has_images: bool = True
     is_deep: bool = True
-    """Whether all images were decoded."""
+    """Whether all images, or all frames of a video, were decoded."""
 
     @property
     def failed(self) -> int:
@@ -105,7 +110,7 @@ class Inspection:
         ]
         n_damaged = f"{self.damaged:,}" if self.damaged else "none found"
         if not (self.damaged or self.is_deep):
-            n_damaged += " by header and end (--deep decodes the images)"
+            n_damaged += _SHALLOW[self.has_images]
         lines.append(f"  {'damage':16s}{n_damaged}")
         lines += [f"    {line}" for line in self.damage]
         if self.damaged > len(self.damage):

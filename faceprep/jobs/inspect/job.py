@@ -22,7 +22,14 @@ from faceprep.core.types import Outcome
 from faceprep.core.untaken import UntakenFiles
 from faceprep.core.urls import as_paths, url_of
 from faceprep.jobs.inspect.inspection import Inspection, spread
-from faceprep.jobs.inspect.other_kinds import DESCRIBED, LISTS, inspect_list, inspect_set
+from faceprep.jobs.inspect.other_kinds import (
+    DESCRIBED,
+    LISTS,
+    inspect_list,
+    inspect_set,
+    inspect_video,
+)
+from faceprep.sets import kinds
 from faceprep.sets.folder import read_identity, walk_images
 from faceprep.sets.kinds import describe_kind
 from faceprep.sets.pairs_bin import container as pairs_bin
@@ -45,14 +52,16 @@ class Inspect(ListOptions, Look):
 
     PATH is any set of images, a list, a table of faces, scores or embeddings, a plan, or a video.
     The first line of the result names its kind. Every image is read and checked by its header and
-    end mark, and decoded with --deep. Exit status 3 means that damage was found, or numbers that
-    disagree.
+    end mark, and a video by its container. With --deep they are decoded. Exit status 3 means that
+    damage was found, or numbers that disagree.
     """
 
     command: ClassVar[str] = "inspect"
 
-    deep: bool = option(False, "Decode every image.")
-    limit: int | None = option(None, "Look at the first N images only.", values=Values(least=1))
+    deep: bool = option(False, "Decode every image, or every frame of a video.")
+    limit: int | None = option(
+        None, "Look at the first N images, or frames, only.", values=Values(least=1)
+    )
     scan: bool = option(
         False, "Find the records of a .rec by scanning, even when there is an .idx."
     )
@@ -71,6 +80,8 @@ class Inspect(ListOptions, Look):
             return self._folder(path, progress)
         if kind == "bin":
             return self._pairs(path, progress)
+        if kind == kinds.VIDEO:
+            return inspect_video(path, self.deep, self.limit, progress)
         if kind in DESCRIBED:
             return DESCRIBED[kind](path, kind)
         inspect_images = partial(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
 
 from faceprep.core.errors import SourceError
@@ -171,20 +172,25 @@ def _plan(path: Path, kind: str) -> Inspection:
     return Inspection(url_of(path), kind, details=details, has_images=False)
 
 
-def _video(path: Path, kind: str) -> Inspection:
+def inspect_video(path: Path, deep: bool, limit: int | None, progress: Progress) -> Inspection:
+    """Describe a video by its container and its first frame, and decode the others with `deep`."""
     from faceprep.video.reader import VideoReader
-    from faceprep.video.sampling import FIRST_FRAME
+    from faceprep.video.sampling import ALL_FRAMES, FIRST_FRAME
 
     with VideoReader(path) as reader:
-        found = Inspection(url_of(path), kind, details={"frames": len(reader)}, has_images=False)
-        if len(reader):
+        n = len(reader)
+        found = Inspection(
+            url_of(path), kinds.VIDEO, details={"frames": n}, has_images=False, is_deep=deep
+        )
+        if n:
             duration = reader.index.duration
             found.details["seconds"] = None if duration is None else round(duration, 3)
             if duration is None:
                 found.details["note"] = "its duration is unknown"
-        if reader.cut_off:
-            found.add_damage(reader.cut_off)
-        next(reader.frames(FIRST_FRAME), None)
+        for frame in islice(reader.frames(ALL_FRAMES if deep else FIRST_FRAME), limit):
+            progress(frame.number + 1, n)
+        if reader.damage:
+            found.add_damage(reader.damage)
         if reader.notes:
             found.details["converted"] = "; ".join(reader.notes)
     return found
@@ -208,7 +214,6 @@ DESCRIBED: Mapping[str, Callable[[Path, str], Inspection]] = {
     kinds.EMBEDDINGS: _embeddings,
     kinds.MATCHES: _matches,
     kinds.PLAN: _plan,
-    kinds.VIDEO: _video,
     kinds.IMAGE: _image,
 }
 """Kinds that are described without an index of images."""

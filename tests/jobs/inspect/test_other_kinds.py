@@ -26,6 +26,7 @@ from faceprep.tables.embeddings import Place, write_npz
 from faceprep.tables.faces import table_of
 from faceprep.tables.matches import Matches, join_matches, write_matches
 from faceprep.tables.plan import write_plan
+from faceprep.video.reader import VideoReader
 
 
 def inspect(path: Path) -> dict[str, object]:
@@ -210,3 +211,22 @@ def test_a_video_lasts_until_its_last_frame_ends(
     found = inspect(tmp_path / name)
     assert (found["frames"], found["seconds"]) == (n_frames, pytest.approx(seconds, abs=0.002))
     assert ("note" in found) == (seconds is None)
+
+
+def test_only_deep_decodes_a_video(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    write_video(path, 30)
+    in_container = "damage          none found in the container (--deep decodes the frames)"
+    assert in_container in str(Inspect().look(path))
+    assert str(Inspect(deep=True).look(path)).endswith("damage          none found")
+    data = path.read_bytes()
+    middle = data.index(b"mdat") + (data.index(b"moov") - data.index(b"mdat")) // 2
+    path.write_bytes(data[:middle] + bytes(200) + data[middle + 200 :])
+    assert Inspect().look(path).failed == 0
+    steps: list[tuple[int, int]] = []
+    found = Inspect(deep=True).look(path, lambda *step: steps.append(step))
+    with VideoReader(path) as reader:
+        numbers = [frame.number for frame in reader.frames()]
+    assert found.damage == [reader.damage] and "could not be decoded" in reader.damage
+    assert steps == [(number + 1, 30) for number in numbers]
+    assert Inspect(deep=True, limit=2).look(path).failed == 0
