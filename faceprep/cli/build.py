@@ -35,7 +35,7 @@ from faceprep.cli.summary import describe_preview, describe_summary, print_failu
 from faceprep.cli.terminal_text import HelpContext, show_error, write_examples
 from faceprep.core import registry
 from faceprep.core.errors import FaceprepError, Interrupted, Unconfirmed
-from faceprep.core.job import Continuation, Job, Service
+from faceprep.core.job import Continuation, Job, Look, Service
 from faceprep.core.options import check_ranges
 from faceprep.core.suggest import did_you_mean
 from faceprep.core.types import Request, Runner, Summary
@@ -217,6 +217,7 @@ def _run_job(job: Job, request: Request, runner: Runner, as_object: bool, quiet:
     return 3
 
 
+@_stoppable(Look.stopped)
 def _preview_job(job: Job, request: Request, runner: Runner, as_object: bool, quiet: bool) -> int:
     """Plan and check the run, print what it would do, and return the exit status."""
     signal.signal(signal.SIGTERM, _interrupt)

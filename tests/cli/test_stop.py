@@ -230,6 +230,11 @@ def test_stopped_while_it_starts(rec_set: Path, tmp_path: Path) -> None:
             "faceprep.cli.build.run_job",
             "stopped. Start the same command again to resume.",
         ),
+        (
+            ["rec2folder", "SET", "OUT", "--dry-run"],
+            "faceprep.cli.build.preview_job",
+            "stopped; nothing was written",
+        ),
     ],
 )
 def test_what_each_kind_of_command_says_when_it_is_stopped(
