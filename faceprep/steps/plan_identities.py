@@ -78,6 +78,10 @@ _SHARD = 256
 _EMBED, _SECOND, _DRAFT = "embed", "second", "draft"
 _FAILED, _WANTED = ".failed", ".wanted"
 _LIKENESS_PART = ".likeness"
+_EMBED_ONCE = (
+    "To try several thresholds on the same vectors, run faceprep embed SRC FILE.npz, and name "
+    "FILE.npz instead of SRC."
+)
 
 
 class SecondOpinion(NamedTuple):
@@ -265,8 +269,13 @@ class PlanningOptions(EmbedOptions, PlacingOptions, ListOptions, VerdictOptions,
             file.write(json.dumps(likeness).encode() + b"\n")
         if not likeness:
             return [], header
-        self.check_likeness(embeddings, likeness)
-        decisions, figures = self.judge(embeddings, about, sink)
+        try:
+            self.check_likeness(embeddings, likeness)
+            decisions, figures = self.judge(embeddings, about, sink)
+        except RefusedByData as error:
+            if not about.embeddings:
+                error.add_remedy(_EMBED_ONCE)
+            raise
         header["summary"] |= figures | {"separable": likeness["separable"]}
         return decisions, header
 

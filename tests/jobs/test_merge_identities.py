@@ -235,9 +235,13 @@ def test_options_that_cannot_be_meant(
 
 def test_a_threshold_that_the_images_rule_out_leaves_nothing(source: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    with pytest.raises(OptionError, match="most identities would be one person"):
+    with pytest.raises(OptionError, match="most identities would be one person") as refused:
         merge(source, output, threshold=-1.0)
     assert not output.exists()
+    assert str(refused.value).endswith("and name FILE.npz instead of SRC.")
+    with pytest.raises(OptionError, match="most identities would be one person") as refused:
+        merge(embed(source, tmp_path / "set.npz"), output, threshold=-1.0)
+    assert "faceprep embed" not in str(refused.value)
     assert merge(source, output).details["merged"] == 3, "another threshold needs no --overwrite"
 
 
